@@ -1,0 +1,61 @@
+import keras
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Subsampling2D(keras.layers.Layer):
+    """Average pooling whose result each map scales and shifts: the trainable pooling of LeNet-5.
+
+    y_c = coefficient_c mean(x_c over a window) + bias_c
+
+    The paper adds the four inputs of a window instead of averaging them; its coefficient is a quarter of ours.
+
+    Args:
+        pool_size: height and width of a window, and the step between windows; a whole number of at least 1.
+
+    Call arguments:
+        inputs: a tensor of at least one window.
+
+    Input shape: (batch, height, width, channels).
+    Output shape: (batch, height // pool_size, width // pool_size, channels).
+
+    Example:
+
+    >>> x = keras.ops.ones((1, 4, 4, 3))
+    >>> Subsampling2D(pool_size=2)(x).shape == (1, 2, 2, 3)
+    True
+
+    Reference: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-Based Learning Applied to Document Recognition",
+    section II.B, layers S2 and S4.
+    """
+
+    def __init__(self, pool_size=2, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(pool_size, bool) or not isinstance(pool_size, int) or pool_size < 1:
+            raise ValueError(f"pool_size must be a whole number of at least 1. Received: pool_size={pool_size!r}")
+        self.pool_size = pool_size
+
+    def build(self, input_shape):
+        if len(input_shape) != 4 or input_shape[-1] is None:
+            raise ValueError(
+                "Subsampling2D needs (batch, height, width, channels) with known channels. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        maps = (input_shape[-1],)
+        self.coefficient = self.add_weight(name="coefficient", shape=maps, initializer="ones")
+        self.bias = self.add_weight(name="bias", shape=maps, initializer="zeros")
+
+    def call(self, inputs):
+        pooled = keras.ops.average_pool(inputs, self.pool_size, data_format="channels_last")  # (batch, h/p, w/p, c)
+        return pooled * self.coefficient + self.bias
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (
+            batch,
+            None if height is None else height // self.pool_size,
+            None if width is None else width // self.pool_size,
+            channels,
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "pool_size": self.pool_size}

@@ -1,0 +1,48 @@
+"""Registers our classes with Keras when Keras arrives.
+
+`keras.saving.load_model` imports nobody's modules, and `import zoo` imports no Keras. So that
+`import zoo, keras` and `import keras, zoo` both know the layers of a saved model, a finder waits for the
+import of Keras, steps aside, and registers once Keras has been executed.
+"""
+
+import importlib.abc
+import importlib.util
+import sys
+import warnings
+
+
+def _register():
+    """A failure here must not break somebody's `import keras`: it warns."""
+    try:
+        import zoo.layers
+        import zoo.losses
+        import zoo.optimizers
+        import zoo.readers  # noqa: F401
+    except Exception as error:
+        warnings.warn(f"zoo could not register its layers with Keras: {error!r}", stacklevel=2)
+
+
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            _register()
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def install():
+    keras = sys.modules.get("keras")
+    if keras is None:
+        sys.meta_path.insert(0, _AfterKeras())
+    elif hasattr(keras, "saving"):
+        _register()

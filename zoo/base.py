@@ -1,0 +1,322 @@
+"""`Recipe`: one model, whole. Its fields are its hyperparameters; a task and a recipe file add the rest."""
+
+import contextlib
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import random
+import sys
+import typing
+
+import keras
+import numpy as np
+
+from zoo import devices, fields, weights
+from zoo.errors import InputError, unknown
+from zoo.fields import Origin
+from zoo.optimizers import L2SGD, WarmupSchedule
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+class Recipe(fields.Declared):
+    """What all recipes share: the fields of training, and the verbs.
+
+    Subclasses are tasks (`zoo.tasks`), and recipes are subclasses of those. A recipe is immutable, compared and
+    hashed by its class and its values in normal form, and never reads a file.
+    """
+
+    variants: typing.ClassVar[dict] = {}
+
+    dataset: str = fields.text(
+        default="", examples=("digits", "tfds:mnist", "folder:PATH"), help="the data it trains on, by name"
+    )
+    epochs: int = fields.integer(default=10, legal=(1, 1_000_000), help="passes over the training split")
+    batch_size: int = fields.integer(
+        default=64, legal=(1, 1_000_000), search=(16, 256), log=True, help="examples in one step"
+    )
+    optimizer: str = fields.choice(*OPTIMIZERS, default="adamw", search=OPTIMIZERS, help="the update rule")
+    learning_rate: float = fields.real(
+        default=1e-3, legal=(0, 1000), search=(1e-4, 1e-1), log=True, help="its peak, after warm-up"
+    )
+    momentum: float = fields.real(
+        default=0.9,
+        legal=(0, 0.9999),
+        search=(0.8, 0.99),
+        when={"optimizer": ("sgd", "rmsprop")},
+        help="of the moving average of updates",
+    )
+    nesterov: bool = fields.flag(default=True, when={"optimizer": "sgd"}, help="Nesterov's momentum")
+    weight_decay: float = fields.real(
+        default=0.0,
+        legal=(0, 10),
+        search=(1e-5, 1e-1),
+        log=True,
+        when={"optimizer": ("sgd", "adamw")},
+        help="sgd: an L2 term before momentum; adamw: decoupled",
+    )
+    decay_norms: bool = fields.flag(
+        default=False, when={"weight_decay": fields.above(0)}, help="whether norms and biases decay too"
+    )
+    schedule: str = fields.choice(
+        "constant", "step", "cosine", default="constant", search=("constant", "cosine"), help="of the learning rate"
+    )
+    milestones: tuple[float, ...] = fields.reals(
+        default=(0.5, 0.75),
+        length=0,
+        legal=(0, 1),
+        when={"schedule": "step"},
+        help="fractions of epochs where it falls",
+    )
+    decay: float = fields.real(
+        default=0.1, legal=(0, 1), when={"schedule": "step"}, help="what each milestone multiplies the rate by"
+    )
+    warmup: float = fields.real(
+        default=0.0, legal=(0, 1), search=(0.0, 0.2), help="fraction of epochs in which the rate rises from 0"
+    )
+    clip_norm: float | None = fields.real(
+        default=None, legal=(1e-6, 1e6), optional=True, help="largest norm of all gradients together"
+    )
+    ema: float = fields.real(
+        default=0.0,
+        legal=(0, 0.99999),
+        help="momentum of averaged weights, which validation and export then use; 0 is off",
+    )
+    accumulate: int = fields.integer(default=1, legal=(1, 10_000), help="steps whose gradients make one update")
+    monitor: str | None = fields.text(
+        default="val_loss", optional=True, examples=("val_accuracy",), help="what the best checkpoint is best by"
+    )
+    patience: int | None = fields.integer(
+        default=None,
+        legal=(1, 1_000_000),
+        optional=True,
+        when={"monitor": fields.given()},
+        help="epochs without a better monitor before training stops",
+    )
+    seed: int = fields.integer(default=0, legal=(0, 2**31 - 1), help="of weights, order, augmentation and dropout")
+    precision: str = fields.choice(*PRECISIONS, default="auto", help="auto: mixed_bfloat16 on a GPU that has it")
+    jit_compile: str | bool = fields.choice("auto", True, False, default="auto", help="XLA; auto leaves it to Keras")
+    init_from: str | None = fields.text(
+        default=None, optional=True, help="a run's folder or a .keras file whose weights to start from"
+    )
+    freeze: str | None = fields.text(
+        default=None, optional=True, help="layers to hold still, by a pattern on their names, such as 'conv*'"
+    )
+
+    # What subclasses add ----------------------------------------------------------------------------------------
+
+    def network(self) -> keras.Model:
+        """The network, not compiled: no loss, no data, no global state."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises `InputError` where two fields make each other impossible."""
+
+    def make_loss(self):
+        raise NotImplementedError
+
+    def make_metrics(self):
+        return []
+
+    def make_schedule(self, steps_per_epoch=None):
+        """The learning rate: a number, or a function of the step where the number of steps is known."""
+        if steps_per_epoch is None or (self.schedule == "constant" and not self.warmup):
+            return self.learning_rate
+        total = steps_per_epoch * self.epochs
+        return WarmupSchedule(
+            self.learning_rate,
+            kind=self.schedule,
+            total_steps=total,
+            warmup_steps=round(self.warmup * total),
+            milestones=self.milestones,
+            decay=self.decay,
+        )
+
+    def make_optimizer(self, steps_per_epoch=None):
+        shared = dict(
+            name="optimizer",
+            learning_rate=self.make_schedule(steps_per_epoch),
+            global_clipnorm=self.clip_norm,
+            use_ema=self.ema > 0,
+            gradient_accumulation_steps=self.accumulate if self.accumulate > 1 else None,
+        )
+        if self.ema:
+            shared["ema_momentum"] = self.ema
+        if self.weight_decay:
+            shared["weight_decay"] = self.weight_decay
+        match self.optimizer:
+            case "sgd":
+                optimizer = L2SGD(momentum=self.momentum, nesterov=self.nesterov and self.momentum > 0, **shared)
+            case "adam":
+                optimizer = keras.optimizers.Adam(**shared)
+            case "adamw":
+                optimizer = keras.optimizers.AdamW(**{"weight_decay": 0.0, **shared})
+            case "rmsprop":
+                optimizer = keras.optimizers.RMSprop(momentum=self.momentum, **shared)
+        if self.weight_decay and not self.decay_norms:
+            optimizer.exclude_from_weight_decay(var_names=["^bias$", "^gamma$", "^beta$", "^scale$"])
+        return optimizer
+
+    # The verbs --------------------------------------------------------------------------------------------------
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not hasattr(self, "origin"):
+            object.__setattr__(self, "origin", Origin(type(self).__module__.rpartition(".")[2]))
+        self.check()
+
+    @classmethod
+    def configured(cls, name, variant=None, given=None, adapt=None):
+        """The recipe of class, variant, data and caller, the later winning.
+
+        `adapt(values)` returns what the data say of the values so far (channels, classes): they replace a variant's
+        values, and contradict given ones with an error.
+        """
+        given = dict(given or {})
+        if variant is not None and variant not in cls.variants:
+            raise unknown(f"variant of {name}", variant, cls.variants)
+        values = {name: field.default for name, field in cls.fields().items()}
+        values.update(cls.variants.get(variant, {}))
+        checked = {key: cls.field(key).check(key, value) for key, value in given.items()}
+        values.update(checked)
+        if adapt is not None:
+            for key, (value, why) in adapt(values).items():
+                if key in checked and checked[key] != value:
+                    raise InputError(f"{key}={fields.show(checked[key])} was given, and {why}: {fields.show(value)}.")
+                values[key] = value
+        return cls.restored(Origin(name, variant, frozenset(given)), cls.normal(values, given))
+
+    @classmethod
+    def restored(cls, origin, values):
+        """The recipe of an `Origin` and of values in normal form, as a run keeps them."""
+        self = cls.__new__(cls)
+        object.__setattr__(self, "origin", origin)
+        self.__init__(**values)
+        return self
+
+    @property
+    def name(self):
+        return self.origin.name
+
+    @property
+    def variant(self):
+        return self.origin.variant
+
+    @property
+    def label(self):
+        """`lenet/modern`: the name, and the variant where there is one."""
+        return self.name if self.variant is None else f"{self.name}/{self.variant}"
+
+    def replace(self, **changes):
+        """This recipe with other values; they count as given."""
+        origin = dataclasses.replace(self.origin, given=self.origin.given | set(changes))
+        return self.restored(origin, self.normal({**self.values(), **changes}, changes))
+
+    def digest(self):
+        """Eight hex digits of the normal form: equal recipes have equal digests, in every process."""
+        form = json.dumps({"recipe": self.name, "values": self.values()}, sort_keys=True)
+        return hashlib.sha256(form.encode()).hexdigest()[:8]
+
+    def sample(self, hp):
+        """This recipe with every field that has a search range taken from keras-tuner's `hp`.
+
+        With nothing chosen (`keras_tuner.HyperParameters()`) it equals this recipe.
+        """
+        values = self.values()
+        for name, field in self.fields().items():
+            if field.search is not None and not self.inactive(name, values):
+                values[name] = field.suggest(name, hp, values[name])
+        return self.restored(self.origin, self.normal(values))
+
+    def compile(self, model, steps_per_epoch=None):
+        """Compiles `model` with this recipe's objective; the schedule acts where the steps are known."""
+        if self.freeze is not None:
+            freeze(model, self.freeze)
+        model.compile(
+            optimizer=self.make_optimizer(steps_per_epoch),
+            loss=self.make_loss(),
+            metrics=self.make_metrics(),
+            jit_compile=self.jit_compile,
+        )
+        return model
+
+    def build(self, steps_per_epoch=None, *, initialize=True, labels=None, say=print):
+        """A compiled `keras.Model` whose `model.recipe` is this recipe; global state is left as it was.
+
+        Args:
+            steps_per_epoch: makes the schedule act.
+            initialize: whether `init_from` is followed; `labels` and `say` are those of `zoo.weights.initialize`.
+        """
+        with reproducible(self.seed), dtype_policy(devices.resolve(self).precision):
+            model = self.network()
+            if initialize and self.init_from is not None:
+                weights.initialize(model, self.init_from, labels, say)
+            self.compile(model, steps_per_epoch)
+        attach(model, recipe=self)
+        return model
+
+    def features(self):
+        """The network up to its layer `features`: pooled, or the last hidden."""
+        return cut(self.network())
+
+
+def attach(model, **things):
+    """Sets attributes that Keras does not track: neither the weights nor a saved file know of them."""
+    for name, thing in things.items():
+        object.__setattr__(model, name, thing)
+
+
+def cut(model):
+    """`model` from its inputs to its layer named `features`."""
+    return keras.Model(model.inputs, model.get_layer("features").output, name=f"{model.name}_features")
+
+
+def freeze(model, pattern):
+    """Holds the layers whose name matches the shell-style `pattern` still; none matching is an error."""
+    names = [layer.name for layer in model.layers if layer.weights]
+    matching = [name for name in names if fnmatch.fnmatch(name, pattern)]
+    if not matching:
+        raise InputError(f"freeze={pattern} matches no layer with weights. There are: {', '.join(names)}.")
+    if len(matching) == len(names):
+        raise InputError(f"freeze={pattern} matches every layer with weights, so nothing would train.")
+    for name in matching:
+        model.get_layer(name).trainable = False
+
+
+@contextlib.contextmanager
+def reproducible(seed):
+    """Python's, NumPy's and torch's generators start from `seed` inside, and go on outside as if nothing was.
+
+    Keras draws the seeds of initialisers and of dropout from Python's generator.
+    """
+    torch = sys.modules.get("torch")
+    states = random.getstate(), np.random.get_state(), torch and torch.get_rng_state()
+    seed_generators(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        if torch is not None:
+            torch.set_rng_state(states[2])
+
+
+def seed_generators(seed):
+    """Seeds the generators of Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Keras's global dtype policy is `name` inside, and what it was outside."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

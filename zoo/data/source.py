@@ -1,0 +1,49 @@
+"""`Source`: what the rest of `zoo` knows of a data set."""
+
+import abc
+import dataclasses
+import typing
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A feature: pictures, uint8, of `channels` channels."""
+
+    channels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """A feature: one class of `names`, an integer in an example."""
+
+    names: tuple[str, ...]
+
+
+class Source(abc.ABC):
+    """A data set that is there and can be read.
+
+    Attributes:
+        name: what it was opened by, such as `digits`; a recipe's field `dataset` holds it.
+        features: {name of the feature: `Image` or `Label`}.
+        sizes: {split: number of examples}.
+        fingerprint: text that changes when the data change.
+        notes: what a report should say about it, such as a test split that is missing.
+        ready: true where batches were handed over as they are: neither read, shuffled nor augmented.
+    """
+
+    name: str
+    features: typing.Mapping[str, object]
+    sizes: typing.Mapping[str, int]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+    ready = False
+
+    @abc.abstractmethod
+    def examples(self, split):
+        """A `tf.data.Dataset` of {feature: value}, one example an element, in a fixed order."""
+
+    def fetcher(self, split):
+        """A function from an index tensor to one example, where random access is possible; else None."""
+        return

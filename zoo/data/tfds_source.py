@@ -1,0 +1,198 @@
+"""Sets that TensorFlow Datasets reads: our own builders (`digits`), and `tfds:NAME[:VERSION]`."""
+
+import contextlib
+import importlib
+import os
+import pathlib
+import shutil
+import socket
+
+from zoo import files
+from zoo.data._tensorflow import tensorflow
+from zoo.data.source import Image, Label, Source
+from zoo.errors import InputError, nearest
+
+HOST = ("storage.googleapis.com", 443)
+"""Asked once, for three seconds, before TensorFlow Datasets retries for minutes."""
+
+
+def data_root(data_dir=None):
+    """Where prepared data lie: `data_dir`, else the environment's ZOO_DATA, else TensorFlow Datasets' own folder."""
+    root = data_dir or os.environ.get("ZOO_DATA") or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(root).expanduser()
+
+
+def offline():
+    """Whether ZOO_OFFLINE=1 forbids every connection."""
+    return os.environ.get("ZOO_OFFLINE") == "1"
+
+
+def reachable():
+    """Whether a download can be tried at all."""
+    if offline():
+        return False
+    try:
+        socket.create_connection(HOST, timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+class TfdsSource(Source):
+    """`tfds:NAME[/CONFIG][:VERSION]`, prepared or downloaded under a lock.
+
+    A set without a validation split gives the last tenth of train for it; one whose test split is missing or has no
+    labels uses validation for it, and `notes` says so.
+    """
+
+    local = False
+
+    def __init__(self, spec, data_dir=None):
+        self.name = spec
+        self._spec = spec.partition(":")[2]
+        self._builder = self._prepared(data_dir)
+        info = self._builder.info
+        self._image, self._label = self._keys(info)
+        label = info.features[self._label]
+        self.features = {
+            "image": Image(info.features[self._image].shape[-1] or 3),
+            "label": Label(tuple(label.int2str(index) for index in range(label.num_classes))),
+        }
+        self._splits, self.notes = self._choose(info.splits)
+        self.sizes = {split: info.splits[where].num_examples for split, where in self._splits.items()}
+        checks = [f"{name}:{split.num_examples}:{split.num_bytes}" for name, split in sorted(info.splits.items())]
+        self.fingerprint = " ".join([info.full_name, *checks])
+
+    def examples(self, split):
+        tf = tensorflow()
+        with self._readable():
+            data = self._builder.as_dataset(split=self._splits[split], shuffle_files=False)
+        return data.map(
+            lambda example: {"image": example[self._image], "label": example[self._label]}, tf.data.AUTOTUNE
+        )
+
+    def verify(self):
+        """Reads every example of every split; a damaged file raises with its folder."""
+        total = 0
+        for split, info in self._builder.info.splits.items():
+            with self._readable():
+                count = sum(1 for _ in self._builder.as_dataset(split=split))
+            if count != info.num_examples:
+                raise InputError(self._damaged(f"{split} has {count} of {info.num_examples} examples"))
+            total += count
+        return total
+
+    def reading(self):
+        """A context in which what breaks while reading is said with the folder and the way out."""
+        return self._readable()
+
+    def _prepared(self, data_dir):
+        root = data_root(data_dir)
+        try:
+            builder = self._find(root)
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._broken(root, error) from error
+        if builder.is_prepared():
+            return builder
+        with files.locked(root / ".locks" / f"{builder.name}.lock"):
+            builder = self._find(root)
+            if builder.is_prepared():
+                return builder
+            if not self.local and not reachable():
+                why = "ZOO_OFFLINE=1 forbids it" if offline() else "there is no network"
+                raise InputError(
+                    f"dataset={self.name} is not in {root} and cannot be downloaded: {why}. Prepare it on a machine "
+                    f"with a network (zoo data prepare {self.name}) and copy it to {builder.data_dir}."
+                )
+            for leftover in pathlib.Path(builder.data_dir).parent.glob("incomplete.*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            self._prepare(builder)
+        return builder
+
+    def _prepare(self, builder):
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"dataset={self.name} could not be prepared in {builder.data_dir}: {first} "
+                "Some sources let nobody download without a browser: place the file in "
+                f"{pathlib.Path(builder.data_dir).parents[1] / 'downloads' / 'manual'} then."
+            ) from error
+
+    def _find(self, root):
+        import tensorflow_datasets as tfds
+
+        name, _, version = self._spec.partition(":")
+        if name.partition("/")[0] not in tfds.list_builders(with_community_datasets=False):
+            built = tfds.list_builders(with_community_datasets=False)
+            raise InputError(f"TensorFlow Datasets has no set {name!r}.{nearest(name, built)}")
+        return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root))
+
+    def _broken(self, root, error):
+        if isinstance(error, InputError):
+            return error
+        first = str(error).splitlines()[0]
+        return InputError(
+            f"dataset={self.name} in {root} cannot be opened: {first} If it is damaged, delete its folder and run "
+            f"`zoo data prepare {self.name}` again."
+        )
+
+    @staticmethod
+    def _keys(info):
+        import tensorflow_datasets as tfds
+
+        def first(kind):
+            keys = [key for key, feature in info.features.items() if isinstance(feature, kind)]
+            preferred = [key for key in (info.supervised_keys or ()) if key in keys]
+            return (preferred or keys or [None])[0]
+
+        image, label = first(tfds.features.Image), first(tfds.features.ClassLabel)
+        if image is None or label is None:
+            raise InputError(f"{info.full_name} has no picture with a class label; it has {', '.join(info.features)}.")
+        return image, label
+
+    def _choose(self, splits):
+        chosen, notes = {"train": "train", "validation": "validation", "test": "test"}, ()
+        if "train" not in splits:
+            raise InputError(f"dataset={self.name} has no train split; it has {', '.join(splits)}.")
+        if "validation" not in splits:
+            chosen["train"], chosen["validation"] = "train[:90%]", "train[90%:]"
+            notes += ("validation is the last tenth of train",)
+        if "test" not in splits or not self._labelled("test"):
+            chosen["test"] = chosen["validation"]
+            notes += ("there is no labelled test split: test is validation",)
+        return chosen, notes
+
+    def _labelled(self, split):
+        with self._readable():
+            for example in self._builder.as_dataset(split=f"{split}[:1]"):
+                return int(example[self._label]) >= 0
+        return False
+
+    @contextlib.contextmanager
+    def _readable(self):
+        tf = tensorflow()
+        errors = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
+        try:
+            yield
+        except (*errors, KeyError) as error:
+            first = (getattr(error, "message", None) or str(error)).splitlines()[0]
+            raise InputError(self._damaged(first)) from error
+
+    def _damaged(self, what):
+        return (
+            f"dataset={self.name} in {self._builder.data_dir} is damaged: {what}. "
+            f"Delete that folder and run `zoo data prepare {self.name}`."
+        )
+
+
+class BuiltInSource(TfdsSource):
+    """A builder of ours, which needs no network; registered as `zoo_<name>`, so that none replaces TFDS's own."""
+
+    local = True
+
+    def __init__(self, name, module, data_dir=None):
+        importlib.import_module(module)
+        super().__init__(f"tfds:zoo_{name}", data_dir)
+        self.name = name

@@ -1,0 +1,38 @@
+"""The errors that a person is meant to read. Each carries the exit status of the command line."""
+
+import difflib
+
+
+class ZooError(Exception):
+    """Base of all errors that `zoo` raises on purpose: one clear line, no traceback on the command line."""
+
+    exit_status = 1
+
+
+class InputError(ZooError, ValueError):
+    """What was asked for cannot be: the message names the value, what is allowed, and the next step."""
+
+    exit_status = 2
+
+
+class RunError(ZooError, RuntimeError):
+    """A run, an export or a verification failed on the way."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a run that can be resumed; the message says how."""
+
+    exit_status = 130
+
+
+def nearest(name, choices):
+    """` Did you mean 'x'?`, or nothing where no choice is near `name`."""
+    near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(kind, name, choices):
+    """The `InputError` for a name that is none of `choices`."""
+    choices = list(choices)
+    listed = ", ".join(str(choice) for choice in choices) or "none"
+    return InputError(f"Unknown {kind} {name!r}.{nearest(name, choices)} There are: {listed}.")

@@ -1,0 +1,306 @@
+"""Recipes by name: the files of `recipes/`, the entry-point group `zoo.recipes`, and files of one's own.
+
+Listing reads headers and docstrings with `ast` and loads no Keras; a recipe is imported when it is asked for.
+"""
+
+import ast
+import dataclasses
+import fnmatch
+import functools
+import importlib
+import importlib.util
+import pathlib
+import re
+import sys
+import warnings
+from importlib import metadata
+
+from zoo import _checkout
+from zoo.errors import InputError, unknown
+
+GROUP = "zoo.recipes"
+TASKS = "zoo.tasks"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One recipe as listing sees it. `task` is None where the source could not be followed to a task."""
+
+    name: str
+    module: str
+    attribute: str | None
+    distribution: str
+    task: str | None
+    summary: str
+    variants: tuple[str, ...]
+
+
+def names(pattern="*", *, task=None):
+    """Names of the recipes, sorted: those that match a shell-style `pattern`, and are of `task` where it is given.
+
+    >>> names("le*", task="image_classification")
+    ['lenet']
+    """
+    found = [entry for entry in entries() if fnmatch.fnmatch(entry.name, pattern)]
+    if task is not None:
+        tasks = task_names()
+        if task not in tasks:
+            raise unknown("task", task, tasks)
+        found = [entry for entry in found if entry.task == task]
+    return sorted({entry.name for entry in found})
+
+
+def entries():
+    """An `Entry` for every recipe, sorted by name; two of one name are both listed."""
+    return sorted([*_built_in(), *_plugged_in()], key=lambda entry: entry.name)
+
+
+def task_names():
+    """The tasks, as `zoo list --task` takes them."""
+    folder = _checkout._HERE / "tasks"
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def find(name):
+    """(recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
+    base, _, variant = name.partition("/")
+    if re.search(r"\.py(/[^/]+)?$", name):
+        path, _, variant = name.partition(".py/")
+        return _from_file(pathlib.Path(path if path.endswith(".py") else path + ".py")), path, variant or None
+    matching = [entry for entry in entries() if entry.name == base]
+    if not matching:
+        raise unknown("recipe", base, names())
+    if len(matching) > 1:
+        sources = " and ".join(entry.distribution for entry in matching)
+        raise InputError(f"The name {base!r} is taken by {sources}: uninstall one, or import its class.")
+    return _load(matching[0]), base, variant or None
+
+
+def recipe(name, /, **given):
+    """The recipe `name`, such as `lenet/modern`, with the values that are `given`.
+
+    Data are read only where `dataset=` is given; then channels and classes come from them.
+    Raises: `InputError` for an unknown name, variant or field, and for a value that cannot be.
+    """
+    cls, base, variant = find(name)
+    if "dataset" not in given:
+        return cls.configured(base, variant, given)
+    return open_recipe(name, given)[0]
+
+
+def open_recipe(name, given, **options):
+    """(recipe fitted to its data, the opened `Source`); `name` may be a recipe, whose given values then hold."""
+    from zoo.data import open_source
+
+    given = dict(given)
+    if isinstance(name, str):
+        cls, base, variant = find(name)
+    else:
+        cls, base, variant = type(name), name.name, name.variant
+        values = name.values()
+        kept = name.origin.given or [key for key, field in cls.fields().items() if values[key] != field.default]
+        given = {**{key: values[key] for key in kept}, **given}
+    data = given.get("dataset")
+    if data is not None and not isinstance(data, str):
+        source = open_source(data, **options)
+        given["dataset"] = source.name
+    else:
+        source = None
+        spec = cls.configured(base, variant, {key: given[key] for key in ("dataset",) if key in given}).dataset
+        if not spec:
+            raise InputError(f"{base} has no data of its own: give dataset=, such as folder:PATH.")
+        for key in given:
+            cls.field(key)
+        source = open_source(spec, **options)
+
+    def adapt(values):
+        return {} if source.ready else cls.adapt(source, values)
+
+    return cls.configured(base, variant, given, adapt), source
+
+
+def build(name, /, *, steps_per_epoch=None, **given):
+    """A compiled `keras.Model`, ready for `model.fit`; `model.recipe` is its recipe.
+
+    Args:
+        name: `lenet`, `lenet/modern`, `./my_recipe.py`, or a recipe.
+        steps_per_epoch: makes the schedule and warm-up act, which need the number of steps.
+        given: values of fields; without `dataset=` no data are read.
+    Raises: as `recipe`.
+    """
+    made = recipe(name, **given) if isinstance(name, str) else (name.replace(**given) if given else name)
+    return made.build(steps_per_epoch)
+
+
+def reference(recipe):
+    """Text from which `resolve` finds the class of `recipe` again, in another process."""
+    cls = type(recipe)
+    if cls.__module__.startswith("zoo_recipe_"):
+        return str(pathlib.Path(sys.modules[cls.__module__].__file__).resolve())
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def resolve(text):
+    """The class that `reference` wrote down."""
+    if text.endswith(".py"):
+        return _from_file(pathlib.Path(text))
+    module, _, attribute = text.partition(":")
+    if module == "__main__" and not hasattr(sys.modules["__main__"], attribute):
+        raise InputError(f"The recipe {attribute} was defined in a script or notebook: move it into a .py file.")
+    try:
+        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"The recipe class {text} cannot be imported: {error}.") from error
+
+
+# Importing a recipe ---------------------------------------------------------------------------------------------
+
+
+def _load(entry):
+    try:
+        module = importlib.import_module(entry.module)
+        return getattr(module, entry.attribute) if entry.attribute else _recipe_in(module, entry.module)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise InputError(f"The recipe {entry.name!r} of {entry.distribution} cannot be imported: {error}.") from error
+
+
+def _from_file(path):
+    if not path.is_file():
+        raise InputError(f"There is no recipe file {path}.")
+    name = f"zoo_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"The recipe file {path} cannot be imported: {type(error).__name__}: {error}.") from error
+    return _recipe_in(module, str(path))
+
+
+def _recipe_in(module, where):
+    from zoo.base import Recipe
+
+    found = [
+        thing
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, Recipe) and thing.__module__ == module.__name__
+    ]
+    if not found:
+        raise InputError(f"{where} defines no recipe: a subclass of a class of zoo.tasks.")
+    return found[-1]
+
+
+# Reading headers ------------------------------------------------------------------------------------------------
+
+
+def _built_in():
+    for path in sorted(_checkout.folder("recipes").glob("*.py")):
+        if not path.stem.startswith("_"):
+            yield _entry(path.stem, f"{GROUP}.{path.stem}", None, "keras-zoo")
+
+
+def _plugged_in():
+    for point in metadata.entry_points(group=GROUP):
+        module, _, attribute = point.value.partition(":")
+        yield _entry(point.name, module, attribute or None, point.dist.name if point.dist else "?")
+
+
+def _entry(name, module, attribute, distribution):
+    task, summary, variants = None, "", ()
+    try:
+        tree = _tree(module)
+        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        candidates = [attribute] if attribute else reversed(classes)
+        for candidate in candidates:
+            task = _task_of(module, candidate)
+            if task is not None:
+                summary = (ast.get_docstring(classes[candidate]) or "").partition("\n")[0]
+                variants = _variants(classes[candidate])
+                break
+    except (OSError, SyntaxError, KeyError, ValueError) as error:
+        warnings.warn(f"The recipe {name!r} of {distribution} cannot be read: {error!r}", stacklevel=2)
+        return Entry(name, module, attribute, distribution, None, "", ())
+    if task is None:
+        warnings.warn(f"The recipe {name!r} of {distribution} leads to no class of {TASKS}.", stacklevel=2)
+    return Entry(name, module, attribute, distribution, task, summary, variants)
+
+
+def _variants(node):
+    for statement in node.body:
+        targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+        if any(getattr(target, "id", None) == "variants" for target in targets):
+            return tuple(key.value for key in statement.value.keys)
+    return ()
+
+
+def _task_of(module, name, seen=frozenset()):
+    """The task (`image_classification`) that the class `name` of `module` leads to; None where nothing is found."""
+    if (module, name) in seen:
+        return None
+    seen |= {(module, name)}
+    if module == TASKS or module.startswith(TASKS + "."):
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    tree = _tree(module)
+    imported = _imports(tree, module)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for base in node.bases:
+                dotted = ast.unparse(base)
+                head, _, rest = dotted.partition(".")
+                if not rest and head in imported and imported[head][1] is not None:
+                    found = _task_of(*imported[head], seen)
+                elif rest and head in imported:
+                    source, attribute = imported[head]
+                    path = ".".join([source, *([attribute] if attribute else []), *rest.split(".")[:-1]])
+                    found = _task_of(path, rest.split(".")[-1], seen)
+                else:
+                    found = _task_of(module, dotted, seen)
+                if found is not None:
+                    return found
+            return None
+    if name in imported and imported[name][1] is not None:
+        return _task_of(*imported[name], seen)
+    return None
+
+
+def _imports(tree, module):
+    """{local name: (module, attribute or None)} of the import statements at the top of a module."""
+    found = {}
+    package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0],
+                    None,
+                )
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
+            for alias in node.names:
+                found[alias.asname or alias.name] = (base, alias.name)
+    return found
+
+
+@functools.cache
+def _tree(module):
+    return ast.parse(_source(module).read_text(encoding="utf-8"))
+
+
+def _source(module):
+    """The file of `module`, without importing it or its package."""
+    top, *rest = module.split(".")
+    if top == "zoo" and rest and rest[0] in ("layers", "recipes"):
+        folder, rest = _checkout.folder(rest[0]), rest[1:]
+    else:
+        spec = importlib.util.find_spec(top)
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError(f"no module {top}")
+        if not spec.submodule_search_locations:
+            return pathlib.Path(spec.origin)
+        folder = pathlib.Path(spec.submodule_search_locations[0])
+    path = folder.joinpath(*rest)
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

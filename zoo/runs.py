@@ -1,0 +1,309 @@
+"""A run is a folder. Everything about a training is in it, and everything that reads a run reads only that folder.
+
+    run.json         schema, recipe in normal form, given names, versions, data, status
+    reader.keras     how raw inputs are read
+    probe.npz        a few inputs, raw and as the network takes them, that an export is verified on
+    checkpoints/     000003/ after epoch 3: weights, averages, optimizer, callbacks, history, answers, hashes
+    last, best       the names of two of them
+    history.csv      one row an epoch; no wall times, so it is the same after every resume
+    events/          for TensorBoard
+    run.lock         held while a process trains
+
+A checkpoint is renamed into place once and never overwritten; the last two and the best are kept.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pathlib
+import shutil
+import warnings
+
+from zoo import files, registry, weights
+from zoo.errors import InputError, RunError
+from zoo.fields import Origin
+
+SCHEMA = 1
+STATUSES = ("running", "paused", "done", "stopped_early", "failed", "interrupted")
+
+
+class Run:
+    """A run's folder. `Run.open(path)` reads one; `zoo.train` makes one."""
+
+    def __init__(self, path, facts):
+        self.path = pathlib.Path(path)
+        self._facts = facts
+
+    # Making and opening -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path, recipe, source, steps_per_epoch):
+        """A new run; everything but `run.json`, which is written by `begin`, is still to come."""
+        facts = {
+            "schema": SCHEMA,
+            "recipe": {
+                "reference": registry.reference(recipe),
+                "name": recipe.name,
+                "variant": recipe.variant,
+                "given": sorted(recipe.origin.given),
+                "values": recipe.values(),
+            },
+            "data": {
+                "name": source.name,
+                "fingerprint": source.fingerprint,
+                "sizes": dict(source.sizes),
+                "notes": list(source.notes),
+            },
+            "steps_per_epoch": steps_per_epoch,
+            "versions": versions(),
+            "status": "running",
+            "reason": "",
+        }
+        return cls(path, json.loads(json.dumps(facts)))
+
+    @classmethod
+    def open(cls, path):
+        """The run in the folder `path`; one that is missing, half-written or of a newer schema is an `InputError`."""
+        if isinstance(path, cls):
+            return path
+        path = pathlib.Path(path)
+        if not path.is_dir():
+            raise InputError(f"There is no run in {path}: no such folder.")
+        try:
+            facts = json.loads((path / "run.json").read_text())
+            schema = facts["schema"]
+        except FileNotFoundError:
+            raise InputError(f"{path} is not a run: it has no run.json. Delete it, or name another folder.") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path / 'run.json'} cannot be read: {error!r}.") from None
+        if schema > SCHEMA:
+            raise InputError(f"{path} was written by a newer zoo (schema {schema}, this one reads {SCHEMA}): upgrade.")
+        return cls(path, facts)
+
+    @classmethod
+    def exists(cls, path):
+        return (pathlib.Path(path) / "run.json").exists()
+
+    def begin(self, reader, probe):
+        """Writes the folder of a new run; `run.json` comes last and makes it one."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "checkpoints").mkdir(exist_ok=True)
+        import keras
+
+        temporary = self.path / f".reader.{os.getpid()}.keras"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not yet been built")  # a reader has no weights to build
+            keras.saving.save_model(reader, temporary)
+        files.write(self.path / "reader.keras", temporary.read_bytes())
+        temporary.unlink()
+        weights.write(self.path / "probe.npz", probe)
+        self._write()
+
+    def _write(self):
+        files.write_json(self.path / "run.json", self._facts)
+
+    # Facts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def facts(self):
+        """What `run.json` says, as a mapping."""
+        return self._facts
+
+    @property
+    def recipe(self):
+        """The recipe, rebuilt from its normal form."""
+        saved = self._facts["recipe"]
+        cls = registry.resolve(saved["reference"])
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in saved["values"].items()}
+        unknown = set(values) - set(cls.fields())
+        if unknown:
+            raise InputError(f"{self.path}: {cls.__name__} has no field {', '.join(sorted(unknown))} any more.")
+        origin = Origin(saved["name"], saved["variant"], frozenset(saved["given"]))
+        return cls.restored(origin, values)
+
+    @property
+    def status(self):
+        """One of `STATUSES`; a run whose process died reads as interrupted."""
+        status = self._facts["status"]
+        return "interrupted" if status == "running" and not self.held() else status
+
+    def reader(self):
+        """What reads raw inputs for this run's network."""
+        import keras
+
+        from zoo import readers  # noqa: F401
+
+        return keras.saving.load_model(self.path / "reader.keras", compile=False)
+
+    def set_status(self, status, reason=""):
+        self._facts.update(status=status, reason=reason)
+        self._write()
+
+    @contextlib.contextmanager
+    def lock(self):
+        """Holds the run for this process; one that somebody else holds is an `InputError`."""
+        try:
+            with files.locked(self.path / "run.lock", wait=False):
+                yield
+        except BlockingIOError:
+            raise InputError(
+                f"{self.path} is being trained by another process ({(self.path / 'run.lock').read_text() or '?'})."
+            ) from None
+
+    def held(self):
+        """Whether a living process trains this run."""
+        if not (self.path / "run.lock").exists():
+            return False
+        try:
+            with files.locked(self.path / "run.lock", wait=False):
+                return False
+        except BlockingIOError:
+            return True
+
+    # Checkpoints ------------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, epoch, arrays, state, best):
+        """Writes checkpoint `epoch` (epochs finished), points `last` (and `best`) to it, and drops older ones.
+
+        Args:
+            arrays: {file stem: {key: array}}, such as weights and optimizer.
+            state: what `state.json` says; JSON.
+            best: the epoch of the best checkpoint so far, or None.
+        """
+        folder = self.path / "checkpoints"
+        name = f"{epoch:06d}"
+        temporary = folder / f".{name}.{os.getpid()}"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            for stem, values in arrays.items():
+                weights.write(temporary / f"{stem}.npz", values)
+            files.write_json(temporary / "state.json", state)
+            hashes = {path.name: files.digest(path) for path in sorted(temporary.iterdir())}
+            files.write_json(temporary / "hashes.json", hashes)
+            if (folder / name).exists():
+                self._drop(folder / name)
+            os.rename(temporary, folder / name)
+            files.sync(folder)
+            files.write(self.path / "last", name)
+            if best is not None:
+                files.write(self.path / "best", f"{best:06d}")
+            files.write(self.path / "history.csv", table(state["history"]))
+        except (OSError, RunError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            why = getattr(error, "strerror", None) or str(error)
+            raise RunError(
+                f"The checkpoint of epoch {epoch} could not be written to {folder}: {why.rstrip('.')}. "
+                f"The previous one is intact; when there is room: zoo train --resume {self.path}"
+            ) from error
+        keep = {name, f"{epoch - 1:06d}", f"{best:06d}" if best is not None else name}
+        for old in folder.iterdir():
+            if old.name not in keep:
+                self._drop(old)
+
+    def _drop(self, folder):
+        """Removes a folder so that a kill on the way leaves no half of it under its name."""
+        aside = folder.with_name(f".old.{folder.name.lstrip('.')}")
+        if folder != aside:
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def checkpoint(self, which="last"):
+        """The folder of the newest whole checkpoint ("last"), or of the best; None where there is none yet.
+
+        A damaged one is passed over with a warning.
+        """
+        folder = self.path / "checkpoints"
+        names = sorted((p.name for p in folder.glob("[0-9]*")), reverse=True) if folder.is_dir() else []
+        if which == "best" and (self.path / "best").exists():
+            name = (self.path / "best").read_text().strip()
+            if name in names:
+                names.insert(0, names.pop(names.index(name)))
+        for name in names:
+            if _whole(folder / name):
+                return folder / name
+            warnings.warn(f"{folder / name} is damaged and passed over.", stacklevel=2)
+        return None
+
+    def state(self, checkpoint):
+        """What `state.json` of a checkpoint says."""
+        return json.loads((checkpoint / "state.json").read_text())
+
+    def _needed(self):
+        best = self.checkpoint("best")
+        if best is None:
+            raise InputError(f"{self.path} has no checkpoint yet: no epoch was finished.")
+        return best
+
+    def weights(self):
+        """{path: array}: the best weights, averaged where the recipe has `ema`; what everything but training uses."""
+        best = self._needed()
+        averaged = best / "averages.npz"
+        return weights.read(averaged if averaged.exists() else best / "weights.npz")
+
+    def best_epoch(self):
+        return int(self._needed().name)
+
+    @property
+    def history(self):
+        """One mapping an epoch: epoch, losses, metrics and learning rate."""
+        last = self.checkpoint()
+        return [] if last is None else self.state(last)["history"]
+
+    def __repr__(self):
+        return f"Run({str(self.path)!r}, {self.status})"
+
+
+def load(run, *, features=False):
+    """The trained `keras.Model` of a run, with its best weights, compiled; it has `recipe`, `reader` and `run`.
+
+    Args:
+        run: a `Run`, or its folder.
+        features: end at the layer `features` instead: pooled, or the last hidden; not compiled.
+    """
+    from zoo.base import attach, cut
+
+    run = Run.open(run)
+    recipe, arrays = run.recipe, run.weights()
+    model = recipe.build(initialize=False)
+    weights.put(model, arrays)
+    if features:
+        model = cut(model)
+    attach(model, recipe=recipe, reader=run.reader(), run=run)
+    return model
+
+
+def versions():
+    """{distribution: version} of what a result depends on."""
+    import platform
+    from importlib import metadata
+
+    from zoo._version import __version__
+
+    found = {"python": platform.python_version(), "keras-zoo": __version__}
+    for name in ("keras", "tensorflow", "jax", "torch", "tensorflow-datasets", "numpy"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def table(rows):
+    """Mappings as CSV text; columns in the order in which they first come."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _whole(checkpoint):
+    """Whether every file of a checkpoint has the hash that was noted when it was written."""
+    try:
+        hashes = json.loads((checkpoint / "hashes.json").read_text())
+        return all(files.digest(checkpoint / name) == known for name, known in hashes.items())
+    except (OSError, ValueError):
+        return False

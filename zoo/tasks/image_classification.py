@@ -1,0 +1,130 @@
+import keras
+import numpy as np
+
+from zoo import fields
+from zoo.base import Recipe
+from zoo.data.augment import Augmentation
+from zoo.data.source import Image, Label
+from zoo.errors import InputError
+from zoo.losses import SmoothedCrossentropy
+from zoo.readers import ImageReader
+
+
+class ImageClassification(Recipe):
+    """Pictures into one of several classes.
+
+    Pictures of any size are resized to `input_shape`; the network takes float32 pixels from 0 to 255 and returns
+    logits (batch, classes).
+    """
+
+    input_shape: tuple[int, int, int] = fields.integers(
+        default=(32, 32, 3), legal=(1, 65_536), help="height, width and channels the network sees"
+    )
+    classes: int = fields.integer(default=10, legal=(2, 10_000_000), help="how many, taken from the data")
+    label_smoothing: float = fields.real(
+        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over all classes"
+    )
+    class_weight: str = fields.choice("none", "balanced", default="none", help="balanced: every class weighs the same")
+    crop: int = fields.integer(default=0, legal=(0, 1024), search=(0, 4), help="pixels padded, then cropped back")
+    flip: str = fields.choice(
+        "none", "horizontal", "both", default="none", search=("none", "horizontal"), help="mirrored at random"
+    )
+    rotation: float = fields.real(default=0.0, legal=(0, 180), search=(0.0, 20.0), help="degrees at most, at random")
+    shear: float = fields.real(default=0.0, legal=(0, 80), search=(0.0, 15.0), help="degrees at most, at random")
+    zoom: float = fields.real(default=0.0, legal=(0, 10), search=(0.0, 0.2), help="0.1: 1/1.1 to 1.1 times, at random")
+    shift: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.15), help="fraction of the size, at random")
+    brightness: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="fraction of white, at random")
+    contrast: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="0.2: 0.8 to 1.2 times, at random")
+    saturation: float = fields.real(
+        default=0.0,
+        legal=(0, 1),
+        search=(0.0, 0.4),
+        when={"input_shape": fields.channels(3)},
+        help="0.2: 0.8 to 1.2 times, at random",
+    )
+    blur: float = fields.real(default=0.0, legal=(0, 16), search=(0.0, 1.0), help="Gaussian sigma, pixels at most")
+
+    def make_loss(self):
+        if self.label_smoothing:
+            return SmoothedCrossentropy(self.label_smoothing)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def make_metrics(self):
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def make_augmentation(self):
+        names = ("crop", "flip", "rotation", "shear", "zoom", "shift", "brightness", "contrast", "saturation", "blur")
+        return Augmentation(**{name: getattr(self, name) for name in names})
+
+    # Data -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def adapt(cls, source, values):
+        """{field: (value, why)}: what the data decide, channels and classes."""
+        image, label = cls._wanted(source)
+        height, width, channels = values["input_shape"]
+        why = f"dataset={source.name} has"
+        return {
+            "input_shape": ((height, width, image.channels), f"{why} pictures of {image.channels} channels"),
+            "classes": (len(label.names), f"{why} {len(label.names)} classes"),
+        }
+
+    def make_reader(self, source):
+        """What reading learns from the data: the names of the classes."""
+        if source.ready:
+            return self.default_reader()
+        return ImageReader(self.input_shape, self._wanted(source)[1].names)
+
+    def default_reader(self, labels=None):
+        """A reader for a model that was not trained on a data set of ours."""
+        labels = [str(index) for index in range(self.classes)] if labels is None else list(labels)
+        if len(labels) != self.classes:
+            raise InputError(f"labels must name {self.classes} classes. Received: {len(labels)} labels.")
+        return ImageReader(self.input_shape, labels)
+
+    def make_preparation(self, reader, source):
+        weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
+        return _Preparation(reader, self.make_augmentation(), weights)
+
+    @staticmethod
+    def _wanted(source):
+        """The picture and the label among the features of `source`."""
+        found = [[f for f in source.features.values() if isinstance(f, kind)] for kind in (Image, Label)]
+        if not all(found):
+            raise InputError(
+                f"dataset={source.name} must have a picture and a class label. It has: {', '.join(source.features)}."
+            )
+        return found[0][0], found[1][0]
+
+    def _weights(self, source):
+        """n / (classes n_c) for every class c."""
+        labels = np.fromiter((int(one["label"]) for one in source.examples("train")), int)
+        counts = np.bincount(labels, minlength=self.classes)
+        return (len(labels) / (self.classes * np.maximum(counts, 1))).astype("float32")
+
+
+class _Preparation:
+    """`zoo.data.pipeline.Preparation` of pictures and labels: uint8 until the last step."""
+
+    def __init__(self, reader, augmentation, weights):
+        self._reader = reader
+        self._augmentation = augmentation
+        self._weights = weights
+
+    def read(self, example):
+        return self._reader.fit_images(example["image"]), example["label"]
+
+    def finish(self, batch):
+        import tensorflow as tf
+
+        images, labels = batch
+        return tf.cast(images, tf.float32), labels
+
+    def finish_training(self, batch, seed):
+        import tensorflow as tf
+
+        images, labels = batch
+        images = self._augmentation(images, seed)
+        if self._weights is None:
+            return images, labels
+        return images, labels, tf.gather(tf.constant(self._weights), labels)

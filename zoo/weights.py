@@ -1,0 +1,140 @@
+"""Weights by path: taken from a model, put into one, and carried from one model into another."""
+
+import io
+import pathlib
+import zipfile
+
+import numpy as np
+
+from zoo import files
+from zoo.errors import InputError, RunError
+
+
+def variables(model):
+    """A model's variables without its seed generators, whose state training makes a function of seed and epoch."""
+    return [variable for variable in model.variables if not is_seed(variable)]
+
+
+def is_seed(variable):
+    return variable.path.endswith("seed_generator_state")
+
+
+def of(model):
+    """{path: array} of every variable of a model, such as `c1/kernel`."""
+    found = {variable.path: np.asarray(variable) for variable in variables(model)}
+    if len(found) != len(variables(model)):
+        raise RunError(f"Two variables of {model.name} have one path: name its layers.")
+    return found
+
+
+def put(model, arrays):
+    """Sets every variable of `model` from `arrays`; a path or shape that differs raises `RunError`."""
+    target = {variable.path: variable for variable in variables(model)}
+    if set(target) != set(arrays):
+        odd = sorted(set(target) ^ set(arrays))
+        raise RunError(f"The weights are of another network: {', '.join(odd[:3])} stands on one side only.")
+    for path, variable in target.items():
+        if tuple(variable.shape) != arrays[path].shape:
+            raise RunError(f"The weights are of another network: {path} is {arrays[path].shape}, not {variable.shape}.")
+        variable.assign(arrays[path])
+
+
+def of_optimizer(optimizer):
+    """{number and path: array} of an optimizer's variables, which are told apart by their order."""
+    return {f"{index:05d}|{variable.path}": np.asarray(variable) for index, variable in enumerate(optimizer.variables)}
+
+
+def put_optimizer(optimizer, arrays):
+    for variable, key in zip(optimizer.variables, sorted(arrays), strict=True):
+        variable.assign(arrays[key])
+
+
+def averages(model):
+    """{path: array}: the model's variables with the optimizer's moving averages in place of the trained ones."""
+    arrays = of(model)
+    optimizer = inner(model.optimizer)
+    for variable, average in zip(model.trainable_variables, optimizer._model_variables_moving_average, strict=True):
+        arrays[variable.path] = np.asarray(average)
+    return arrays
+
+
+def inner(optimizer):
+    """The optimizer itself, where Keras has wrapped it to scale the loss for float16."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def write(path, arrays):
+    """Writes {key: array} as an .npz file of float32 and integers."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    files.write(path, buffer.getvalue())
+
+
+def read(path):
+    """{key: array} of a file of `write`; a damaged one raises `RunError` with its path."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise RunError(f"{path} cannot be read: {error}.") from error
+
+
+def initialize(model, source, labels=None, say=print):
+    """Starts `model` from the weights of `source`: whole layers, matched by path and shape.
+
+    The layers named `head...` are taken only where the labels are the same, or unknown on the model's side.
+
+    Args:
+        source: a run's folder (its best weights) or a `.keras` file.
+        labels: the labels of the data that `model` will train on; None where they are unknown.
+        say: called with one line a layer: what was taken and what was left, and why.
+    Raises: `InputError` where no layer matches, or there is nothing at `source`.
+    """
+    arrays, theirs = _load(source)
+    target = {}
+    for variable in variables(model):
+        target.setdefault(variable.path.rpartition("/")[0], []).append(variable)
+    taken = 0
+    for layer, own in target.items():
+        reason = _mismatch(layer, own, arrays, labels, theirs)
+        if reason is None:
+            taken += 1
+            for variable in own:
+                variable.assign(arrays[variable.path])
+        say(f"  {layer}: {'taken' if reason is None else 'left as it was, ' + reason}")
+    if not taken:
+        raise InputError(f"init_from={source} shares no layer with {model.name} (by path and shape).")
+    say(f"Started from {source}: {taken} of {len(target)} layers taken.")
+
+
+def _mismatch(layer, own, arrays, labels, theirs):
+    """Why `layer` cannot be taken; None where it can."""
+    if any(variable.path not in arrays for variable in own):
+        return "it is not there"
+    for variable in own:
+        if arrays[variable.path].shape != tuple(variable.shape):
+            return f"{variable.path} is {arrays[variable.path].shape} there and {tuple(variable.shape)} here"
+    if layer.startswith("head") and labels is not None:
+        if theirs is None:
+            return "the labels there are unknown"
+        if tuple(theirs) != tuple(labels):
+            return "the labels differ"
+    return None
+
+
+def _load(source):
+    """({path: array}, labels or None) of a run or a .keras file."""
+    path = pathlib.Path(source)
+    if path.suffix == ".keras":
+        import keras
+
+        if not path.is_file():
+            raise InputError(f"init_from={source}: there is no such file.")
+        try:
+            return of(keras.saving.load_model(path, compile=False)), None
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"init_from={source} is not a whole .keras file: {str(error).splitlines()[0]}") from error
+    from zoo.runs import Run
+
+    run = Run.open(source)
+    return run.weights(), run.reader().labels
