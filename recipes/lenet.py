@@ -10,9 +10,14 @@ class LeNet(
     ImageClassification,
     dataset="digits",
     epochs=40,
+    batch_size=32,
     learning_rate=2e-3,
     schedule="cosine",
     input_shape=(32, 32, 1),
+    rotation=12.0,
+    zoom=0.15,
+    shift=0.08,
+    shear=8.0,
 ):
     """LeNet-5, the convolutional network that read cheques.
 

@@ -135,13 +135,13 @@ class Recipe(fields.Declared):
         )
 
     def make_optimizer(self, steps_per_epoch=None):
-        shared = dict(
-            name="optimizer",
-            learning_rate=self.make_schedule(steps_per_epoch),
-            global_clipnorm=self.clip_norm,
-            use_ema=self.ema > 0,
-            gradient_accumulation_steps=self.accumulate if self.accumulate > 1 else None,
-        )
+        shared = {
+            "name": "optimizer",
+            "learning_rate": self.make_schedule(steps_per_epoch),
+            "global_clipnorm": self.clip_norm,
+            "use_ema": self.ema > 0,
+            "gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
+        }
         if self.ema:
             shared["ema_momentum"] = self.ema
         if self.weight_decay:
@@ -168,25 +168,24 @@ class Recipe(fields.Declared):
         self.check()
 
     @classmethod
-    def configured(cls, name, variant=None, given=None, adapt=None):
-        """The recipe of class, variant, data and caller, the later winning.
-
-        `adapt(values)` returns what the data say of the values so far (channels, classes): they replace a variant's
-        values, and contradict given ones with an error.
-        """
-        given = dict(given or {})
+    def configured(cls, name, variant=None, given=None):
+        """The recipe of class, variant and caller, the later winning; `given` are the caller's values by field."""
         if variant is not None and variant not in cls.variants:
             raise unknown(f"variant of {name}", variant, cls.variants)
-        values = {name: field.default for name, field in cls.fields().items()}
-        values.update(cls.variants.get(variant, {}))
-        checked = {key: cls.field(key).check(key, value) for key, value in given.items()}
-        values.update(checked)
-        if adapt is not None:
-            for key, (value, why) in adapt(values).items():
-                if key in checked and checked[key] != value:
-                    raise InputError(f"{key}={fields.show(checked[key])} was given, and {why}: {fields.show(value)}.")
-                values[key] = value
-        return cls.restored(Origin(name, variant, frozenset(given)), cls.normal(values, given))
+        values = {name: field.default for name, field in cls.fields().items()} | cls.variants.get(variant, {})
+        return cls.restored(Origin(name, variant), values).replace(**(given or {}))
+
+    def adapted(self, found):
+        """This recipe on data that decide some fields; they replace what was not given, and contradict what was.
+
+        Args:
+            found: {field: (value, why)}, such as {"classes": (3, "dataset=folder:x has 3 classes")}.
+        """
+        for name, (value, why) in found.items():
+            if name in self.origin.given and getattr(self, name) != value:
+                raise InputError(f"{name}={fields.show(getattr(self, name))} was given, but {why}.")
+        values = self.values() | {name: value for name, (value, _) in found.items()}
+        return self.restored(self.origin, self.normal(values, self.origin.given))
 
     @classmethod
     def restored(cls, origin, values):
@@ -210,9 +209,9 @@ class Recipe(fields.Declared):
         return self.name if self.variant is None else f"{self.name}/{self.variant}"
 
     def replace(self, **changes):
-        """This recipe with other values; they count as given."""
+        """This recipe with other values, checked; they count as given."""
         origin = dataclasses.replace(self.origin, given=self.origin.given | set(changes))
-        return self.restored(origin, self.normal({**self.values(), **changes}, changes))
+        return self.restored(origin, self.normal(self.values() | changes, origin.given))
 
     def digest(self):
         """Eight hex digits of the normal form: equal recipes have equal digests, in every process."""

@@ -1,4 +1,4 @@
-"""The callbacks of `zoo.train`. Those whose state matters have `get_state` and `set_state` (JSON), and resume exactly."""
+"""The callbacks of `zoo.train`. Those whose state matters have `get_state` and `set_state` (JSON)."""
 
 import math
 import signal

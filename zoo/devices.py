@@ -14,11 +14,11 @@ class Resolved:
     precision: str
     reason: str
 
-    def line(self, jit_compile):
-        return (
-            f"Backend {self.backend}, device {self.device}, precision {self.precision} ({self.reason}), "
-            f"XLA {'on' if jit_compile else 'off'}."
-        )
+    def line(self, jit_compile, asked):
+        """The first line of a run; `asked` is the recipe's `jit_compile`, `jit_compile` what Keras made of it."""
+        why = "auto: as Keras decides for this device" if asked == "auto" else "as given"
+        xla = f"XLA {'on' if jit_compile else 'off'} ({why})"
+        return f"Backend {self.backend}, device {self.device}, precision {self.precision} ({self.reason}), {xla}."
 
 
 def resolve(recipe):

@@ -30,32 +30,33 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """When a field counts: `holds(value of the other field)`, and the same in words."""
+    """When a field counts: `holds(value of the other field)`; `text` goes behind the other field's name."""
 
     text: str
     holds: Callable[[object], bool]
 
     @classmethod
     def of(cls, allowed):
+        """The condition that the other field has the value `allowed`, or one of such a tuple."""
         if isinstance(allowed, cls):
             return allowed
         values = allowed if isinstance(allowed, tuple) else (allowed,)
-        return cls(" or ".join(map(show, values)), lambda value: value in values)
+        return cls(f"={' or '.join(map(show, values))}", lambda value: value in values)
 
 
 def above(bound):
     """Condition: the other field is above `bound`."""
-    return Condition(f"above {bound}", lambda value: value is not None and value > bound)
+    return Condition(f" above {bound}", lambda value: value is not None and value > bound)
 
 
 def given():
     """Condition: the other field is not none."""
-    return Condition("given", lambda value: value is not None)
+    return Condition(" given", lambda value: value is not None)
 
 
 def channels(count):
     """Condition: the other field, a shape (height, width, channels), has `count` channels."""
-    return Condition(f"(height, width, {count})", lambda shape: shape[-1] == count)
+    return Condition(f" of {count} channels", lambda shape: shape[-1] == count)
 
 
 def show(value):
@@ -82,6 +83,16 @@ class Field:
     @property
     def legal_text(self):
         return self._legal_text() + (", or none" if self.optional else "")
+
+    @property
+    def range(self):
+        """The legal range in a few characters, for a table."""
+        return self._range() + (" or none" if self.optional else "")
+
+    @property
+    def search_text(self):
+        """The search range as a person reads it; empty where there is none."""
+        return "" if self.search is None else ", ".join(map(show, self.search))
 
     def check(self, name, value):
         """`value` in its normal form, or an `InputError` that names the field, the value and what is allowed."""
@@ -132,6 +143,16 @@ class _Number(Field):
         if high is None:
             return f"{self._noun} of at least {low}"
         return f"{self._noun} between {low} and {high}"
+
+    def _range(self):
+        low, high = ("" if bound is None else f"{bound:.10g}" for bound in self.legal)
+        return f"{low}..{high}"
+
+    @property
+    def search_text(self):
+        if self.search is None:
+            return ""
+        return f"{self.search[0]:g}..{self.search[1]:g}{' log' if self.log else ''}"
 
     def _bounded(self, value):
         low, high = self.legal
@@ -200,7 +221,10 @@ class Choice(_Listed):
     choices: tuple = ()
 
     def _legal_text(self):
-        return "one of " + ", ".join(map(show, self.choices))
+        return "one of " + self._range()
+
+    def _range(self):
+        return ", ".join(map(show, self.choices))
 
     def _check(self, value):
         for choice in self.choices:
@@ -224,6 +248,9 @@ class Flag(_Listed):
     _words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
     def _legal_text(self):
+        return self._range()
+
+    def _range(self):
         return "true or false"
 
     def _check(self, value):
@@ -244,6 +271,9 @@ class Text(_Listed):
 
     def _legal_text(self):
         return "text" + (f" such as {', '.join(self.examples)}" if self.examples else "")
+
+    def _range(self):
+        return "text"
 
     def _check(self, value):
         if not isinstance(value, str) or not value:
@@ -267,6 +297,13 @@ class Sequence(_Listed):
     def _legal_text(self):
         count = f"{self.length} values" if self.length else "values"
         return f"{count}, each {self.item.legal_text}"
+
+    def _range(self):
+        return f"{self.item.range} ({self.length or 'any'} of them)"
+
+    @property
+    def search_text(self):
+        return "" if self.search is None else " or ".join(map(show, self.search))
 
     def _check(self, value):
         if isinstance(value, str) or not hasattr(value, "__iter__"):
@@ -400,8 +437,7 @@ class Declared:
         failing = []
         for other, condition in cls.field(name).conditions():
             if cls.inactive(other, values) or not condition.holds(values[other]):
-                word = "=" if not condition.text.startswith(("above", "given")) else " "
-                failing.append(f"{other}{word}{condition.text} (now {other}={show(values[other])})")
+                failing.append(f"{other}{condition.text} (now {other}={show(values[other])})")
         return " and ".join(failing)
 
     @classmethod

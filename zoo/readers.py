@@ -4,7 +4,12 @@ A reader is a Keras layer that is saved as `reader.keras` and reads with stock T
 an exported model carries it. TensorFlow is imported where it is used: on JAX and torch, reading still is its work.
 """
 
+import os
+import pathlib
+
 import keras
+
+from zoo.errors import InputError
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -20,6 +25,7 @@ class ImageReader(keras.layers.Layer):
         super().__init__(**kwargs)
         self.image_shape = tuple(image_shape)
         self.labels = tuple(labels)
+        self.built = True  # it has no weights
 
     def decode(self, data):
         """The picture in PNG or JPEG bytes (a string scalar), as it is: uint8 (height, width, channels)."""
@@ -56,13 +62,56 @@ class ImageReader(keras.layers.Layer):
         spec = tf.TensorSpec(self.image_shape, tf.uint8)
         return tf.map_fn(lambda one: self.fit_images(self.decode(one)), data, fn_output_signature=spec)
 
-    def raw_probe(self, examples):
-        """{signature/input: array}: examples as the export gets them raw, PNG bytes; what an export is verified on."""
+    def read_raw(self, inputs, skip_bad=False):
+        """(names, uint8 (n, *image_shape)) of paths of PNG and JPEG files, or arrays (height, width, channels).
+
+        Raises: `InputError` for one that cannot be read, unless `skip_bad`.
+        """
+        import numpy as np
+
+        names, pictures = [], []
+        for number, one in enumerate(inputs):
+            name = str(one) if isinstance(one, (str, os.PathLike)) else f"#{number}"
+            try:
+                pictures.append(self.fit_images(self._picture(one)).numpy())
+                names.append(name)
+            except InputError:
+                if not skip_bad:
+                    raise
+        return names, np.stack(pictures) if pictures else np.empty((0, *self.image_shape), np.uint8)
+
+    def _picture(self, one):
+        """uint8 (height, width, channels) of a path or an array."""
         import numpy as np
         import tensorflow as tf
 
-        pictures = [tf.io.encode_png(example["image"]).numpy() for example in examples]
-        return {"serving_default/image_bytes": np.array(pictures, dtype="S")}  # "S" drops trailing zeros; PNG has none
+        if not isinstance(one, (str, os.PathLike)):
+            picture = np.asarray(one)
+            picture = picture[..., None] if picture.ndim == 2 else picture
+            if picture.ndim != 3 or picture.dtype != np.uint8 or not 1 <= picture.shape[-1] <= 4:
+                raise InputError(
+                    f"A picture must be uint8 (height, width, 1 to 4). Received: {picture.dtype} {picture.shape}."
+                )
+            return tf.constant(picture)
+        try:
+            data = pathlib.Path(one).read_bytes()
+        except OSError as error:
+            raise InputError(f"{one} cannot be read: {error.strerror}.") from None
+        try:
+            return self.decode(data)
+        except tf.errors.InvalidArgumentError:
+            raise InputError(f"{one} is not a whole PNG or JPEG picture.") from None
+
+    def raw_probe(self, pictures):
+        """{signature/input: array}: uint8 pictures as the raw inputs that an export is verified on."""
+        import numpy as np
+        import tensorflow as tf
+
+        encoded = [tf.io.encode_png(picture).numpy() for picture in pictures]
+        probe = {"serving_default/image_bytes": np.array(encoded, "S")}  # "S" drops trailing zeros; a PNG has none
+        if len({np.shape(picture) for picture in pictures}) == 1:
+            probe["serve_images/images"] = np.stack(pictures)
+        return probe
 
     def signatures(self):
         """{signature name: (function to network inputs, input specs by name)}, for the export."""

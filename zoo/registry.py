@@ -20,6 +20,7 @@ from zoo.errors import InputError, unknown
 
 GROUP = "zoo.recipes"
 TASKS = "zoo.tasks"
+_FILE = re.compile(r"\.py(/[^/]+)?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ def task_names():
 def find(name):
     """(recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
     base, _, variant = name.partition("/")
-    if re.search(r"\.py(/[^/]+)?$", name):
+    if _FILE.search(name):
         path, _, variant = name.partition(".py/")
         return _from_file(pathlib.Path(path if path.endswith(".py") else path + ".py")), path, variant or None
     matching = [entry for entry in entries() if entry.name == base]
@@ -76,47 +77,49 @@ def find(name):
     return _load(matching[0]), base, variant or None
 
 
+def check_name(name):
+    """Raises as `find` does for a name that is not there, without importing anything."""
+    if not _FILE.search(name) and name.partition("/")[0] not in names():
+        raise unknown("recipe", name.partition("/")[0], names())
+
+
 def recipe(name, /, **given):
     """The recipe `name`, such as `lenet/modern`, with the values that are `given`.
 
     Data are read only where `dataset=` is given; then channels and classes come from them.
     Raises: `InputError` for an unknown name, variant or field, and for a value that cannot be.
     """
-    cls, base, variant = find(name)
-    if "dataset" not in given:
-        return cls.configured(base, variant, given)
-    return open_recipe(name, given)[0]
+    return open_recipe(name, given)[0] if "dataset" in given else _configured(name, given)
 
 
-def open_recipe(name, given, **options):
-    """(recipe fitted to its data, the opened `Source`); `name` may be a recipe, whose given values then hold."""
+def open_recipe(recipe, given, **options):
+    """(the recipe fitted to its data, the opened `Source`).
+
+    Args:
+        recipe: a name, or a `Recipe`.
+        given: {field: value}; `dataset` may be data in memory.
+        options: those of `zoo.data.open_source`.
+    """
     from zoo.data import open_source
 
-    given = dict(given)
-    if isinstance(name, str):
-        cls, base, variant = find(name)
-    else:
-        cls, base, variant = type(name), name.name, name.variant
-        values = name.values()
-        kept = name.origin.given or [key for key, field in cls.fields().items() if values[key] != field.default]
-        given = {**{key: values[key] for key in kept}, **given}
     data = given.get("dataset")
-    if data is not None and not isinstance(data, str):
+    in_memory = data is not None and not isinstance(data, str)
+    if in_memory:
         source = open_source(data, **options)
-        given["dataset"] = source.name
-    else:
-        source = None
-        spec = cls.configured(base, variant, {key: given[key] for key in ("dataset",) if key in given}).dataset
-        if not spec:
-            raise InputError(f"{base} has no data of its own: give dataset=, such as folder:PATH.")
-        for key in given:
-            cls.field(key)
-        source = open_source(spec, **options)
+        given = {**given, "dataset": source.name}
+    recipe = _configured(recipe, given)
+    if not in_memory:
+        if not recipe.dataset:
+            raise InputError(f"{recipe.name} has no data of its own: give dataset=, such as folder:PATH.")
+        source = open_source(recipe.dataset, **options)
+    return (recipe if source.ready else recipe.adapted(recipe.adapt(source))), source
 
-    def adapt(values):
-        return {} if source.ready else cls.adapt(source, values)
 
-    return cls.configured(base, variant, given, adapt), source
+def _configured(recipe, given):
+    if not isinstance(recipe, str):
+        return recipe.replace(**given) if given else recipe
+    cls, base, variant = find(recipe)
+    return cls.configured(base, variant, given)
 
 
 def build(name, /, *, steps_per_epoch=None, **given):
@@ -128,7 +131,7 @@ def build(name, /, *, steps_per_epoch=None, **given):
         given: values of fields; without `dataset=` no data are read.
     Raises: as `recipe`.
     """
-    made = recipe(name, **given) if isinstance(name, str) else (name.replace(**given) if given else name)
+    made = open_recipe(name, given)[0] if "dataset" in given else _configured(name, given)
     return made.build(steps_per_epoch)
 
 

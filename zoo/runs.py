@@ -90,14 +90,7 @@ class Run:
         """Writes the folder of a new run; `run.json` comes last and makes it one."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "checkpoints").mkdir(exist_ok=True)
-        import keras
-
-        temporary = self.path / f".reader.{os.getpid()}.keras"
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*not yet been built")  # a reader has no weights to build
-            keras.saving.save_model(reader, temporary)
-        files.write(self.path / "reader.keras", temporary.read_bytes())
-        temporary.unlink()
+        save_reader(reader, self.path / "reader.keras")
         weights.write(self.path / "probe.npz", probe)
         self._write()
 
@@ -137,13 +130,17 @@ class Run:
 
         return keras.saving.load_model(self.path / "reader.keras", compile=False)
 
+    def probe(self):
+        """{signature/input: array}: what an export is verified on."""
+        return weights.read(self.path / "probe.npz")
+
     def set_status(self, status, reason=""):
         self._facts.update(status=status, reason=reason)
         self._write()
 
     @contextlib.contextmanager
     def lock(self):
-        """Holds the run for this process; one that somebody else holds is an `InputError`."""
+        """Holds the run (and makes its folder) for this process; one that another holds is an `InputError`."""
         try:
             with files.locked(self.path / "run.lock", wait=False):
                 yield
@@ -274,6 +271,16 @@ def load(run, *, features=False):
         model = cut(model)
     attach(model, recipe=recipe, reader=run.reader(), run=run)
     return model
+
+
+def save_reader(reader, path):
+    """Writes a reader as a `.keras` file, whole."""
+    import keras
+
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    keras.saving.save_model(reader, temporary)
+    files.write(path, temporary.read_bytes())
+    temporary.unlink()
 
 
 def versions():

@@ -1,7 +1,9 @@
 """`zoo.train` and `zoo.dataset`: from a recipe and its data to a run that survives."""
 
+import contextlib
 import dataclasses
 import pathlib
+import sys
 import warnings
 
 import keras
@@ -11,6 +13,7 @@ from zoo import devices, registry, weights
 from zoo.base import Recipe, dtype_policy, reproducible
 from zoo.callbacks import AveragedWeights, EpochSeeds, FiniteLoss, Interruptible, Recorder, StopAfter
 from zoo.data import open_source, pipeline
+from zoo.data.source import Source
 from zoo.errors import InputError, Interrupted, RunError, unknown
 from zoo.fields import show
 from zoo.runs import Run
@@ -99,66 +102,149 @@ def train(
         given: values of fields.
     Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C).
     """
-    say = (lambda *_: None) if quiet else print
     if until is not None and (isinstance(until, bool) or not isinstance(until, int) or until < 1):
         raise InputError(f"until must be a whole number of at least 1. Received: until={until!r}.")
+    say = _silent if quiet else print
     if resume is not None:
-        recipe = _resumed_recipe(Run.open(resume), recipe, given)
-        if isinstance(given.get("dataset"), str):
-            given = {}
-        given = {key: value for key, value in given.items() if key == "dataset"}
-        directory = resume
-    elif recipe is None:
+        job = _resumed(Run.open(resume), recipe, given, data_dir, skip_bad)
+    elif recipe is not None:
+        job = _named(recipe, given, directory, data_dir, skip_bad)
+    else:
         raise InputError("Name a recipe to train, or a run to resume.")
-    data = given.get("dataset")
+    if job.run is not None and job.run.held():
+        with job.run.lock():  # raises, with the process that holds it
+            pass
+    if job.run is not None and job.run.status in ("done", "stopped_early"):
+        reason = job.run.facts["reason"] or f"all {job.recipe.epochs} epochs were trained"
+        say(f"{job.path} is done: {reason}. More epochs are a new run, with init_from={job.path}")
+        return job.run
+    return _train(job, until, callbacks, quiet, say)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What there is to train, before anything is written. `run` is what lies at `path` already, or None."""
+
+    recipe: Recipe
+    source: Source
+    path: pathlib.Path
+    run: Run | None
+
+
+def _named(recipe, given, directory, data_dir, skip_bad):
     recipe, source = registry.open_recipe(recipe, given, data_dir=data_dir, skip_bad=skip_bad)
     path = pathlib.Path(directory or _default_directory(recipe))
-    run = _open_or_none(path, recipe, source, data)
-    if run is not None and run.status == "done":
-        say(f"{path} is done: all {recipe.epochs} epochs were trained. More epochs are a new run: init_from={path}")
-        return run
-    if run is not None and run.status == "stopped_early":
-        say(f"{path} is done: it stopped early, {run.facts['reason']}.")
-        return run
-    reader = run.reader() if run is not None else recipe.make_reader(source)
+    return _Job(recipe, source, path, _lying_at(path, recipe, source))
+
+
+def _resumed(run, recipe, given, data_dir, skip_bad):
+    """The job of a run; a recipe, fields or data other than its own are an `InputError` that says which."""
+    kept = run.recipe
+    source = open_source(given.pop("dataset", kept.dataset), data_dir=data_dir, skip_bad=skip_bad)
+    values = {"dataset": source.name, **{name: kept.field(name).check(name, value) for name, value in given.items()}}
+    if recipe is not None:
+        cls, name, variant = (type(recipe), recipe.name, None) if isinstance(recipe, Recipe) else registry.find(recipe)
+        if cls is not type(kept):
+            raise InputError(f"{run.path} is a run of {kept.label}, not of {name}.")
+        values = {**(recipe.values() if isinstance(recipe, Recipe) else cls.variants.get(variant, {})), **values}
+    _refuse_changes(run, kept, values)
+    _refuse_other_data(run, source)
+    return _Job(kept, source, run.path, run)
+
+
+def _lying_at(path, recipe, source):
+    """The run at `path`, if it is of this recipe and these data; None where there is nothing but a bare beginning."""
+    if not path.exists():
+        return None
+    if not Run.exists(path):
+        if all(entry.name in _BEGINNING for entry in path.iterdir()):
+            return None
+        raise InputError(f"{path} exists and is not a run. Name another --directory.")
+    run = Run.open(path)
+    kept = run.recipe
+    if type(kept) is not type(recipe):
+        raise InputError(f"{path} is a run of {kept.label}, not of {recipe.label}. Name another --directory.")
+    _refuse_changes(run, kept, recipe.values())
+    _refuse_other_data(run, source)
+    return run
+
+
+_BEGINNING = {"run.lock", "checkpoints", "reader.keras", "probe.npz"}
+"""What a process that was killed before it wrote run.json leaves: nothing was trained."""
+
+
+def _refuse_changes(run, kept, values):
+    changed = [
+        f"{name}={show(value)} (there {show(getattr(kept, name))})"
+        for name, value in values.items()
+        if getattr(kept, name) != value
+    ]
+    if changed:
+        raise InputError(
+            f"{run.path} holds a run with other fields: {', '.join(changed)}. "
+            f"Go on with it by `zoo train --resume {run.path}`, or name another --directory."
+        )
+
+
+def _refuse_other_data(run, source):
+    if run.facts["data"]["fingerprint"] != source.fingerprint:
+        raise InputError(
+            f"{run.path} was trained on other data than dataset={source.name} holds now: they have changed since. "
+            "Put them back, or train in another --directory."
+        )
+
+
+def _train(job, until, callbacks, quiet, say):
+    recipe, source = job.recipe, job.source
+    reader = recipe.make_reader(source) if job.run is None else job.run.reader()
     preparation = recipe.make_preparation(reader, source)
     batches = pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed, advance=False)
     validation = pipeline.evaluation(source, "validation", preparation, batch_size=recipe.batch_size)
     plan = make_plan(recipe, batches.steps, validation is not None)
-    say(_first_line(recipe, source, plan))
-    fresh = run is None or run.checkpoint() is None
-    labels = None if source.ready else reader.labels
+    fresh = job.run is None or job.run.checkpoint() is None
+    taken = []
     with reproducible(recipe.seed), dtype_policy(plan.device.precision):
-        model = recipe.build(batches.steps, initialize=fresh, labels=labels, say=say)
+        labels = None if source.ready else reader.labels
+        model = recipe.build(batches.steps, initialize=fresh, labels=labels, say=taken.append)
         model.optimizer.build(model.trainable_variables)
-        say(plan.device.line(model.jit_compile))
-        run = run or Run.create(path, recipe, source, batches.steps)
-        with run.lock() if path.is_dir() else _new_folder(run):
-            probe = _probe(source, recipe, reader, preparation)
-            if not Run.exists(path):
-                run.begin(reader, probe)
-            recorder = Recorder(run, plan, _make_answers(recipe, probe), _with_state(callbacks))
+        say("\n".join([plan.device.line(model.jit_compile, recipe.jit_compile), _data_line(source, plan), *taken]))
+        run = job.run or Run.create(job.path, recipe, source, batches.steps)
+        with run.lock():
+            if job.run is None:
+                run.begin(reader, _probe(source, recipe, reader))
+            recorder = Recorder(run, plan, make_answers(recipe, run.probe()), _with_state(callbacks))
             start = _restore(run, model, recorder)
             if until is not None and start >= until:
-                say(f"{path} has {start} epochs already.")
+                say(f"{run.path} has {start} epochs already.")
                 return run
             run.set_status("running")
-            say(
-                f"{'Going on with' if start else 'Training'} {recipe.label} in {path}, epoch {start + 1} of {plan.epochs}."
-            )
-            try:
-                _fit(model, recipe, run, plan, batches, validation, recorder, callbacks, start, until, quiet)
-            except RunError as error:
-                run.set_status("failed", str(error))
-                raise RunError(f"{error} The run is in {path}{_kept(run)}.") from error
-            except KeyboardInterrupt:
-                run.set_status("interrupted", "Ctrl-C")
-                raise Interrupted(f"Stopped. {_finished(run)} To go on: zoo train --resume {path}") from None
-            except BaseException as error:
-                run.set_status("failed", f"{type(error).__name__}: {error}")
-                raise
+            verb = "Going on with" if start else "Training"
+            say(f"{verb} {recipe.label} in {run.path}, epoch {start + 1} of {plan.epochs}.")
+            made = make_callbacks(recipe, run, plan, batches.epoch, recorder, callbacks, until)
+            with _told(run):
+                _fit(model, plan, batches, validation, made, start, recorder, quiet)
             _end(run, recorder, plan, say)
     return run
+
+
+def _silent(*_):
+    """Says nothing."""
+
+
+@contextlib.contextmanager
+def _told(run):
+    """Notes in the run how `fit` ended, and says where things stand."""
+    try:
+        yield
+    except RunError as error:
+        run.set_status("failed", str(error))
+        raise RunError(f"{error} The run is in {run.path}{_kept(run)}.") from error
+    except KeyboardInterrupt:
+        run.set_status("interrupted", "Ctrl-C")
+        raise Interrupted(f"Stopped{_kept(run)}. To go on: zoo train --resume {run.path}") from None
+    except BaseException as error:
+        run.set_status("failed", f"{type(error).__name__}: {error}")
+        raise
 
 
 def make_plan(recipe, steps_per_epoch, validates):
@@ -195,7 +281,7 @@ def make_callbacks(recipe, run, plan, epoch_variable, recorder, callbacks=(), un
     return [*made, recorder]
 
 
-def _fit(model, recipe, run, plan, batches, validation, recorder, callbacks, start, until, quiet):
+def _fit(model, plan, batches, validation, callbacks, start, recorder, quiet):
     if recorder.stopped_early:
         return
     with Interruptible() as interruptible:
@@ -205,12 +291,16 @@ def _fit(model, recipe, run, plan, batches, validation, recorder, callbacks, sta
             initial_epoch=start,
             epochs=plan.epochs,
             shuffle=False,
-            verbose=0 if quiet else "auto",
-            callbacks=[
-                *make_callbacks(recipe, run, plan, batches.epoch, recorder, callbacks, until),
-                interruptible,
-            ],
+            verbose=_verbosity(quiet),
+            callbacks=[*callbacks, interruptible],
         )
+
+
+def _verbosity(quiet):
+    """Keras's progress bar where somebody watches, one line an epoch where output goes to a file."""
+    if quiet:
+        return 0
+    return 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
 
 
 def _events(path):
@@ -218,68 +308,12 @@ def _events(path):
     return keras.callbacks.TensorBoard(log_dir=str(path), write_graph=False, update_freq="epoch")
 
 
-def _resumed_recipe(run, recipe, given):
-    """The recipe of `run`; other values than it was started with are an `InputError` that says which."""
-    kept = run.recipe
-    if isinstance(recipe, Recipe):
-        given = {**recipe.values(), **given}
-    elif recipe is not None:
-        cls, name, variant = registry.find(recipe)
-        if name != kept.name:
-            raise InputError(f"{run.path} is a run of {kept.name}, not of {name}.")
-        given = {**cls.variants.get(variant, {}), **given} if variant != kept.variant else given
-    _refuse_changes(
-        run, kept, {k: kept.field(k).check(k, v) for k, v in given.items() if isinstance(v, str) or k != "dataset"}
-    )
-    return kept
-
-
-def _refuse_changes(run, kept, values):
-    changed = [
-        f"{name}={show(value)} (there {show(getattr(kept, name))})"
-        for name, value in values.items()
-        if getattr(kept, name) != value
-    ]
-    if changed:
-        raise InputError(
-            f"{run.path} holds a run with other fields: {', '.join(changed)}. "
-            f"Go on with it by `zoo train --resume {run.path}`, or name another --directory."
-        )
-
-
-def _open_or_none(path, recipe, source, data):
-    """The run that lies at `path` already, if it is the same recipe on the same data; None where nothing is there."""
-    if not path.exists() or not any(p for p in path.iterdir() if p.name != "run.lock"):
-        return None
-    if not Run.exists(path):
-        if (path / "checkpoints").is_dir():  # killed before run.json was written: nothing was trained
-            return None
-        raise InputError(f"{path} exists and is not a run. Name another --directory.")
-    run = Run.open(path)
-    kept = run.recipe
-    if type(kept) is not type(recipe):
-        raise InputError(f"{path} is a run of {kept.label}, not of {recipe.label}. Name another --directory.")
-    _refuse_changes(run, kept, recipe.values())
-    if run.facts["data"]["fingerprint"] != source.fingerprint:
-        raise InputError(
-            f"{path} was trained on other data than dataset={source.name} holds now: they have changed since. "
-            "Put them back, or train in another --directory."
-        )
-    return run
-
-
-def _new_folder(run):
-    """Holds the lock of a folder that is made with it."""
-    run.path.mkdir(parents=True, exist_ok=True)
-    return run.lock()
-
-
 def _default_directory(recipe):
     parts = [pathlib.Path(recipe.name).stem, recipe.variant, recipe.digest()]
     return pathlib.Path("runs", "-".join(part for part in parts if part))
 
 
-def _first_line(recipe, source, plan):
+def _data_line(source, plan):
     sizes = ", ".join(f"{size:,} {split}" for split, size in source.sizes.items())
     notes = "".join(f" ({note})" for note in source.notes)
     return f"Data {source.name}: {sizes}{notes}; {plan.steps_per_epoch} steps an epoch."
@@ -296,18 +330,15 @@ def _with_state(callbacks):
     return stateful
 
 
-def _probe(source, recipe, reader, preparation):
+def _probe(source, recipe, reader):
     """{signature/input: array}: the first examples, as network inputs and, where there are raw ones, as those."""
     split = "validation" if "validation" in source.sizes else "train"
     if source.ready:
-        inputs = next(iter(source.examples(split)))[0]
-        return {"serve_tensors/images": np.asarray(inputs)[:PROBE]}
-    examples = list(source.examples(split).take(PROBE))
-    inputs = next(iter(pipeline.evaluation(source, split, preparation, batch_size=PROBE)))[0]
-    return {"serve_tensors/images": np.asarray(inputs), **reader.raw_probe(examples)}
+        return {"serve_tensors/images": np.asarray(next(iter(source.examples(split)))[0])[:PROBE]}
+    return recipe.make_probe(reader, source.examples(split).take(PROBE))
 
 
-def _make_answers(recipe, probe):
+def make_answers(recipe, probe):
     """A function from weights to the network's float32 answers on the probe, on the CPU: as exports are verified."""
     with keras.device("cpu:0"), reproducible(recipe.seed), dtype_policy("float32"):
         twin = recipe.network()
@@ -335,31 +366,20 @@ def _restore(run, model, recorder):
 
 def _end(run, recorder, plan, say):
     if recorder.stopped_early:
-        reason = f"no better {plan.monitor} for {plan.patience} epochs"
-        run.set_status("stopped_early", reason)
+        run.set_status("stopped_early", f"no better {plan.monitor} for {plan.patience} epochs")
+        how = f"Stopped early, {run.facts['reason']}"
     elif len(recorder.history) < plan.epochs:
-        reason = ""
         run.set_status("paused")
+        how = f"Paused after epoch {len(recorder.history)} of {plan.epochs}"
     else:
-        reason = ""
         run.set_status("done")
-    if recorder.best_epoch is not None:
-        best = f"Best {plan.monitor} {recorder.best:.6g} in epoch {recorder.best_epoch}"
-    else:
-        best = "Nothing was monitored: the last epoch counts"
-    say(
-        f"{run.status.replace('_', ' ').capitalize()}{': ' + reason if reason else ''}. {best}. The run is in {run.path}"
+        how = "Done"
+    best = (
+        f"best {plan.monitor} {recorder.best:.6g} in epoch {recorder.best_epoch}" if recorder.best_epoch else "no best"
     )
+    say(f"{how}: {best}. The run is in {run.path}")
 
 
 def _kept(run):
     checkpoint = run.checkpoint()
-    return "; nothing was kept" if checkpoint is None else f", its last good checkpoint is epoch {int(checkpoint.name)}"
-
-
-def _finished(run):
-    checkpoint = run.checkpoint()
-    return "No epoch was finished." if checkpoint is None else f"Epoch {int(checkpoint.name)} is kept."
-
-
-__all__ = ["Plan", "dataset", "make_callbacks", "make_plan", "open_source", "train"]
+    return "; no epoch was finished" if checkpoint is None else f"; epoch {int(checkpoint.name)} is kept"

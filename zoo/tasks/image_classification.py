@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 
@@ -8,6 +10,23 @@ from zoo.data.source import Image, Label
 from zoo.errors import InputError
 from zoo.losses import SmoothedCrossentropy
 from zoo.readers import ImageReader
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a network says of one picture.
+
+    Attributes:
+        name: the file's path, or the number of the array.
+        label: the likeliest class.
+        probability: its softmax probability.
+        probabilities: {label: probability}, the likeliest first.
+    """
+
+    name: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
 
 
 class ImageClassification(Recipe):
@@ -58,15 +77,14 @@ class ImageClassification(Recipe):
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    @classmethod
-    def adapt(cls, source, values):
+    def adapt(self, source):
         """{field: (value, why)}: what the data decide, channels and classes."""
-        image, label = cls._wanted(source)
-        height, width, channels = values["input_shape"]
-        why = f"dataset={source.name} has"
+        image, label = self._wanted(source)
+        height, width, _ = self.input_shape
+        has = f"dataset={source.name} has"
         return {
-            "input_shape": ((height, width, image.channels), f"{why} pictures of {image.channels} channels"),
-            "classes": (len(label.names), f"{why} {len(label.names)} classes"),
+            "input_shape": ((height, width, image.channels), f"{has} pictures of {image.channels} channels"),
+            "classes": (len(label.names), f"{has} {len(label.names)} classes"),
         }
 
     def make_reader(self, source):
@@ -85,6 +103,30 @@ class ImageClassification(Recipe):
     def make_preparation(self, reader, source):
         weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
         return _Preparation(reader, self.make_augmentation(), weights)
+
+    # Answers ----------------------------------------------------------------------------------------------------
+
+    def make_predictions(self, reader, names, logits):
+        """A `Prediction` for each name, of logits (n, classes)."""
+        logits = np.asarray(logits, "float64")
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        predictions = []
+        for name, row in zip(names, odds / odds.sum(axis=-1, keepdims=True), strict=True):
+            ranked = {reader.labels[index]: float(row[index]) for index in np.argsort(-row, kind="stable")}
+            label = next(iter(ranked))
+            predictions.append(Prediction(name, label, ranked[label], ranked))
+        return predictions
+
+    def make_probe(self, reader, examples):
+        """{signature/input: array} of raw examples: as they are, and as the network takes them."""
+        pictures = [np.asarray(example["image"]) for example in examples]
+        tensors = np.stack([np.asarray(reader.fit_images(picture)) for picture in pictures]).astype("float32")
+        return {"serve_tensors/images": tensors, **reader.raw_probe(pictures)}
+
+    def make_noise(self, count):
+        """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
+        pixels = np.random.default_rng(0).integers(0, 256, (count, *self.input_shape), "uint8")
+        return [{"image": picture} for picture in pixels]
 
     @staticmethod
     def _wanted(source):

@@ -1,0 +1,348 @@
+"""The command line: `zoo VERB ...`. A key and a value is a field; a dash is an option of the verb."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+import click
+
+from zoo.errors import InputError, Interrupted, ZooError, nearest
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class _Commands(click.Group):
+    """Lists commands in the order in which they are defined, and turns our errors into one line and a status."""
+
+    def list_commands(self, ctx):
+        return list(self.commands)
+
+    def resolve_command(self, ctx, args):
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            near = nearest(args[0], self.commands)
+            raise click.UsageError(f"No such command {args[0]!r}.{near} There are: {', '.join(self.commands)}.")
+        return super().resolve_command(ctx, args)
+
+
+quiet = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
+data_dir = click.option("--data-dir", metavar="DIR", help="Where prepared data lie (default: ZOO_DATA).")
+skip_bad = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be read.")
+fields = click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
+
+
+@click.group(cls=_Commands, context_settings=CONTEXT)
+@click.version_option(package_name="keras-zoo", prog_name="zoo")
+def zoo():
+    """A model zoo on Keras 3: train, evaluate, predict, export, report."""
+
+
+@zoo.command("list")
+@click.argument("pattern", default="*")
+@click.option("--task", help="Only recipes of this task, such as image_classification.")
+@quiet
+def list_(pattern, task, quiet):
+    """List recipes, or those that match PATTERN."""
+    from zoo import registry
+
+    wanted = set(registry.names(pattern, task=task))
+    if not wanted and not quiet:
+        click.echo("No recipe matches.", err=True)
+    for entry in registry.entries():
+        if entry.name in wanted:
+            if quiet:
+                click.echo(entry.name)
+                continue
+            variants = f" (variants {', '.join(entry.variants)})" if entry.variants else ""
+            click.echo(f"{entry.name:<16}{entry.task or '?':<24}{entry.summary}{variants}")
+
+
+@zoo.command()
+@click.argument("recipe")
+@fields
+@quiet
+def show(recipe, fields, quiet):
+    """Show a recipe's fields and its network's cost.
+
+    RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py.
+    """
+    from zoo import registry
+    from zoo.fields import show as shown
+
+    made = registry.recipe(recipe, **_given(recipe, fields))
+    if not quiet:
+        click.echo(f"{made.label}: {(type(made).__doc__ or '').strip().splitlines()[0]}\n")
+        rows = [("field", "value", "default", "legal", "search", "help")]
+        for name, field in made.fields().items():
+            value = "-" if made.inactive(name, made.values()) else shown(getattr(made, name))
+            only = " and ".join(f"{other}{condition.text}" for other, condition in field.conditions())
+            help = f"{field.help} (only with {only})" if only else field.help
+            rows.append((name, value, shown(field.default), field.range, field.search_text, help))
+        _table(rows)
+        click.echo()
+    from zoo.summaries import summarize
+
+    cost = summarize(made.network())
+    multiply_adds = "not counted on this backend" if cost.multiply_adds is None else f"{cost.multiply_adds:,}"
+    click.echo(f"parameters     {cost.parameters:,} ({cost.trainable:,} trainable)")
+    click.echo(f"multiply-adds  {multiply_adds} (one forward pass of one example)")
+    click.echo(f"size           {cost.bytes / 1e6:.2f} MB (float32 weights)")
+
+
+@zoo.command()
+@click.argument("recipe", required=False)
+@fields
+@click.option("--directory", metavar="RUN", help="The run's folder (default: runs/<recipe>-<digest of the fields>).")
+@click.option("--resume", metavar="RUN", help="Go on with this run.")
+@click.option("--until", type=click.IntRange(1), metavar="N", help="Pause after N epochs in all.")
+@data_dir
+@skip_bad
+@quiet
+def train(recipe, fields, directory, resume, until, data_dir, skip_bad, quiet):
+    """Train a recipe, or go on with a run.
+
+    RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py. The same command on the same folder
+    goes on where it stopped.
+    """
+    if resume is not None and recipe is not None and "=" in recipe:
+        recipe, fields = None, (recipe, *fields)
+    if resume is not None and directory is not None:
+        raise InputError("--resume names the run's folder: leave --directory out.")
+    if recipe is None and resume is None:
+        raise click.UsageError("Name a recipe to train (`zoo list` shows them), or a run with --resume.")
+    if recipe is None:
+        given = _parsed(type(_run(resume).recipe), fields)
+    else:
+        given = _given(recipe, fields)
+    from zoo.training import train
+
+    train(
+        recipe,
+        directory=directory,
+        resume=resume,
+        until=until,
+        data_dir=data_dir,
+        skip_bad=skip_bad,
+        quiet=quiet,
+        **given,
+    )
+
+
+@zoo.command()
+@click.argument("run")
+@click.option("--split", default="test", show_default=True, help="train, validation or test.")
+@click.option("--dataset", help="Other data, by name.")
+@data_dir
+@skip_bad
+@quiet
+def evaluate(run, split, dataset, data_dir, skip_bad, quiet):
+    """Print a run's loss and metrics."""
+    run = _run(run)
+    from zoo.prediction import evaluate
+
+    found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad)
+    for name, value in found.items():
+        click.echo(f"{name} {value:.6g}" if quiet else f"{split} {name:<12} {value:.6g}")
+
+
+@zoo.command()
+@click.argument("run")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
+@click.option("--csv", is_flag=True, help="Print a table with a header line.")
+@skip_bad
+@quiet
+def predict(run, inputs, top, csv, skip_bad, quiet):
+    """Print what a run says of files."""
+    run = _run(run)
+    from zoo.prediction import predict
+    from zoo.runs import table
+
+    predictions = predict(run, list(inputs), skip_bad=skip_bad)
+    if csv:
+        rows = []
+        for one in predictions:
+            row = {"input": one.name}
+            for rank, (label, probability) in enumerate(list(one.probabilities.items())[:top], 1):
+                row |= {f"label_{rank}": label, f"probability_{rank}": f"{probability:.6f}"}
+            rows.append(row)
+        click.echo(table(rows), nl=False)
+        return
+    for one in predictions:
+        ranked = list(one.probabilities.items())[:top]
+        click.echo(f"{one.name}  " + "   ".join(f"{label} {probability:.1%}" for label, probability in ranked))
+
+
+@zoo.command()
+@click.argument("run")
+@click.argument("directory")
+@click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx or litert.")
+@click.option(
+    "--version", type=click.IntRange(1), metavar="N", help="Write to DIRECTORY/N, as TensorFlow Serving reads it."
+)
+@quiet
+def export(run, directory, format, version, quiet):
+    """Write a run as a model to serve, verified.
+
+    DIRECTORY must not exist; the model in it needs nothing of this package.
+    """
+    from zoo.exporting import export
+
+    export(_run(run), directory, format=format, version=version, quiet=quiet)
+
+
+@zoo.command()
+@click.argument("run")
+@click.option("--directory", metavar="DIR", help="Where to write (default: RUN/report).")
+@quiet
+def report(run, directory, quiet):
+    """Write a page about a run, with pictures."""
+    run = _run(run)
+    from zoo.reporting import report
+
+    page = report(run, directory)
+    if not quiet:
+        click.echo(f"Report written to {page}")
+
+
+@zoo.group(cls=_Commands)
+def data():
+    """List, prepare and verify data sets."""
+
+
+@data.command("list")
+@data_dir
+@quiet
+def data_list(data_dir, quiet):
+    """List the data sets that need no network, those prepared, and the other forms."""
+    from zoo.data.opening import BUILT_IN, FORMS
+    from zoo.data.tfds_source import data_root
+
+    root = data_root(data_dir)
+    for name in BUILT_IN:
+        state = "prepared" if any((root / f"zoo_{name}").glob("[0-9]*")) else "prepared on first use"
+        click.echo(f"{name:<16}{state}")
+    ours = {f"zoo_{name}" for name in BUILT_IN}
+    others = sorted(p.parent.relative_to(root).as_posix() for p in root.glob("*/[0-9]*") if p.parent.name not in ours)
+    for name in dict.fromkeys(others):
+        click.echo(f"tfds:{name:<11}prepared")
+    if not quiet:
+        click.echo(f"Also: {FORMS}. The data lie in {root}.")
+
+
+@data.command()
+@click.argument("name")
+@data_dir
+@quiet
+def prepare(name, data_dir, quiet):
+    """Prepare the data set NAME (digits, tfds:mnist); twice at once is safe."""
+    source = _prepared_source(name, data_dir)
+    if not quiet:
+        click.echo(f"{name}: {', '.join(f'{size:,} {split}' for split, size in source.sizes.items())}.")
+
+
+@data.command()
+@click.argument("name")
+@data_dir
+@quiet
+def verify(name, data_dir, quiet):
+    """Read every example of the data set NAME."""
+    count = _prepared_source(name, data_dir).verify()
+    if not quiet:
+        click.echo(f"{name}: all {count:,} examples were read.")
+
+
+def _run(path):
+    """The run in a folder; looked up before Keras is loaded, so that a wrong name costs no seconds."""
+    from zoo.runs import Run
+
+    run = Run.open(path)
+    _load_backend()
+    return run
+
+
+def _prepared_source(name, data_dir):
+    from zoo.data import open_source
+
+    _load_backend()
+    source = open_source(name, data_dir=data_dir)
+    if not hasattr(source, "verify"):
+        raise InputError(f"{name} is read where it lies; only built-in and tfds: sets are prepared.")
+    return source
+
+
+def _given(recipe, pairs):
+    """{field: value} of `name=text` arguments, read by the fields of `recipe`."""
+    from zoo import registry
+
+    registry.check_name(recipe)
+    _load_backend()
+    return _parsed(registry.find(recipe)[0], pairs)
+
+
+def _parsed(cls, pairs):
+    given = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(f"Fields are given as name=value. Received: {pair!r}.")
+        if name in given:
+            raise InputError(f"{name} is given twice.")
+        given[name] = cls.field(name).parse(name, text)
+    return given
+
+
+def _table(rows):
+    """Prints rows in columns; the last may be as long as it likes."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, row[-1]]).rstrip())
+
+
+@contextlib.contextmanager
+def _hushed():
+    """Keeps what TensorFlow's libraries write to stderr while they are loaded; shows it where loading fails."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(before, kept.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def _load_backend():
+    """Imports Keras and what reads the data: five seconds that only a verb in need of them pays."""
+    with _hushed():
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+
+
+def main(arguments=None):
+    """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        zoo.main(arguments, prog_name="zoo", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error, Interrupted):
+            click.echo(str(error), err=True)
+        sys.exit(Interrupted.exit_status)
+    except ZooError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

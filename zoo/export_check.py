@@ -1,0 +1,83 @@
+"""Verifies one export in a process that has nothing of ours: `python -I export_check.py JOB FORMAT FOLDER`.
+
+Asks the export for its answers on the probe and compares them with those that were stored in training: logits agree
+within 1e-4 of the largest, and labels are equal unless the two best logits differ by less.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+
+TOLERANCE = 1e-4
+
+
+def main(job, format, folder):
+    probe = dict(np.load(pathlib.Path(job, "probe.npz")))
+    expected = np.load(pathlib.Path(job, "answers.npz"))["logits"]
+    labels = pathlib.Path(folder, "labels.txt").read_text(encoding="utf-8").splitlines()
+    worst, asked = 0.0, []
+    for key, inputs in probe.items():
+        signature, name = key.split("/")
+        if format != "saved_model" and signature != "serve_tensors":
+            continue
+        answers = ASK[format](folder, signature, name, inputs)
+        worst = max(worst, compare(answers, expected, labels, signature))
+        asked.append(signature)
+    print(
+        f"Verified {', '.join(asked)} on {len(expected)} examples: largest difference {worst:.1e} of the largest logit."
+    )
+
+
+def compare(answers, expected, labels, signature):
+    """The largest difference of logits, as a part of the largest; beyond the tolerance the process ends."""
+    logits = np.asarray(answers["logits"])
+    if logits.shape != expected.shape or not np.isfinite(logits).all():
+        sys.exit(f"{signature} answers {logits.shape}, not {expected.shape} finite logits.")
+    scale = max(1e-6, float(np.abs(expected).max()))
+    worst = float(np.abs(logits - expected).max()) / scale
+    if worst > TOLERANCE:
+        sys.exit(f"{signature} is off by {worst:.1e} of the largest logit; {TOLERANCE:.0e} is allowed.")
+    ranked = np.sort(expected, axis=-1)
+    clear = ranked[:, -1] - ranked[:, -2] > TOLERANCE * scale
+    ours = np.array(labels)[expected.argmax(-1)]
+    theirs = answers["label"] if "label" in answers else np.array(labels)[logits.argmax(-1)]
+    if (ours != theirs)[clear].any():
+        sys.exit(f"{signature} answers other labels than the trained network.")
+    return worst
+
+
+def ask_saved_model(folder, signature, name, inputs):
+    import tensorflow as tf
+
+    function = tf.saved_model.load(folder).signatures[signature]
+    spec = function.structured_input_signature[1][name]
+    tensor = tf.constant(list(inputs)) if spec.dtype == tf.string else tf.cast(inputs, spec.dtype)
+    answers = {key: value.numpy() for key, value in function(**{name: tensor}).items()}
+    answers["label"] = np.array([label.decode() for label in answers["label"]])
+    return answers
+
+
+def ask_onnx(folder, signature, name, inputs):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(pathlib.Path(folder, "model.onnx")), providers=["CPUExecutionProvider"])
+    outputs = [output.name for output in session.get_outputs()]
+    found = session.run(outputs, {session.get_inputs()[0].name: inputs.astype("float32")})
+    return dict(zip(outputs, found, strict=True))
+
+
+def ask_litert(folder, signature, name, inputs):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(pathlib.Path(folder, "model.tflite")))
+    details = interpreter.get_input_details()[0]
+    interpreter.resize_tensor_input(details["index"], inputs.shape)
+    runner = interpreter.get_signature_runner()
+    return runner(**{next(iter(runner.get_input_details())): inputs.astype("float32")})
+
+
+ASK = {"saved_model": ask_saved_model, "onnx": ask_onnx, "litert": ask_litert}
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

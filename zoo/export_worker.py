@@ -1,0 +1,91 @@
+"""Writes one export: run by `zoo.exporting` as a TensorFlow process that sees no GPU."""
+
+import json
+import pathlib
+import sys
+
+import keras
+
+from zoo import files, readers, registry, runs, weights
+from zoo.base import dtype_policy
+from zoo.fields import Origin
+
+assert readers  # registers the readers with Keras
+
+
+def main(job, format, target):
+    job, target = pathlib.Path(job), pathlib.Path(target)
+    facts = json.loads((job / "job.json").read_text())
+    saved = facts["recipe"]
+    origin = Origin(saved["name"], saved["variant"], frozenset(saved["given"]))
+    recipe = registry.resolve(saved["reference"]).restored(origin, saved["values"])
+    with dtype_policy("float32"):
+        network = recipe.network()
+    weights.put(network, weights.read(job / "weights.npz"))
+    reader = keras.saving.load_model(job / "reader.keras", compile=False)
+    target.mkdir()
+    if format == "saved_model":
+        signatures = _write_saved_model(network, reader, target)
+    else:
+        signatures = _write_tensors(network, target, format)
+    files.write(target / "labels.txt", "\n".join(reader.labels) + "\n")
+    description = {
+        "recipe": recipe.label,
+        "format": format,
+        "signatures": signatures,
+        "labels": list(reader.labels),
+        "fields": recipe.values(),
+        "epoch": facts.get("epoch"),
+        "data": facts.get("data"),
+        "trained with": facts["trained"],
+        "exported with": runs.versions(),
+    }
+    files.write_json(target / "signature.json", description)
+
+
+def _write_saved_model(network, reader, target):
+    """A SavedModel with one endpoint a signature of the reader; returns what `signature.json` says of them."""
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.track(reader)
+    described = {}
+    for name, (read, specs) in reader.signatures().items():
+        endpoint = _endpoint(network, reader, read)
+        specs = [tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()]
+        archive.add_endpoint(name, endpoint, input_signature=specs)
+        outputs = tf.function(endpoint, input_signature=specs).get_concrete_function().structured_outputs
+        described[name] = {
+            "inputs": {spec.name: _described(spec) for spec in specs},
+            "outputs": {key: _described(output) for key, output in outputs.items()},
+        }
+    archive.write_out(str(target), verbose=False)
+    return described
+
+
+def _endpoint(network, reader, read):
+    return lambda *inputs: reader.answer(network(read(*inputs), training=False))
+
+
+def _write_tensors(network, target, format):
+    """The network alone, with logits and probabilities, as `model.onnx` or `model.tflite`."""
+    logits = network.outputs[0]
+    named = {
+        "logits": keras.layers.Identity(name="logits")(logits),
+        "probabilities": keras.layers.Softmax(name="probabilities")(logits),
+    }
+    model = keras.Model(network.inputs, named, name=network.name)
+    name = "model.onnx" if format == "onnx" else "model.tflite"
+    model.export(str(target / name), format=format, verbose=False)
+    inputs = {tensor.name: _described(tensor) for tensor in network.inputs}
+    return {"serve_tensors": {"inputs": inputs, "outputs": {key: _described(value) for key, value in named.items()}}}
+
+
+def _described(spec):
+    dtype = spec.dtype if isinstance(spec.dtype, str) else spec.dtype.name
+    return {"dtype": dtype, "shape": list(spec.shape)}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

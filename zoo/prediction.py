@@ -1,0 +1,55 @@
+"""`zoo.evaluate` and `zoo.predict`: a trained run, asked."""
+
+import keras
+
+from zoo import runs
+from zoo.errors import InputError
+from zoo.training import dataset as split_of
+
+
+def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, quiet=True):
+    """{name: value} of the loss and the metrics of a run's best weights on a split of its data.
+
+    Args:
+        run: a `Run`, its folder, or a model of `zoo.load`.
+        split: "train" (augmented and shuffled, as in training), "validation" or "test".
+        dataset: other data, by name; or the data of a run whose data were handed over in memory.
+        data_dir, skip_bad: as for `zoo.train`.
+        quiet: without a progress bar.
+    Raises: `InputError` where there is no such run or split, or the run has no checkpoint.
+    """
+    model = _model(run)
+    given = {} if dataset is None else {"dataset": dataset}
+    data = split_of(model, split, data_dir=data_dir, skip_bad=skip_bad, **given)
+    return {
+        key: float(value)
+        for key, value in model.evaluate(data, verbose=0 if quiet else "auto", return_dict=True).items()
+    }
+
+
+def predict(run, inputs, *, skip_bad=False):
+    """What a run's best weights say of raw inputs; for pictures a list of `zoo.tasks.image_classification.Prediction`.
+
+    Args:
+        run: a `Run`, its folder, or a model of `zoo.load`.
+        inputs: paths of files, or arrays; for pictures, uint8 (height, width, channels) of any size. One or a list.
+        skip_bad: leave out inputs that cannot be read.
+    Raises: `InputError` where an input cannot be read, with its name.
+    """
+    model = _model(run)
+    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    if not inputs:
+        raise InputError("Nothing to predict: give at least one input.")
+    names, tensors = model.reader.read_raw(inputs, skip_bad)
+    if not names:
+        return []
+    outputs = model.predict(tensors, batch_size=model.recipe.batch_size, verbose=0)
+    return model.recipe.make_predictions(model.reader, names, outputs)
+
+
+def _model(run):
+    if isinstance(run, keras.Model):
+        if not hasattr(run, "reader"):
+            raise InputError("This model has no reader: give a run, or a model of zoo.load.")
+        return run
+    return runs.load(run)
