@@ -18,6 +18,8 @@ from zoo.fields import Origin
 from zoo.optimizers import L2SGD, WarmupSchedule
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+NORMS_AND_BIASES = r"(^|/)(bias|gamma|beta|scale)(:\d+)?$"
+"""Names of the variables that `decay_norms` is about: `bias` to Keras, `c1/bias:0` where TensorFlow has the word."""
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -48,7 +50,9 @@ class Recipe(fields.Declared):
         when={"optimizer": ("sgd", "rmsprop")},
         help="of the moving average of updates",
     )
-    nesterov: bool = fields.flag(default=True, when={"optimizer": "sgd"}, help="Nesterov's momentum")
+    nesterov: bool = fields.flag(
+        default=True, when={"optimizer": "sgd", "momentum": fields.above(0)}, help="Nesterov's momentum"
+    )
     weight_decay: float = fields.real(
         default=0.0,
         legal=(0, 10),
@@ -148,7 +152,7 @@ class Recipe(fields.Declared):
             shared["weight_decay"] = self.weight_decay
         match self.optimizer:
             case "sgd":
-                optimizer = L2SGD(momentum=self.momentum, nesterov=self.nesterov and self.momentum > 0, **shared)
+                optimizer = L2SGD(momentum=self.momentum, nesterov=self.nesterov, **shared)
             case "adam":
                 optimizer = keras.optimizers.Adam(**shared)
             case "adamw":
@@ -156,7 +160,7 @@ class Recipe(fields.Declared):
             case "rmsprop":
                 optimizer = keras.optimizers.RMSprop(momentum=self.momentum, **shared)
         if self.weight_decay and not self.decay_norms:
-            optimizer.exclude_from_weight_decay(var_names=["^bias$", "^gamma$", "^beta$", "^scale$"])
+            optimizer.exclude_from_weight_decay(var_names=[NORMS_AND_BIASES])
         return optimizer
 
     # The verbs --------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class AveragedWeights(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         averages = weights.averages(self.model)
-        self._raw = {v.path: np.array(v) for v in self.model.trainable_variables}
+        self._raw = {v.path: weights.array(v) for v in self.model.trainable_variables}
         for variable in self.model.trainable_variables:
             variable.assign(averages[variable.path])
 

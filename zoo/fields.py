@@ -7,7 +7,6 @@ one line of help; validation, the command line, `zoo show` and the search space 
 
 import dataclasses
 import inspect
-import itertools
 import json
 import math
 import numbers
@@ -34,6 +33,8 @@ class Condition:
 
     text: str
     holds: Callable[[object], bool]
+    reach: Callable[[object], object] | None = None
+    """From a value of the other field to one that holds, where trying its other values finds none."""
 
     @classmethod
     def of(cls, allowed):
@@ -56,7 +57,7 @@ def given():
 
 def channels(count):
     """Condition: the other field, a shape (height, width, channels), has `count` channels."""
-    return Condition(f" of {count} channels", lambda shape: shape[-1] == count)
+    return Condition(f" of {count} channels", lambda shape: shape[-1] == count, lambda shape: (*shape[:-1], count))
 
 
 def show(value):
@@ -467,19 +468,24 @@ def _with_default(field, default):
     return dataclasses.replace(field, default=default)
 
 
-def sweep(cls, values):
-    """(name, changed values) for every field of `cls`: one override each, made active first where it is not.
+def sweep(cls, values, samples=None):
+    """(name, values in which the field counts, the same with another value of it), a few for every field of `cls`.
 
-    For tests that hold a law over all fields, such as "an active override changes something".
+    For tests that hold a law over all fields, such as "an override that counts changes something".
+
+    Args:
+        values: of all fields.
+        samples: {field: another value} for fields that cannot tell one themselves, such as those of text.
     """
     for name, field in cls.fields().items():
         active = dict(values)
         for other, condition in _ancestors(cls, name):
             if not condition.holds(active[other]):
-                active[other] = next(
-                    value for value in cls.field(other).others(active[other]) if condition.holds(value)
-                )
-        for value in itertools.islice(field.others(active[name]), 1):
+                candidates = cls.field(other).others(active[other])
+                candidates += [condition.reach(active[other])] if condition.reach else []
+                active[other] = next(value for value in candidates if condition.holds(value))
+        found = [samples[name]] if name in (samples or {}) else field.others(active[name])
+        for value in found[:4]:
             yield name, active, {**active, name: value}
 
 

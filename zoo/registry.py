@@ -102,17 +102,20 @@ def open_recipe(recipe, given, **options):
     """
     from zoo.data import open_source
 
-    data = given.get("dataset")
-    in_memory = data is not None and not isinstance(data, str)
-    if in_memory:
-        source = open_source(data, **options)
+    recipe = _configured(recipe, {})
+    data = given.get("dataset", recipe.dataset)
+    if not data:
+        raise InputError(f"{recipe.name} has no data of its own: give dataset=, such as folder:PATH.")
+    for name, value in given.items():
+        if name != "dataset" or isinstance(value, str):
+            recipe.field(name).check(name, value)
+    source = open_source(data, **options)
+    if "dataset" in given:
         given = {**given, "dataset": source.name}
-    recipe = _configured(recipe, given)
-    if not in_memory:
-        if not recipe.dataset:
-            raise InputError(f"{recipe.name} has no data of its own: give dataset=, such as folder:PATH.")
-        source = open_source(recipe.dataset, **options)
-    return (recipe if source.ready else recipe.adapted(recipe.adapt(source))), source
+    if source.ready:
+        return recipe.replace(**given), source
+    recipe = recipe.adapted(recipe.adapt(source)).replace(**given)  # what is given may count on these data only
+    return recipe.adapted(recipe.adapt(source)), source
 
 
 def _configured(recipe, given):

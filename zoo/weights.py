@@ -4,6 +4,7 @@ import io
 import pathlib
 import zipfile
 
+import keras
 import numpy as np
 
 from zoo import files
@@ -19,9 +20,14 @@ def is_seed(variable):
     return variable.path.endswith("seed_generator_state")
 
 
+def array(variable):
+    """A copy of a variable's value; on torch, NumPy's view of it would change with the next step."""
+    return np.asarray(variable).copy()
+
+
 def of(model):
     """{path: array} of every variable of a model, such as `c1/kernel`."""
-    found = {variable.path: np.asarray(variable) for variable in variables(model)}
+    found = {variable.path: array(variable) for variable in variables(model)}
     if len(found) != len(variables(model)):
         raise RunError(f"Two variables of {model.name} have one path: name its layers.")
     return found
@@ -41,7 +47,7 @@ def put(model, arrays):
 
 def of_optimizer(optimizer):
     """{number and path: array} of an optimizer's variables, which are told apart by their order."""
-    return {f"{index:05d}|{variable.path}": np.asarray(variable) for index, variable in enumerate(optimizer.variables)}
+    return {f"{index:05d}|{variable.path}": array(variable) for index, variable in enumerate(optimizer.variables)}
 
 
 def put_optimizer(optimizer, arrays):
@@ -54,7 +60,7 @@ def averages(model):
     arrays = of(model)
     optimizer = inner(model.optimizer)
     for variable, average in zip(model.trainable_variables, optimizer._model_variables_moving_average, strict=True):
-        arrays[variable.path] = np.asarray(average)
+        arrays[variable.path] = array(average)
     return arrays
 
 
@@ -126,8 +132,6 @@ def _load(source):
     """({path: array}, labels or None) of a run or a .keras file."""
     path = pathlib.Path(source)
     if path.suffix == ".keras":
-        import keras
-
         if not path.is_file():
             raise InputError(f"init_from={source}: there is no such file.")
         try:

@@ -1,9 +1,10 @@
 import dataclasses
+import functools
 
 import keras
 import numpy as np
 
-from zoo import fields
+from zoo import fields, figures
 from zoo.base import Recipe
 from zoo.data.augment import Augmentation
 from zoo.data.source import Image, Label
@@ -128,6 +129,19 @@ class ImageClassification(Recipe):
         pixels = np.random.default_rng(0).integers(0, 256, (count, *self.input_shape), "uint8")
         return [{"image": picture} for picture in pixels]
 
+    # Report -----------------------------------------------------------------------------------------------------
+
+    def report_parts(self, outcome):
+        """What a person wants to see of a trained network: which classes it confuses, and its worst mistakes.
+
+        Args:
+            outcome: a `zoo.reporting.Outcome`.
+        Returns: a list of `zoo.figures.Part`.
+        """
+        true, predicted, worst = _judge(outcome)
+        of = (true, predicted, outcome.reader.labels, outcome.split)
+        return [figures.confusion(*of), figures.scores(*of), _mistakes(worst, *of)]
+
     @staticmethod
     def _wanted(source):
         """The picture and the label among the features of `source`."""
@@ -143,6 +157,58 @@ class ImageClassification(Recipe):
         labels = np.fromiter((int(one["label"]) for one in source.examples("train")), int)
         counts = np.bincount(labels, minlength=self.classes)
         return (len(labels) / (self.classes * np.maximum(counts, 1))).astype("float32")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mistake:
+    """A picture that was taken for another class. Classes are numbers; `probability` is that of `predicted`."""
+
+    loss: float
+    picture: np.ndarray
+    true: int
+    predicted: int
+    probability: float
+
+
+def _judge(outcome, most=20):
+    """(true classes, predicted classes, the `most` mistakes of the highest cross-entropy), reading batch by batch."""
+    true, predicted, worst = [], [], []
+    for images, labels, logits in outcome.batches():
+        labels, guesses = labels.reshape(-1).astype(int), logits.argmax(axis=-1)
+        odds = keras.ops.convert_to_numpy(keras.ops.log_softmax(logits.astype("float32")))
+        for row in np.flatnonzero(guesses != labels):
+            picture = np.clip(images[row], 0, 255).round().astype("uint8")
+            label, guess = int(labels[row]), int(guesses[row])
+            loss, probability = -float(odds[row, label]), float(np.exp(odds[row, guess]))
+            worst.append(_Mistake(loss, picture, label, guess, probability))
+        worst = sorted(worst, key=lambda mistake: -mistake.loss)[:most]
+        true.append(labels)
+        predicted.append(guesses)
+    return np.concatenate(true), np.concatenate(predicted), worst
+
+
+def _mistakes(worst, true, predicted, labels, split):
+    """The `Part` with the pictures of the `worst` mistakes, as the network sees them."""
+    count = int((true != predicted).sum())
+    about = f"{count:,} of the {len(true):,} examples of the {split} split were taken for another class"
+    if not worst:
+        about = f"None of the {len(true):,} examples of the {split} split was taken for another class: well done."
+        return figures.Part("mistakes", "Worst mistakes", about)
+    shown = f"the {len(worst)} of the highest loss are" if len(worst) < count else "they are"
+    captions = [
+        [
+            f"true {figures.drawable(labels[one.true], one.true)}",
+            f"said {figures.drawable(labels[one.predicted], one.predicted)}",
+            f"probability {one.probability:.1%}",
+        ]
+        for one in worst
+    ]
+    return figures.Part(
+        name="mistakes",
+        title="Worst mistakes",
+        caption=f"{about}; {shown} shown as the network sees them, the worst first.",
+        draw=functools.partial(figures.gallery, [one.picture for one in worst], captions),
+    )
 
 
 class _Preparation:
