@@ -243,6 +243,7 @@ class Recipe(fields.Declared):
             metrics=self.make_metrics(),
             jit_compile=self.jit_compile,
         )
+        model.optimizer.build(model.trainable_variables)  # else a saved model comes back without an optimizer
         return model
 
     def build(self, steps_per_epoch=None, *, initialize=True, labels=None, say=print):

@@ -153,7 +153,7 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         optimizer = weights.inner(self.model.optimizer)
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        row["learning_rate"] = float(optimizer.learning_rate)
         self.history.append(row)
         self._judge(row)
         arrays = {"weights": weights.of(self.model), "optimizer": weights.of_optimizer(self.model.optimizer)}

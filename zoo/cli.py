@@ -335,9 +335,9 @@ def main(arguments=None):
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error, Interrupted):
-            click.echo(str(error), err=True)
+    except click.Abort as error:  # click's word for Ctrl-C; its cause is what we raised
+        if isinstance(error.__cause__, Interrupted):
+            click.echo(str(error.__cause__), err=True)
         sys.exit(Interrupted.exit_status)
     except ZooError as error:
         click.echo(f"Error: {error}", err=True)

@@ -206,7 +206,6 @@ def _train(job, until, callbacks, quiet, say):
     with reproducible(recipe.seed), dtype_policy(plan.device.precision):
         labels = None if source.ready else reader.labels
         model = recipe.build(batches.steps, initialize=fresh, labels=labels, say=taken.append)
-        model.optimizer.build(model.trainable_variables)
         say("\n".join([plan.device.line(model.jit_compile, recipe.jit_compile), _data_line(source, plan), *taken]))
         run = job.run or Run.create(job.path, recipe, source, batches.steps)
         with run.lock():

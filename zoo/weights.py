@@ -4,7 +4,6 @@ import io
 import pathlib
 import zipfile
 
-import keras
 import numpy as np
 
 from zoo import files
@@ -132,6 +131,8 @@ def _load(source):
     """({path: array}, labels or None) of a run or a .keras file."""
     path = pathlib.Path(source)
     if path.suffix == ".keras":
+        import keras
+
         if not path.is_file():
             raise InputError(f"init_from={source}: there is no such file.")
         try:

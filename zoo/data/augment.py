@@ -104,7 +104,10 @@ class _Draw:
         return tensorflow().random.experimental.stateless_fold_in(self._seed, salt)
 
     def uniform(self, name, low, high):
-        return tensorflow().random.stateless_uniform([self._count], self._of(name), low, max(high, low + 1e-12))
+        tf = tensorflow()
+        if low == high:
+            return tf.fill([self._count], float(low))
+        return tf.random.stateless_uniform([self._count], self._of(name), low, high)
 
     def integer(self, name, most):
         tf = tensorflow()

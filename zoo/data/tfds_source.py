@@ -2,6 +2,8 @@
 
 import contextlib
 import importlib
+import io
+import logging
 import os
 import pathlib
 import shutil
@@ -47,8 +49,8 @@ class TfdsSource(Source):
 
     local = False
 
-    def __init__(self, spec, data_dir=None):
-        self.name = spec
+    def __init__(self, spec, data_dir=None, name=None):
+        self.name = name or spec
         self._spec = spec.partition(":")[2]
         self._builder = self._prepared(data_dir)
         info = self._builder.info
@@ -88,14 +90,11 @@ class TfdsSource(Source):
 
     def _prepared(self, data_dir):
         root = data_root(data_dir)
-        try:
-            builder = self._find(root)
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._broken(root, error) from error
+        builder = self._found(root)
         if builder.is_prepared():
             return builder
         with files.locked(root / ".locks" / f"{builder.name}.lock"):
-            builder = self._find(root)
+            builder = self._found(root)
             if builder.is_prepared():
                 return builder
             if not self.local and not reachable():
@@ -120,23 +119,23 @@ class TfdsSource(Source):
                 f"{pathlib.Path(builder.data_dir).parents[1] / 'downloads' / 'manual'} then."
             ) from error
 
-    def _find(self, root):
+    def _found(self, root):
+        """The builder; what lies damaged in its folder is an `InputError` with the way out."""
         import tensorflow_datasets as tfds
 
         name, _, version = self._spec.partition(":")
-        if name.partition("/")[0] not in tfds.list_builders(with_community_datasets=False):
-            built = tfds.list_builders(with_community_datasets=False)
+        built = tfds.list_builders(with_community_datasets=False)
+        if name.partition("/")[0] not in built:
             raise InputError(f"TensorFlow Datasets has no set {name!r}.{nearest(name, built)}")
-        return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root))
-
-    def _broken(self, root, error):
-        if isinstance(error, InputError):
-            return error
-        first = str(error).splitlines()[0]
-        return InputError(
-            f"dataset={self.name} in {root} cannot be opened: {first} If it is damaged, delete its folder and run "
-            f"`zoo data prepare {self.name}` again."
-        )
+        try:
+            with _hushed():
+                return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root))
+        except Exception as error:  # a damaged dataset_info.json ends in one of many errors
+            folder = root / name.partition("/")[0]
+            raise InputError(
+                f"dataset={self.name} in {folder} cannot be opened: {str(error).splitlines()[0].rstrip('.')}. If it is "
+                f"damaged, delete that folder and run `zoo data prepare {self.name}`."
+            ) from error
 
     @staticmethod
     def _keys(info):
@@ -194,5 +193,26 @@ class BuiltInSource(TfdsSource):
 
     def __init__(self, name, module, data_dir=None):
         importlib.import_module(module)
-        super().__init__(f"tfds:zoo_{name}", data_dir)
-        self.name = name
+        super().__init__(f"tfds:zoo_{name}", data_dir, name)
+
+    def _prepare(self, builder):
+        import tensorflow_datasets as tfds
+
+        tfds.display_progress_bar(False)  # it is made in a second: nothing to watch
+        try:
+            with _hushed(), contextlib.redirect_stdout(io.StringIO()):
+                super()._prepare(builder)
+        finally:
+            tfds.display_progress_bar(True)
+
+
+@contextlib.contextmanager
+def _hushed():
+    """Keeps absl's log quiet below errors: TensorFlow Datasets warns of every folder that it is about to make."""
+    log = logging.getLogger("absl")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -1,0 +1,177 @@
+"""The command line: one clear line, exit status 2, no traceback, nothing written."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo import cli
+
+
+@pytest.fixture
+def run_cli(capfd, tmp_path, monkeypatch):
+    """Runs a command line in an empty folder; (status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        status = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            status = stop.code or 0
+        captured = capfd.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["train", "lenett"], "Did you mean 'lenet'"),
+    (["train", "lenet/6"], "Unknown variant of lenet '6'"),
+    (["train", "lenet", "dropuot=0.2"], "Did you mean 'dropout'"),
+    (["train", "lenet", "dropout"], "Fields are given as name=value"),
+    (["train", "lenet", "dropout=high"], "dropout must be a number between 0 and 0.95. Received: dropout=high"),
+    (["train", "lenet", "dropout=2"], "Received: dropout=2"),
+    (["train", "lenet", "dropout=0.1", "dropout=0.2"], "dropout is given twice"),
+    (["train", "lenet", "epochs=0"], "epochs must be"),
+    (["train", "lenet", "momentum=0.5"], "has no effect: it counts only with optimizer=sgd or rmsprop"),
+    (["train", "lenet", "input_shape=8,8,1"], "needs pictures of at least 16 x 16"),
+    (["train", "lenet", "dataset=digitz"], "Did you mean 'digits'"),
+    (["train", "lenet", "dataset=folder:nowhere"], "there is no folder nowhere"),
+    (["train", "lenet", "classes=7"], "classes=7 was given, but dataset=digits has 10 classes"),
+    (["train", "lenet", "init_from=nowhere"], "There is no run in nowhere"),
+    (["train", "lenet", "monitor=accuracy_val"], "Unknown monitor"),
+    (["train", "lenet", "--until", "0"], "0 is not in the range"),
+    (["train", "lenet", "--epochs", "3"], "No such option"),
+    (["train", "--resume", "nowhere"], "There is no run in nowhere"),
+    (["train", "--resume", "nowhere", "--directory", "there"], "leave --directory out"),
+    (["train"], "Name a recipe to train"),
+    (["train", "./mine.py"], "There is no recipe file"),
+    (["trian", "lenet"], "Did you mean 'train'"),
+    (["evaluate", "nowhere"], "There is no run in nowhere"),
+    (["predict", "nowhere", "x.png"], "There is no run in nowhere"),
+    (["predict", "nowhere"], "Missing argument"),
+    (["export", "nowhere", "there"], "There is no run in nowhere"),
+    (["report", "nowhere"], "There is no run in nowhere"),
+    (["show", "lenett"], "Did you mean 'lenet'"),
+    (["show", "lenet", "pool=maxx"], "Did you mean 'max'"),
+    (["list", "--task", "image_clasification"], "Did you mean 'image_classification'"),
+    (["data", "prepare", "digitz"], "Did you mean 'digits'"),
+    (["data", "prepare", "folder:."], "no PNG or JPEG"),
+    (["data", "verfy", "digits"], "Did you mean 'verify'"),
+    ([], "Usage: zoo"),
+])  # fmt: skip
+def test_bad_input_is_one_clear_line_status_2_and_nothing_written(run_cli, tmp_path, arguments, message):
+    status, out, err = run_cli(*arguments)
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in out + err
+    if message != "Usage: zoo":
+        assert len([line for line in err.splitlines() if line.startswith("Error")]) == 1
+        assert err.strip().splitlines()[-1].startswith("Error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_whole_path(run_cli, tmp_path):
+    status, out, err = run_cli("train", "lenet/modern", "epochs=2", "dropout=0.2", "--directory", "run")
+    assert (status, err) == (0, "")
+    assert re.match(r"Backend tensorflow .*, device .*, precision float32 \(.*\), XLA off \(.*\)\.\n", out)
+    assert "Done: best val_loss" in out
+    status, out, _ = run_cli("evaluate", "run", "--split", "validation")
+    assert status == 0
+    accuracy = float(re.search(r"validation accuracy +([\d.]+)", out).group(1))
+    assert accuracy == pytest.approx(zoo.evaluate("run", "validation")["accuracy"], abs=1e-6)
+    for name in ("a", "b"):
+        pixels = np.zeros((8, 8, 1), "uint8")
+        (tmp_path / f"{name}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    status, out, _ = run_cli("predict", "run", "a.png", "b.png", "--top", "2", "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["input"] for row in rows] == ["a.png", "b.png"]
+    assert list(rows[0]) == ["input", "label_1", "probability_1", "label_2", "probability_2"]
+    status, out, _ = run_cli("predict", "run", "a.png")
+    assert re.fullmatch(r"a\.png(  +\d \d+\.\d%){3}\n", out)
+    status, out, err = run_cli("predict", "run", "a.png", "run.json")
+    assert (status, out) == (2, "")
+    assert "run.json" in err
+    status, out, err = run_cli("train", "--resume", "run", "dropout=0.5")
+    assert status == 2
+    assert "dropout=0.5 (there 0.2)" in err
+    status, out, _ = run_cli("train", "--resume", "run")
+    assert (status, "is done" in out) == (0, True)
+
+
+def test_quiet_prints_results_only(run_cli):
+    assert run_cli("train", "lenet", "epochs=1", "--quiet")[:2] == (0, "")
+    assert run_cli("data", "prepare", "digits", "--quiet")[:2] == (0, "")
+    assert run_cli("list", "--quiet")[1] == "lenet\n"
+    assert run_cli("show", "lenet", "--quiet")[1].splitlines()[0] == "parameters     61,750 (61,750 trainable)"
+
+
+def test_without_a_directory_the_same_command_goes_on_and_other_fields_get_another(run_cli, tmp_path):
+    run_cli("train", "lenet", "epochs=2", "--until", "1", "--quiet")
+    run_cli("train", "lenet", "epochs=2", "--quiet")
+    (first,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"lenet-[0-9a-f]{8}", first.name)
+    assert len(zoo.Run.open(first).history) == 2
+    run_cli("train", "lenet/modern", "epochs=1", "--quiet")
+    assert sorted(path.name.rpartition("-")[0] for path in (tmp_path / "runs").iterdir()) == ["lenet", "lenet-modern"]
+
+
+def test_show_says_what_there_is_to_say(run_cli):
+    status, out, _ = run_cli("show", "lenet/modern", "dropout=0.3")
+    assert status == 0
+    assert "lenet/modern: LeNet-5" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("dropout")]
+    assert re.fullmatch(r"dropout +0\.3 +0\.0 +0\.\.0\.95 +0\.\.0\.5 +before the classifier", line)
+    (line,) = [line for line in out.splitlines() if line.startswith("momentum")]
+    assert "only with optimizer=sgd or rmsprop" in line
+    assert "parameters     61,706 (61,706 trainable)" in out
+    assert "multiply-adds  416,520" in out
+    for name in zoo.recipe("lenet").fields():
+        assert re.search(f"^{name} ", out, re.MULTILINE)
+
+
+def test_lists(run_cli):
+    assert re.match(r"lenet +image_classification +LeNet-5.*\(variants 5, modern\)\n$", run_cli("list")[1])
+    assert run_cli("list", "res*")[1] == ""
+    assert "digits" in run_cli("data", "list")[1]
+    assert run_cli("data", "verify", "digits")[1] == "digits: all 1,797 examples were read.\n"
+
+
+def test_ctrl_c_is_status_130_and_a_failure_1(run_cli, monkeypatch):
+    def interrupted(*_, **__):
+        raise zoo.Interrupted("Stopped; epoch 3 is kept.")
+
+    def failed(*_, **__):
+        raise zoo.RunError("The loss became nan.")
+
+    from zoo import training
+
+    monkeypatch.setattr(training, "train", interrupted)
+    assert run_cli("train", "lenet") == (130, "", "\nStopped; epoch 3 is kept.\n")
+    monkeypatch.setattr(training, "train", failed)
+    assert run_cli("train", "lenet") == (1, "", "Error: The loss became nan.\n")
+
+
+def test_what_a_verb_does_not_need_is_not_imported():
+    code = """
+import contextlib, io, sys
+from zoo import cli
+heavy = ("tensorflow", "keras", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn", "jinja2")
+with_keras = ("tensorflow", "keras", "matplotlib", "sklearn")  # Keras imports the latter two where they are
+for arguments, allowed in ((["list"], ()), (["--help"], ()), (["train", "lenett"], ()), (["evaluate", "nowhere"], ()),
+                           (["show", "lenet", "--quiet"], with_keras)):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        cli.main(arguments)
+    found = [name for name in heavy if name in sys.modules and name not in allowed]
+    assert not found, (arguments, found)
+print("light")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("light\n"), done.stderr

@@ -1,0 +1,426 @@
+"""Sources, pipelines and augmentation."""
+
+import shutil
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo.data import open_source, pipeline, tfds_source
+from zoo.data.augment import Augmentation
+from zoo.data.memory_source import part_of
+from zoo.errors import InputError
+from zoo.readers import ImageReader
+from zoo.registry import open_recipe
+
+
+def batches(recipe, source, *, epochs=1, advance=True, batch_size=None):
+    """[[(images, labels), ...] an epoch]."""
+    preparation = recipe.make_preparation(recipe.make_reader(source), source)
+    training = pipeline.training(
+        source, preparation, batch_size=batch_size or recipe.batch_size, seed=recipe.seed, advance=advance
+    )
+    found = []
+    for epoch in range(epochs):
+        if not advance:
+            training.epoch.assign(epoch)
+        found.append([tuple(np.asarray(part) for part in batch) for batch in training.data])
+    return found
+
+
+def evaluation(recipe, source, split, batch_size):
+    """[(images, labels), ...]."""
+    preparation = recipe.make_preparation(recipe.make_reader(source), source)
+    data = pipeline.evaluation(source, split, preparation, batch_size=batch_size)
+    return [tuple(np.asarray(part) for part in batch) for batch in data]
+
+
+def same(first, second):
+    return all((a == b).all() for x, y in zip(first, second, strict=True) for a, b in zip(x, y, strict=True))
+
+
+# Epochs -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch():
+    recipe, source = open_recipe("lenet", {"crop": 2, "brightness": 0.1})
+    advancing = batches(recipe, source, epochs=3)
+    told = batches(recipe, source, epochs=3, advance=False)
+    for epoch in range(3):
+        assert same(advancing[epoch], told[epoch])
+    assert not same(told[1], told[2])
+    other = batches(recipe.replace(seed=1), source, epochs=1)
+    assert not same(told[0], other[0])
+
+
+def test_an_epoch_visits_every_example_once_but_for_a_rest_that_changes():
+    recipe, source = open_recipe("lenet", {"rotation": 0, "shear": 0, "zoom": 0, "shift": 0})
+    (images, labels), *_ = evaluation(recipe, source, "train", 2000)
+    index = {
+        image.tobytes() + bytes([label]): row for row, (image, label) in enumerate(zip(images, labels, strict=True))
+    }
+    left = []
+    for epoch in batches(recipe, source, epochs=2):
+        assert len(epoch) == 1077 // 32
+        rows = [index[x.tobytes() + bytes([y])] for xs, ys in epoch for x, y in zip(xs, ys, strict=True)]
+        assert len(set(rows)) >= len(rows) - 1  # two of the digits may be equal
+        left.append(set(range(1077)) - set(rows))
+    assert left[0] != left[1]
+
+
+@pytest.mark.parametrize("kind", ["random access", "stream"])
+def test_what_does_not_fit_in_memory_is_still_shuffled_by_seed_and_epoch(kind, monkeypatch, pictures):
+    monkeypatch.setattr(pipeline, "CACHE_BYTES", 0)
+    monkeypatch.setattr(pipeline, "WINDOW", 100)
+    data = f"folder:{pictures}" if kind == "random access" else "digits"
+    recipe, source = open_recipe("lenet", {"dataset": data, "batch_size": 4})
+    first, again = (batches(recipe, source, epochs=2) for _ in range(2))
+    assert same(first[0], again[0])
+    assert same(first[1], again[1])
+    assert not same(first[0], first[1])
+    labels = np.concatenate([y for _, y in first[0]])
+    assert len(labels) == source.sizes["train"] // 4 * 4
+    assert len(set(labels)) > 1
+
+
+def test_evaluation_is_whole_in_order_and_not_augmented():
+    recipe, source = open_recipe("lenet", {"crop": 4})
+    once, twice = (evaluation(recipe, source, "test", 77) for _ in range(2))
+    assert same(once, twice)
+    assert sum(len(labels) for _, labels in once) == 360
+
+
+def test_balanced_weights_give_every_class_the_same_sum():
+    images = np.zeros((60, 8, 8), "uint8")
+    labels = np.array([0] * 50 + [1] * 10)
+    splits = {"train": (images, labels), "validation": (images, labels)}
+    recipe, source = open_recipe("lenet", {"dataset": splits, "class_weight": "balanced", "batch_size": 60})
+    ((_, ys, weights),) = batches(recipe, source)[0]
+    assert weights[ys == 0].sum() == pytest.approx(weights[ys == 1].sum())
+    assert weights.sum() == pytest.approx(60)
+
+
+# Sources ----------------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_split_once_and_for_all_in_proportion():
+    source = open_source("digits")
+    assert dict(source.sizes) == {"train": 1077, "validation": 360, "test": 360}
+    seen = {}
+    for split in source.sizes:
+        labels = [int(example["label"]) for example in source.examples(split)]
+        counts = np.bincount(labels, minlength=10)
+        assert counts.max() - counts.min() <= 0.05 * len(labels)
+        seen[split] = {np.asarray(example["image"]).tobytes() for example in source.examples(split)}
+    assert not seen["train"] & seen["test"]
+    assert not seen["validation"] & seen["test"]
+
+
+def test_pixels_are_the_digits_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    from zoo.data.digits import splits
+
+    digits = load_digits()
+    rows = splits(digits.target)["test"]
+    ours = sorted(
+        (np.asarray(example["image"]).tobytes(), int(example["label"]))
+        for example in open_source("digits").examples("test")
+    )
+    theirs = sorted(
+        (np.round(digits.images[row] * 15.9375).astype("uint8").tobytes(), int(digits.target[row])) for row in rows
+    )
+    assert ours == theirs
+
+
+def test_arrays_are_split_by_row_and_known_by_their_bytes():
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (200, 9, 7, 3), "uint8"), rng.integers(0, 4, 200)
+    source = open_source((images, labels))
+    assert sum(source.sizes.values()) == 200
+    assert source.features["image"].channels == 3
+    assert source.features["label"].names == ("0", "1", "2", "3")
+    assert open_source((images.copy(), labels)).fingerprint == source.fingerprint
+    images[0, 0, 0, 0] ^= 1
+    assert open_source((images, labels)).fingerprint != source.fingerprint
+
+
+def test_parts_are_seventy_fifteen_fifteen():
+    parts = [part_of(f"cat/{number}.png") for number in range(10_000)]
+    assert parts.count("train") == pytest.approx(7000, abs=150)
+    assert parts.count("validation") == pytest.approx(1500, abs=120)
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    ((np.zeros((3, 8, 8), "float32"), np.zeros(3, int)), "must be uint8"),
+    ((np.zeros((3, 8, 8, 5), "uint8"), np.zeros(3, int)), "1 or 3"),
+    ((np.zeros((3, 8, 8), "uint8"), np.zeros(4, int)), "3 integers"),
+    ((np.zeros((3, 8, 8), "uint8"), np.zeros(3)), "integers"),
+    ((np.zeros((3, 8, 8), "uint8"), np.array([0, -1, 1])), "from 0"),
+    ({"tran": (np.zeros((3, 8, 8), "uint8"), np.zeros(3, int))}, "Did you mean 'train'"),
+    ({"test": (np.zeros((3, 8, 8), "uint8"), np.zeros(3, int))}, "needs a 'train' split"),
+    (7, "must be a name"),
+    (tf.data.Dataset.range(3).repeat(), "must know its length"),
+    ("digit", "Did you mean 'digits'"),
+    ("folder:", "Unknown dataset"),
+    ("folder:/nowhere/at/all", "there is no folder"),
+    ("tfds:mnits", "Did you mean 'mnist'"),
+    ("arrays:0123", "Pass the same data again"),
+])  # fmt: skip
+def test_bad_data_are_named(data, message):
+    with pytest.raises(InputError, match=message):
+        open_source(data)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of 40 pictures of two classes, PNG and JPEG, grey and colour, of several sizes."""
+    rng = np.random.default_rng(0)
+    for label, brightness in (("dark", 60), ("light", 200)):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for number in range(20):
+            channels = 3 if number % 2 else 1
+            pixels = rng.normal(brightness, 20, (12 + number, 20, channels)).clip(0, 255).astype("uint8")
+            png = number % 3
+            data = tf.io.encode_png(pixels) if png else tf.io.encode_jpeg(pixels)
+            (tmp_path / "pictures" / label / f"{number}.{'png' if png else 'jpg'}").write_bytes(data.numpy())
+    return tmp_path / "pictures"
+
+
+def test_a_folder_gives_classes_channels_and_splits(pictures):
+    recipe, source = open_recipe("lenet", {"dataset": f"folder:{pictures}", "saturation": 0.2})
+    assert source.features["label"].names == ("dark", "light")
+    assert sum(source.sizes.values()) == 40
+    assert recipe.classes == 2
+    assert recipe.input_shape == (32, 32, 3)
+    assert recipe.saturation == 0.2  # counts on these data only
+    ((images, labels), *_) = batches(recipe, source, batch_size=8)[0]
+    assert images.shape == (8, 32, 32, 3)
+    assert set(labels) <= {0, 1}
+
+
+def test_a_folder_may_have_its_own_splits(pictures):
+    for split in ("validation", "train"):
+        for label in ("dark", "light"):
+            (pictures / split / label).mkdir(parents=True)
+            for path in sorted((pictures / label).glob("1*")):
+                shutil.copy(path, pictures / split / label)
+    shutil.rmtree(pictures / "dark")
+    shutil.rmtree(pictures / "light")
+    source = open_source(f"folder:{pictures}")
+    assert dict(source.sizes) == {"train": 22, "validation": 22}
+
+
+def test_what_is_given_must_agree_with_the_data(pictures):
+    with pytest.raises(InputError, match=r"classes=3 was given, but dataset=folder:.* has 2 classes"):
+        zoo.recipe("lenet", dataset=f"folder:{pictures}", classes=3)
+    with pytest.raises(InputError, match="input_shape=32,32,1 was given"):
+        zoo.recipe("lenet", dataset=f"folder:{pictures}", input_shape=(32, 32, 1))
+    assert zoo.recipe("lenet", dataset=f"folder:{pictures}", input_shape=(24, 40, 3)).input_shape == (24, 40, 3)
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text"])
+def test_a_bad_picture_is_named_and_skipped_only_when_asked(pictures, damage):
+    bad = pictures / "dark" / "4.png"
+    bad.write_bytes({"empty": b"", "truncated": bad.read_bytes()[:60], "text": b"hello"}[damage])
+    with pytest.raises(InputError, match=r"dark/4\.png is not a readable PNG or JPEG.*--skip-bad"):
+        open_source(f"folder:{pictures}")
+    source = open_source(f"folder:{pictures}", skip_bad=True)
+    assert sum(source.sizes.values()) == 39
+    assert "1 unreadable" in source.notes[0]
+
+
+def test_folders_that_cannot_train_are_refused(tmp_path, pictures):
+    with pytest.raises(InputError, match="no PNG or JPEG"):
+        open_source(f"folder:{tmp_path / 'pictures' / 'dark'}")
+    shutil.rmtree(pictures / "dark")
+    with pytest.raises(InputError, match="only one class, 'light'"):
+        open_source(f"folder:{pictures}")
+
+
+def test_pictures_are_decoded_once_and_seen_again_when_they_change(pictures, monkeypatch):
+    from zoo.data import folder_source
+
+    decoded = []
+    decode = folder_source._decode
+    monkeypatch.setattr(folder_source, "_decode", lambda path: decoded.append(path) or decode(path))
+    first = open_source(f"folder:{pictures}").fingerprint
+    assert len(decoded) == 40
+    assert open_source(f"folder:{pictures}").fingerprint == first
+    assert len(decoded) == 40
+    (pictures / "dark" / "1.png").write_bytes((pictures / "dark" / "2.png").read_bytes())
+    assert open_source(f"folder:{pictures}").fingerprint != first
+    assert len(decoded) == 41
+
+
+# TensorFlow Datasets ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mocked(monkeypatch, tmp_path):
+    """tfds: sets filled with noise instead of downloads; every set counts as prepared, with 50 examples a split."""
+    import tensorflow_datasets as tfds
+
+    def info(split):
+        files = tfds.core.ShardedFileTemplate(
+            dataset_name="mocked", data_dir=tmp_path, split=split, filetype_suffix="tfrecord"
+        )
+        return tfds.core.SplitInfo(name=split, shard_lengths=[50], num_bytes=0, filename_template=files)
+
+    sizes = [info(split) for split in ("train", "test")]
+    with tfds.testing.mock_data(num_examples=50):
+        monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+        monkeypatch.setattr(tfds.core.DatasetInfo, "splits", tfds.core.splits.SplitDict(sizes))
+        yield
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_set_of_tensorflow_datasets_trains(mocked):
+    recipe, source = open_recipe("lenet", {"dataset": "tfds:cifar10", "batch_size": 5})
+    assert recipe.input_shape == (32, 32, 3)
+    assert len(source.features["label"].names) == recipe.classes == 10
+    assert source.notes == ("validation is the last tenth of train",)
+    images, _ = next(iter(zoo.dataset(recipe, "validation")))
+    assert images.shape == (5, 32, 32, 3)
+
+
+def test_no_network_is_said_at_once_with_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(tfds_source, "HOST", ("127.0.0.1", 9))  # nobody listens
+    with pytest.raises(InputError, match=f"no network.*copy it to {tmp_path}"):
+        open_source("tfds:mnist", data_dir=tmp_path)
+
+
+def test_offline_opens_no_socket(monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(InputError, match="ZOO_OFFLINE=1 forbids it"):
+        open_source("tfds:mnist", data_dir=tmp_path)
+    run = zoo.train("lenet", epochs=1, directory=tmp_path / "run", data_dir=tmp_path, quiet=True)
+    assert zoo.evaluate(run, data_dir=tmp_path)["accuracy"] > 0.2
+
+
+def test_a_damaged_set_is_named_with_its_folder_and_the_way_out(tmp_path):
+    source = open_source("digits", data_dir=tmp_path)
+    assert source.verify() == 1797
+    (record,) = tmp_path.glob("zoo_digits/*/*-train.tfrecord*")
+    data = record.read_bytes()
+    for broken in (data[:5000], data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]):
+        record.write_bytes(broken)
+        damaged = open_source("digits", data_dir=tmp_path)
+        with pytest.raises(InputError, match=r"zoo_digits/1\.0\.0 is damaged.*zoo data prepare digits"):
+            damaged.verify()
+        with pytest.raises(InputError, match="is damaged"):
+            zoo.dataset("lenet", "train", data_dir=tmp_path)
+    record.unlink()
+    with pytest.raises(InputError, match="is damaged"):
+        open_source("digits", data_dir=tmp_path).verify()
+    (tmp_path / "zoo_digits" / "1.0.0" / "dataset_info.json").write_text("{")
+    with pytest.raises(InputError, match="zoo data prepare digits"):
+        open_source("digits", data_dir=tmp_path)
+
+
+def test_a_preparation_that_was_killed_leaves_nothing_in_the_way(tmp_path):
+    (tmp_path / "zoo_digits" / "incomplete.ABC_1.0.0").mkdir(parents=True)
+    assert open_source("digits", data_dir=tmp_path).verify() == 1797
+    assert not list(tmp_path.glob("zoo_digits/incomplete*"))
+
+
+@pytest.mark.slow
+def test_preparing_twice_at_once_is_safe(tmp_path):
+    command = [sys.executable, "-m", "zoo", "data", "prepare", "digits", "--data-dir", str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert "1,077 train" in out
+
+
+# Reading and augmenting -------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_read_alike_from_bytes_and_arrays():
+    rng = np.random.default_rng(0)
+    reader = ImageReader((10, 12, 3), ["a", "b"])
+    pixels = rng.integers(0, 256, (17, 9, 3), "uint8")
+    from_array = np.asarray(reader.fit_images(pixels))
+    assert from_array.shape == (10, 12, 3)
+    from_bytes = np.asarray(reader.read_bytes(tf.stack([tf.io.encode_png(pixels)])))[0]
+    np.testing.assert_array_equal(from_array, from_bytes)
+    np.testing.assert_array_equal(np.asarray(reader.fit_images(pixels[None]))[0], from_array)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_channels_are_fitted(channels, wanted):
+    reader = ImageReader((6, 6, wanted), ["a", "b"])
+    pixels = np.full((6, 6, channels), 100, "uint8")
+    np.testing.assert_array_equal(np.asarray(reader.fit_images(pixels)), np.full((6, 6, wanted), 100))
+
+
+def test_a_reader_comes_back_from_its_file(tmp_path):
+    keras.saving.save_model(ImageReader((10, 12, 3), ["a", "b"]), tmp_path / "reader.keras")
+    reader = keras.saving.load_model(tmp_path / "reader.keras")
+    assert (reader.image_shape, reader.labels) == ((10, 12, 3), ("a", "b"))
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 9, 9, 3)).astype("uint8")
+
+
+def augmented(seed=(1, 2), **properties):
+    return np.asarray(Augmentation(**properties)(IMAGES, tf.constant(seed, tf.int64)))
+
+
+def test_no_augmentation_is_the_identity():
+    np.testing.assert_array_equal(augmented(), IMAGES)
+
+
+@pytest.mark.parametrize("properties", [
+    {"crop": 2}, {"flip": "horizontal"}, {"flip": "both"}, {"rotation": 20.0}, {"shear": 10.0}, {"zoom": 0.3},
+    {"shift": 0.2}, {"brightness": 0.3}, {"contrast": 0.5}, {"saturation": 0.5}, {"blur": 1.5},
+])  # fmt: skip
+def test_augmentation_is_a_function_of_the_seed(properties):
+    once, twice, other = augmented(**properties), augmented(**properties), augmented((1, 3), **properties)
+    np.testing.assert_array_equal(once, twice)
+    assert (once != other).any()
+    assert (once != IMAGES).any()
+    assert once.min() >= 0
+    assert once.max() <= 255.01
+
+
+def test_a_flip_is_one_of_its_two_pictures_exactly():
+    for picture, original in zip(augmented(flip="horizontal"), IMAGES, strict=True):
+        assert (picture == original).all() or (picture == original[:, ::-1]).all()
+
+
+def test_a_crop_is_a_window_of_the_padded_picture_exactly():
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    for picture, source in zip(augmented(crop=2), padded, strict=True):
+        windows = [source[y : y + 9, x : x + 9] for y in range(5) for x in range(5)]
+        assert any((picture == window).all() for window in windows)
+
+
+def test_a_rotation_by_any_angle_keeps_the_middle_and_a_half_turn_is_exact_in_size():
+    middle = augmented(rotation=180.0)[:, 4, 4]
+    np.testing.assert_allclose(middle, IMAGES[:, 4, 4], atol=0.01)
+
+
+def test_blur_keeps_the_mean_and_saturation_the_grey():
+    np.testing.assert_allclose(augmented(blur=1.0).mean(), IMAGES.mean(), rtol=0.02)
+    grey = np.repeat(IMAGES[..., :1], 3, axis=-1)
+    changed = np.asarray(Augmentation(saturation=0.9)(grey, tf.constant([0, 0], tf.int64)))
+    np.testing.assert_allclose(changed, grey, atol=0.1)
+
+
+def test_one_more_augmentation_changes_no_other():
+    alone, both = augmented(crop=2), augmented(crop=2, brightness=1e-9)
+    np.testing.assert_allclose(alone, both, atol=1e-3)

@@ -1,0 +1,70 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+
+
+def png(path, pixels):
+    path.write_bytes(tf.io.encode_png(pixels).numpy())
+    return path
+
+
+def test_a_picture_gets_labels_with_probabilities_that_add_up(finished, tmp_path):
+    from sklearn.datasets import load_digits
+
+    pixels = (load_digits().images[0] * 15.9).astype("uint8")[..., None]
+    by_path, by_array = zoo.predict(finished, [png(tmp_path / "zero.png", pixels), pixels])
+    assert by_path.name == str(tmp_path / "zero.png")
+    assert by_array.name == "#1"
+    assert by_path.probabilities == pytest.approx(by_array.probabilities)
+    assert sum(by_path.probabilities.values()) == pytest.approx(1.0)
+    assert list(by_path.probabilities.values()) == sorted(by_path.probabilities.values(), reverse=True)
+    assert by_path.label == next(iter(by_path.probabilities))
+    assert by_path.probability == by_path.probabilities[by_path.label]
+
+
+def test_a_batch_is_answered_as_its_pictures_alone(finished):
+    pictures = list(np.random.default_rng(0).integers(0, 256, (3, 12, 9, 3), "uint8"))
+    model = zoo.load(finished)
+    together = zoo.predict(model, pictures)
+    for one, picture in zip(together, pictures, strict=True):
+        assert zoo.predict(model, picture)[0].probabilities == pytest.approx(one.probabilities, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "text", "folder", "floats", "flat"])
+def test_what_cannot_be_read_is_named_and_skipped_only_when_asked(finished, tmp_path, kind):
+    whole = png(tmp_path / "whole.png", np.zeros((8, 8, 1), "uint8"))
+    bad = {"floats": np.zeros((8, 8, 1)), "flat": np.zeros(64, "uint8"), "folder": tmp_path}.get(
+        kind, tmp_path / "bad.png"
+    )
+    if kind in ("empty", "truncated", "text"):
+        bad.write_bytes({"empty": b"", "truncated": whole.read_bytes()[:50], "text": b"hello"}[kind])
+    message = {"floats": "uint8", "flat": "uint8"}.get(kind, str(bad))
+    with pytest.raises(zoo.InputError, match=message):
+        zoo.predict(finished, [whole, bad])
+    assert [one.name for one in zoo.predict(finished, [whole, bad], skip_bad=True)] == [str(whole)]
+
+
+def test_evaluation_is_the_models_own(finished):
+    found = zoo.evaluate(finished, "test")
+    model = zoo.load(finished)
+    loss, accuracy = model.evaluate(zoo.dataset(model, "test"), verbose=0)
+    assert found == pytest.approx({"loss": loss, "accuracy": accuracy})
+    with pytest.raises(zoo.InputError, match="Did you mean 'test'"):
+        zoo.evaluate(finished, "tset")
+    with pytest.raises(zoo.InputError, match="no reader"):
+        zoo.evaluate(keras.Sequential([keras.layers.Dense(1)]))
+
+
+def test_a_loaded_model_knows_where_it_comes_from_and_saves_as_any_other(finished, tmp_path):
+    model = zoo.load(finished)
+    assert model.recipe == finished.recipe
+    assert model.reader.labels == tuple(str(digit) for digit in range(10))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    inputs = finished.probe()["serve_tensors/images"]
+    np.testing.assert_array_equal(model.predict(inputs, verbose=0), again.predict(inputs, verbose=0))
+    features = zoo.load(finished, features=True)
+    assert features.predict(inputs, verbose=0).shape == (8, 84)

@@ -1,0 +1,427 @@
+"""A run survives: what resumes is what would have been."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo import runs, weights
+from zoo.runs import Run
+
+HARD = {"dropout": 0.3, "blur": 0.5, "ema": 0.9, "patience": 3, "accumulate": 2, "clip_norm": 1.0, "batch_size": 64}
+"""Every kind of state at once: dropout, augmentation, averages, early stopping, accumulated gradients."""
+
+
+def train(directory, **options):
+    return zoo.train("lenet", directory=directory, quiet=True, **{"epochs": 3, **options})
+
+
+def assert_same(first, second):
+    """Two runs have the same history and, bit for bit, the same last checkpoint."""
+    assert (first.path / "history.csv").read_text() == (second.path / "history.csv").read_text()
+    for stem in ("weights", "optimizer", "averages", "answers"):
+        ours, theirs = first.checkpoint() / f"{stem}.npz", second.checkpoint() / f"{stem}.npz"
+        assert ours.exists() == theirs.exists()
+        if ours.exists():
+            ours, theirs = weights.read(ours), weights.read(theirs)
+            assert list(ours) == list(theirs)
+            for key in ours:
+                np.testing.assert_array_equal(ours[key], theirs[key], f"{stem} {key}")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "whole", **HARD)
+
+
+@pytest.mark.backend
+def test_a_run_that_paused_ends_as_one_that_did_not(uninterrupted, tmp_path):
+    paused = train(tmp_path / "run", until=2, **HARD)
+    assert paused.status == "paused"
+    assert len(paused.history) == 2
+    done = zoo.train(resume=tmp_path / "run", quiet=True)
+    assert done.status == "done"
+    assert_same(uninterrupted, done)
+
+
+@pytest.mark.backend
+def test_an_exception_in_an_epoch_loses_that_epoch_alone(uninterrupted, tmp_path):
+    class Failing(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if len(Run.open(tmp_path / "run").history) == 1 and batch == 3:
+                raise OSError("the lights went out")
+
+    with pytest.warns(UserWarning, match="Failing start afresh"), pytest.raises(OSError, match="lights"):
+        train(tmp_path / "run", callbacks=[Failing()], **HARD)
+    assert Run.open(tmp_path / "run").status == "failed"
+    assert_same(uninterrupted, train(tmp_path / "run", **HARD))
+
+
+def test_the_same_call_on_a_done_run_is_nothing_more(uninterrupted, capsys):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")}
+    again = zoo.train("lenet", epochs=3, directory=uninterrupted.path, **HARD)
+    assert "is done" in capsys.readouterr().out
+    assert again.history == uninterrupted.history
+    after = {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")}
+    assert {p: t for p, t in after.items() if p.name != "run.lock"} == {
+        p: t for p, t in before.items() if p.name != "run.lock"
+    }
+
+
+def test_a_damaged_checkpoint_is_passed_over(uninterrupted, tmp_path):
+    train(tmp_path / "run", until=2, **HARD)
+    newest = tmp_path / "run" / "checkpoints" / "000002" / "weights.npz"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="000002 is damaged and passed over"):
+        assert_same(uninterrupted, train(tmp_path / "run", **HARD))
+
+
+def test_a_checkpoint_that_was_not_renamed_is_no_checkpoint(uninterrupted, tmp_path):
+    train(tmp_path / "run", until=1, **HARD)
+    folder = tmp_path / "run" / "checkpoints"
+    shutil.copytree(folder / "000001", folder / ".000002.123")
+    (folder / ".000002.123" / "hashes.json").unlink()
+    done = train(tmp_path / "run", **HARD)
+    assert_same(uninterrupted, done)
+    assert not list(folder.glob(".*"))
+
+
+def test_checkpoints_kept_are_the_last_two_and_the_best(tmp_path):
+    run = train(tmp_path / "run", epochs=5, learning_rate=1e-12, schedule="constant", monitor="accuracy")
+    kept = {int(path.name) for path in (run.path / "checkpoints").iterdir()}
+    assert kept == {4, 5, run.best_epoch()}
+    best = max(run.history, key=lambda row: (row["accuracy"], -row["epoch"]))
+    assert run.best_epoch() == best["epoch"]
+
+
+def test_early_stopping_stops_and_stays_stopped(tmp_path):
+    run = train(tmp_path / "run", epochs=9, patience=1, learning_rate=0.0)
+    assert run.status == "stopped_early"
+    assert len(run.history) == 2
+    again = train(tmp_path / "run", epochs=9, patience=1, learning_rate=0.0)
+    assert len(again.history) == 2
+
+
+def test_averages_are_what_is_validated_and_loaded(uninterrupted):
+    best = uninterrupted.checkpoint("best")
+    averages, raw = weights.read(best / "averages.npz"), weights.read(best / "weights.npz")
+    assert any((averages[key] != raw[key]).any() for key in raw)
+    loaded = zoo.load(uninterrupted)
+    for path, array in weights.of(loaded).items():
+        np.testing.assert_array_equal(array, averages[path])
+    found = zoo.evaluate(loaded, "validation")
+    row = uninterrupted.history[uninterrupted.best_epoch() - 1]
+    assert found["loss"] == pytest.approx(row["val_loss"], abs=1e-5)
+    assert found["accuracy"] == pytest.approx(row["val_accuracy"], abs=1e-6)
+
+
+def test_the_stored_answers_are_the_best_weights_answers(uninterrupted):
+    inputs = uninterrupted.probe()["serve_tensors/images"]
+    answers = weights.read(uninterrupted.checkpoint("best") / "answers.npz")["logits"]
+    np.testing.assert_allclose(zoo.load(uninterrupted).predict(inputs, verbose=0), answers, rtol=1e-4, atol=1e-4)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_where_and_the_last_that_was(tmp_path):
+    class Poison(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.epoch = 0
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if (self.epoch, batch) == (1, 2):
+                self.model.get_layer("head").bias.assign(np.full(10, np.nan))
+
+        def get_state(self):
+            return {}
+
+        def set_state(self, state):
+            """Nothing to set."""
+
+    with pytest.raises(zoo.RunError, match=r"nan in epoch 2, step 3; the last finite loss was \d.*epoch 1 is kept"):
+        train(tmp_path / "run", callbacks=[Poison()])
+    run = Run.open(tmp_path / "run")
+    assert run.status == "failed"
+    assert all(np.isfinite(array).all() for array in run.weights().values())
+
+
+def test_callbacks_with_state_are_resumed(tmp_path):
+    class Counter(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.batches = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.batches += 1
+
+        def get_state(self):
+            return self.batches
+
+        def set_state(self, state):
+            self.batches = state
+
+    train(tmp_path / "run", until=1, callbacks=[Counter()])
+    second = Counter()
+    train(tmp_path / "run", callbacks=[second])
+    assert second.batches == 3 * 33
+
+
+def test_ctrl_c_keeps_the_whole_epochs_and_says_how_to_go_on(uninterrupted, tmp_path):
+    class Interrupting(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                signal.raise_signal(signal.SIGINT)
+
+    with (
+        pytest.warns(UserWarning, match="Interrupting start afresh"),
+        pytest.raises(zoo.Interrupted, match=f"epoch 1 is kept. To go on: zoo train --resume {tmp_path / 'run'}"),
+    ):
+        train(tmp_path / "run", callbacks=[Interrupting()], **HARD)
+    assert Run.open(tmp_path / "run").status == "interrupted"
+    assert_same(uninterrupted, train(tmp_path / "run", **HARD))
+
+
+def test_a_full_disk_is_one_line_and_the_previous_checkpoint_is_intact(tmp_path, monkeypatch, uninterrupted):
+    write = weights.write
+
+    def full(path, arrays):
+        if path.name == "optimizer.npz" and ".000002." in str(path):
+            raise OSError(28, "No space left on device")
+        write(path, arrays)
+
+    monkeypatch.setattr(weights, "write", full)
+    with pytest.raises(zoo.RunError, match=r"epoch 2 could not be written.*No space left on device.*epoch 1 is kept"):
+        train(tmp_path / "run", **HARD)
+    monkeypatch.undo()
+    assert_same(uninterrupted, train(tmp_path / "run", **HARD))
+
+
+def test_files_are_whole_or_not_there(tmp_path, monkeypatch):
+    from zoo import files
+
+    files.write(tmp_path / "a", "old")
+    monkeypatch.setattr(os, "fsync", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(zoo.RunError, match="No space left"):
+        files.write(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+# Refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"epochs": 4}, r"other fields: epochs=4 \(there 2\)"),
+    ({"dropout": 0.1}, r"dropout=0.1 \(there 0.0\)"),
+    ({"seed": 7}, "seed=7"),
+])  # fmt: skip
+def test_a_folder_of_other_fields_is_refused_with_the_difference(finished, options, message):
+    with pytest.raises(zoo.InputError, match=message):
+        zoo.train("lenet", directory=finished.path, quiet=True, **{"epochs": 2, **options})
+    with pytest.raises(zoo.InputError, match=message):
+        zoo.train(resume=finished.path, quiet=True, **options)
+
+
+def test_other_data_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    data = (rng.integers(0, 256, (60, 16, 16), "uint8"), rng.integers(0, 2, 60))
+    train(tmp_path / "run", epochs=2, until=1, dataset=data, batch_size=8)
+    with pytest.raises(zoo.InputError, match="Pass the same data again"):
+        zoo.train(resume=tmp_path / "run", quiet=True)
+    with pytest.raises(zoo.InputError, match="other fields: dataset=arrays:"):
+        zoo.train(resume=tmp_path / "run", dataset=(255 - data[0], data[1]), quiet=True)
+    assert zoo.train(resume=tmp_path / "run", dataset=data, quiet=True).status == "done"
+
+
+def test_ready_batches_are_used_as_they_are(tmp_path):
+    data = zoo.dataset("lenet", "validation")
+    run = train(tmp_path / "run", epochs=1, dataset={"train": data, "validation": data})
+    assert run.status == "done"
+    assert run.facts["steps_per_epoch"] == len(data)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "half", "not a run", "newer"])
+def test_a_folder_that_is_no_run_is_named(damage, finished, tmp_path):
+    path = tmp_path / "run"
+    if damage != "missing":
+        path.mkdir()
+    if damage in ("half", "newer"):
+        shutil.copytree(finished.path, path, dirs_exist_ok=True)
+        facts = json.loads((path / "run.json").read_text())
+        text = (
+            json.dumps({**facts, "schema": runs.SCHEMA + 1})
+            if damage == "newer"
+            else (path / "run.json").read_text()[:50]
+        )
+        (path / "run.json").write_text(text)
+    if damage == "not a run":
+        (path / "thesis.doc").write_text("precious")
+    message = {
+        "missing": "no such folder", "empty": "no run.json", "half": "cannot be read", "not a run": "no run.json",
+        "newer": "newer zoo.*upgrade",
+    }[damage]  # fmt: skip
+    with pytest.raises(zoo.InputError, match=message):
+        zoo.train(resume=path, quiet=True)
+    with pytest.raises(zoo.InputError, match=message):
+        zoo.evaluate(path)
+    if damage == "not a run":
+        with pytest.raises(zoo.InputError, match="exists and is not a run"):
+            train(path)
+        assert [entry.name for entry in path.iterdir()] == ["thesis.doc"]
+
+
+def test_a_run_that_is_being_trained_is_refused(finished, tmp_path):
+    shutil.copytree(finished.path, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    with run.lock():
+        with pytest.raises(zoo.InputError, match=f"trained by another process.*{os.getpid()}"):
+            zoo.train(resume=run.path, quiet=True)
+        run.set_status("running")
+        assert run.status == "running"
+    assert run.status == "interrupted"  # it says running, and nobody holds it
+
+
+def test_a_run_of_another_recipe_is_refused(finished, tmp_path):
+    recipe = tmp_path / "other.py"
+    recipe.write_text("from zoo.recipes.lenet import LeNet\n\n\nclass Other(LeNet):\n    '''Another.'''\n")
+    with pytest.raises(zoo.InputError, match=r"is a run of lenet, not of"):
+        zoo.train(str(recipe), directory=finished.path, quiet=True)
+    with pytest.raises(zoo.InputError, match=r"is a run of lenet, not of"):
+        zoo.train(str(recipe), resume=finished.path, quiet=True)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"until": 0}, "until"),
+    ({"until": 1.5}, "until"),
+    ({"monitor": "val_acuracy"}, "Did you mean 'val_accuracy'"),
+    ({"init_from": "nowhere"}, "no such folder"),
+    ({"init_from": "nowhere.keras"}, "no such file"),
+    ({"freeze": "conv*"}, "matches no layer"),
+    ({"dataset": "digitz"}, "Did you mean 'digits'"),
+])  # fmt: skip
+def test_what_is_refused_leaves_nothing(options, message, tmp_path):
+    with pytest.raises(zoo.InputError, match=message):
+        train(tmp_path / "run", **options)
+    assert not list(tmp_path.iterdir())
+
+
+# init_from --------------------------------------------------------------------------------------------------------
+
+
+def test_init_from_a_run_takes_whole_layers_and_says_which(finished, tmp_path, capsys):
+    run = zoo.train(
+        "lenet", epochs=1, learning_rate=0.0, filters=(6, 20), init_from=str(finished.path), directory=tmp_path / "run"
+    )
+    out = capsys.readouterr().out
+    assert "c1: taken" in out
+    assert "c3: left as it was, c3/kernel is (5, 5, 6, 16) there and (5, 5, 6, 20) here" in out
+    ours, theirs = run.weights(), finished.weights()
+    np.testing.assert_array_equal(ours["c1/kernel"], theirs["c1/kernel"])
+    np.testing.assert_array_equal(ours["head/kernel"], theirs["head/kernel"])  # the labels are the same
+
+
+def test_init_from_takes_the_head_only_for_the_same_labels(finished, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (80, 16, 16), "uint8"), np.arange(80) % 10
+    for label in range(10):
+        (tmp_path / "data" / f"class{label}").mkdir(parents=True)
+        for row in np.flatnonzero(labels == label):
+            import tensorflow as tf
+
+            png = tf.io.encode_png(images[row][..., None]).numpy()
+            (tmp_path / "data" / f"class{label}" / f"{row}.png").write_bytes(png)
+    train(tmp_path / "run", epochs=1, dataset=f"folder:{tmp_path / 'data'}", init_from=str(finished.path))
+    zoo.build("lenet", init_from=str(finished.path))
+    out = capsys.readouterr().out
+    assert "head: taken" in out  # zoo.build: labels unknown
+
+
+def test_init_from_a_keras_file_and_from_nothing_that_fits(finished, tmp_path):
+    zoo.load(finished).save(tmp_path / "model.keras")
+    model = zoo.build("lenet", init_from=str(tmp_path / "model.keras"))
+    for path, array in weights.of(model).items():
+        np.testing.assert_array_equal(array, finished.weights()[path])
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="odd")]).save(tmp_path / "odd.keras")
+    with pytest.raises(zoo.InputError, match="shares no layer"):
+        zoo.build("lenet", init_from=str(tmp_path / "odd.keras"))
+    (tmp_path / "cut.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:500])
+    with pytest.raises(zoo.InputError, match=r"not a whole \.keras file"):
+        zoo.build("lenet", init_from=str(tmp_path / "cut.keras"))
+
+
+def test_training_leaves_global_state_alone(tmp_path):
+    import random
+
+    random.seed(5)
+    expected = random.Random(5).random()
+    train(tmp_path / "run", epochs=1, precision="mixed_bfloat16")
+    assert random.random() == expected
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_and_resumes(precision, tmp_path):
+    whole = train(tmp_path / "whole", epochs=2, precision=precision)
+    train(tmp_path / "half", epochs=2, precision=precision, until=1)
+    assert_same(whole, zoo.train(resume=tmp_path / "half", quiet=True))
+    assert whole.history[-1]["accuracy"] > 0.6
+
+
+def test_no_epoch_retraces(tmp_path):
+    """One trace of the training step: epochs are all alike."""
+    model = zoo.build("lenet")
+    data = zoo.dataset(model, "train")
+    model.fit(data, epochs=1, shuffle=False, verbose=0)
+    step = model.train_function
+    model.fit(data, epochs=2, shuffle=False, verbose=0)
+    assert model.train_function is step
+
+
+# kill -9 ----------------------------------------------------------------------------------------------------------
+
+KILLED = {**HARD, "epochs": 60, "patience": 59}
+
+
+def _start(directory):
+    code = f"import zoo; zoo.train('lenet', directory={str(directory)!r}, quiet=True, **{KILLED!r})"
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(tmp_path):
+    """kill -9 at random moments of one run, in its first epoch after a resume, in a later one or while it writes."""
+    whole = train(tmp_path / "whole", **KILLED)
+    rng = np.random.default_rng(0)
+    directory = tmp_path / "killed"
+    kills = 0
+    while kills < 20:
+        process = _start(directory)
+        _until_it_trains(process, directory)
+        time.sleep(rng.uniform(0.0, 0.8))  # the moment of the kill, not a hope that something is done by then
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+    process = _start(directory)
+    assert process.wait() == 0
+    assert kills == 20, f"the run ended after {kills} kills"
+    assert_same(whole, Run.open(directory))
+
+
+def _until_it_trains(process, directory):
+    """Waits until the process holds the run's lock: from then on a kill can hurt."""
+    while process.poll() is None:
+        if (directory / "run.json").exists() and Run.open(directory).held():
+            return
+        time.sleep(0.05)
