@@ -45,7 +45,8 @@ class Subsampling2D(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=maps, initializer="zeros")
 
     def call(self, inputs):
-        pooled = keras.ops.average_pool(inputs, self.pool_size, data_format="channels_last")  # (batch, h/p, w/p, c)
+        window = (self.pool_size, self.pool_size)
+        pooled = keras.ops.average_pool(inputs, window, window, data_format="channels_last")  # (batch, h/p, w/p, c)
         return pooled * self.coefficient + self.bias
 
     def compute_output_shape(self, input_shape):

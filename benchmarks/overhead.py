@@ -1,0 +1,113 @@
+"""What `zoo` adds to plain Keras: a step of `model.fit`, and the start of the program.
+
+    python benchmarks/overhead.py
+
+Step: an epoch of LeNet on the digits as `zoo.train` runs it (its pipeline, augmentation and callbacks, without the
+checkpoint at the end of an epoch) against the same network written directly in Keras on tensors that are ready in
+memory; 20 rounds in turn. Start: whole processes, 5 each, medians.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from _pairs import paired, show
+
+
+def plain_lenet():
+    """LeNet as a Keras user writes it."""
+    import keras
+
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 1)),
+            layers.Rescaling(1.275 / 255, offset=-0.1),
+            layers.Conv2D(6, 5, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(16, 5, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(120, activation="relu"),
+            layers.Dense(84, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def steps(rounds, epochs):
+    """Prints the ratio of a step of ours to one of plain Keras."""
+    import keras
+    import tensorflow as tf
+
+    from zoo.callbacks import EpochSeeds, FiniteLoss
+    from zoo.data import pipeline
+    from zoo.registry import open_recipe
+
+    for batch_size in (32, 128):
+        recipe, source = open_recipe("lenet/modern", {"batch_size": batch_size})
+        preparation = recipe.make_preparation(recipe.make_reader(source), source)
+        batches = pipeline.training(source, preparation, batch_size=batch_size, seed=0, advance=False)
+        ours = recipe.build(batches.steps)
+        theirs = plain_lenet()
+        theirs.compile(
+            keras.optimizers.AdamW(2e-3, weight_decay=0.0),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            [keras.metrics.SparseCategoricalAccuracy()],
+        )
+        ready = tf.data.Dataset.from_tensors(next(iter(batches.data))).repeat(batches.steps)
+        ready = ready.apply(tf.data.experimental.assert_cardinality(batches.steps))
+        callbacks = [EpochSeeds(0, batches.epoch), FiniteLoss()]
+
+        def fit(model, data, callbacks):
+            return lambda: model.fit(data, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+
+        result = paired(fit(ours, batches.data, callbacks), fit(theirs, ready, []), rounds=rounds)
+        show(f"fit, LeNet, batch {batch_size}, zoo / plain Keras", result)
+
+
+def starts(runs):
+    """Prints medians of whole processes, and of `import keras` beside them."""
+    commands = {
+        "import zoo": ["-c", "import zoo"],
+        "zoo --help": ["-m", "zoo", "--help"],
+        "zoo list": ["-m", "zoo", "list"],
+        "import keras": ["-c", "import keras"],
+        "zoo show lenet": ["-m", "zoo", "show", "lenet"],
+    }
+    times = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, arguments in commands.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+            times[name].append(time.perf_counter() - start)
+    for name, found in times.items():
+        print(f"{name:<44}{statistics.median(found):>7.2f} s   [{min(found):.2f}, {max(found):.2f}]", flush=True)
+    over = [show - keras for show, keras in zip(times["zoo show lenet"], times["import keras"], strict=True)]
+    print(f"{'zoo show lenet over import keras':<44}{statistics.median(over):>7.2f} s", flush=True)
+
+
+def whole():
+    """Prints the seconds of `zoo train lenet` from a shell to its end, data prepared anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "zoo", "train", "lenet", "--directory", f"{folder}/run", "--data-dir", folder]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        print(f"{'zoo train lenet, from a shell to the end':<44}{time.perf_counter() - start:>7.1f} s", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=3, help="epochs in one round")
+    options = parser.parse_args()
+    starts(5)
+    whole()
+    steps(options.rounds, options.epochs)
+
+
+if __name__ == "__main__":
+    main()
