@@ -124,6 +124,10 @@ class Recipe(fields.Declared):
     def make_metrics(self):
         return []
 
+    def report_parts(self, outcome):
+        """The `zoo.figures.Part`s that a report has beside its curves, made of a `zoo.reporting.Outcome`."""
+        return []
+
     def make_schedule(self, steps_per_epoch=None):
         """The learning rate: a number, or a function of the step where the number of steps is known."""
         if steps_per_epoch is None or (self.schedule == "constant" and not self.warmup):

@@ -194,13 +194,15 @@ def export(run, directory, format, version, quiet):
 @zoo.command()
 @click.argument("run")
 @click.option("--directory", metavar="DIR", help="Where to write (default: RUN/report).")
+@data_dir
+@skip_bad
 @quiet
-def report(run, directory, quiet):
+def report(run, directory, data_dir, skip_bad, quiet):
     """Write a page about a run, with pictures."""
     run = _run(run)
     from zoo.reporting import report
 
-    page = report(run, directory)
+    page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
     if not quiet:
         click.echo(f"Report written to {page}")
 

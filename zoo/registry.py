@@ -66,8 +66,8 @@ def find(name):
     """(recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
     base, _, variant = name.partition("/")
     if _FILE.search(name):
-        path, _, variant = name.partition(".py/")
-        return _from_file(pathlib.Path(path if path.endswith(".py") else path + ".py")), path, variant or None
+        stem, _, variant = name.removesuffix(".py").partition(".py/")
+        return _from_file(pathlib.Path(f"{stem}.py")), f"{stem}.py", variant or None
     matching = [entry for entry in entries() if entry.name == base]
     if not matching:
         raise unknown("recipe", base, names())

@@ -14,6 +14,7 @@ A checkpoint is renamed into place once and never overwritten; the last two and 
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -39,8 +40,8 @@ class Run:
     # Making and opening -----------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path, recipe, source, steps_per_epoch):
-        """A new run; everything but `run.json`, which is written by `begin`, is still to come."""
+    def create(cls, path, recipe, source, plan):
+        """A new run of a `zoo.training.Plan`; nothing is written before `begin`."""
         facts = {
             "schema": SCHEMA,
             "recipe": {
@@ -56,7 +57,8 @@ class Run:
                 "sizes": dict(source.sizes),
                 "notes": list(source.notes),
             },
-            "steps_per_epoch": steps_per_epoch,
+            "steps_per_epoch": plan.steps_per_epoch,
+            "device": dataclasses.asdict(plan.device),
             "versions": versions(),
             "status": "running",
             "reason": "",

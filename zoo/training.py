@@ -207,7 +207,7 @@ def _train(job, until, callbacks, quiet, say):
         labels = None if source.ready else reader.labels
         model = recipe.build(batches.steps, initialize=fresh, labels=labels, say=taken.append)
         say("\n".join([plan.device.line(model.jit_compile, recipe.jit_compile), _data_line(source, plan), *taken]))
-        run = job.run or Run.create(job.path, recipe, source, batches.steps)
+        run = job.run or Run.create(job.path, recipe, source, plan)
         with run.lock():
             if job.run is None:
                 run.begin(reader, _probe(source, recipe, reader))

@@ -190,11 +190,11 @@ def _judge(outcome, most=20):
 def _mistakes(worst, true, predicted, labels, split):
     """The `Part` with the pictures of the `worst` mistakes, as the network sees them."""
     count = int((true != predicted).sum())
-    about = f"{count:,} of the {len(true):,} examples of the {split} split were taken for another class"
+    caption = f"{count:,} of the {len(true):,} examples of the {split} split were taken for another class. "
     if not worst:
-        about = f"None of the {len(true):,} examples of the {split} split was taken for another class: well done."
-        return figures.Part("mistakes", "Worst mistakes", about)
-    shown = f"the {len(worst)} of the highest loss are" if len(worst) < count else "they are"
+        return figures.Part("mistakes", "Worst mistakes", f"{caption}Well done: there is nothing to show.")
+    which = f"The {len(worst)} of the highest loss" if len(worst) < count else "Here"
+    caption += f"{which}, as the network sees them, the worst first:"
     captions = [
         [
             f"true {figures.drawable(labels[one.true], one.true)}",
@@ -206,7 +206,7 @@ def _mistakes(worst, true, predicted, labels, split):
     return figures.Part(
         name="mistakes",
         title="Worst mistakes",
-        caption=f"{about}; {shown} shown as the network sees them, the worst first.",
+        caption=caption,
         draw=functools.partial(figures.gallery, [one.picture for one in worst], captions),
     )
 

@@ -1,0 +1,391 @@
+"""`zoo.report`: a run as one page that a person reads.
+
+The page and the learning curves are the same for every recipe. What is particular to a kind of problem is its task's:
+`report_parts(outcome)` returns a list of `zoo.figures.Part`, which the page shows in that order.
+"""
+
+import base64
+import contextlib
+import dataclasses
+import functools
+import importlib.resources
+import io
+import os
+import pathlib
+import shlex
+import shutil
+import typing
+
+from zoo import figures, files, registry, runs
+from zoo.data import open_source, pipeline
+from zoo.errors import InputError, RunError
+from zoo.fields import show
+
+MARK = "keras-zoo report"
+"""What the page calls its generator: by it a folder is known to be a report, which another may replace."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A trained network and a split that it did not train on: what a task makes its part of a report of.
+
+    Attributes:
+        model: the network with its best weights.
+        reader: what reads raw inputs; it has the labels, where there are any.
+        split: "test", or "validation" where the data have no test split.
+        data: batches of that split, a `tf.data.Dataset`.
+    """
+
+    model: typing.Any
+    reader: typing.Any
+    split: str
+    data: typing.Any
+
+    def batches(self):
+        """(inputs, targets, outputs) of every batch as NumPy arrays, in the order of the split."""
+        for inputs, targets, *_ in self.data.as_numpy_iterator():
+            yield inputs, targets, self.model.predict_on_batch(inputs)
+
+
+def report(run, directory=None, *, dataset=None, data_dir=None, skip_bad=False):
+    """Writes a page about a run and its pictures, whole or not at all, and returns the page's path.
+
+    The page needs no other file and no network. It is the same whenever it is written; it replaces an older one.
+
+    Args:
+        run: a `Run`, or its folder.
+        directory: where `index.html` and the pictures go; None is the folder `report` of the run.
+        dataset: the data of a run whose data were handed over in memory, or other data, by name. Without the former
+            the page has the numbers and curves of the training alone, and says so.
+        data_dir, skip_bad: as for `zoo.train`.
+    Raises: `InputError` where there is no run, no checkpoint, data that cannot be opened, or a `directory` that holds
+        anything but a report; `RunError` where it cannot be written.
+    """
+    run = runs.Run.open(run)
+    target = pathlib.Path(directory) if directory is not None else run.path / "report"
+    _refuse_foreign(target)
+    trained = _measure(run, dataset, data_dir, skip_bad)
+    _put_in_place(target, _written(_facts(trained, skip_bad), _parts(trained)))
+    return target / "index.html"
+
+
+# What is measured ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """What a page tells of.
+
+    Attributes:
+        best: the row of `history` of the best weights.
+        monitor: the key of `history` that they are best by, or None.
+        source: the data; None where they cannot be read again.
+        splits: {split: its batches} of those that the network did not train on, the one that counts first.
+        measured: {split: {name: value}} of the loss and the metrics on those.
+    """
+
+    run: runs.Run
+    recipe: typing.Any
+    model: typing.Any
+    history: list
+    best: dict
+    monitor: str | None
+    source: typing.Any
+    splits: dict
+    measured: dict
+
+
+def _measure(run, dataset, data_dir, skip_bad):
+    model, history, epoch = runs.load(run), run.history, run.best_epoch()
+    recipe = model.recipe
+    best = next(row for row in history if row["epoch"] == epoch)
+    source = _open(run, recipe, dataset, data_dir, skip_bad)
+    splits = {} if source is None else _splits(model, source)
+    return _Trained(
+        run=run,
+        recipe=recipe,
+        model=model,
+        history=history,
+        best=best,
+        monitor=recipe.monitor if recipe.monitor in best else None,
+        source=source,
+        splits=splits,
+        measured={split: model.evaluate(data, verbose=0, return_dict=True) for split, data in splits.items()},
+    )
+
+
+def _in_memory(run):
+    return run.facts["data"]["name"].startswith(("arrays:", "batches:"))
+
+
+def _open(run, recipe, dataset, data_dir, skip_bad):
+    """The run's data, or other data of the same classes and channels; None where they were in memory."""
+    if dataset is None and _in_memory(run):
+        return None
+    source = open_source(recipe.dataset if dataset is None else dataset, data_dir=data_dir, skip_bad=skip_bad)
+    for name, (value, why) in ({} if source.ready else recipe.adapt(source)).items():
+        if getattr(recipe, name) != value:
+            raise InputError(f"The run was trained with {name}={show(getattr(recipe, name))}, but {why}.")
+    return source
+
+
+def _splits(model, source):
+    names = [split for split in ("test", "validation") if source.sizes.get(split)]
+    preparation = model.recipe.make_preparation(model.reader, source)
+    size = model.recipe.batch_size
+    return {split: pipeline.evaluation(source, split, preparation, batch_size=size) for split in names}
+
+
+def _parts(trained):
+    """The learning curves, and the parts that the task adds where there is a split to judge by."""
+    averaged = ", validation with averaged weights" if trained.recipe.ema else ""
+    curves = figures.Part(
+        name="curves",
+        title="Learning curves",
+        caption="Training values are means over an epoch in which the weights change, with augmentation and dropout "
+        f"where the recipe has them{averaged}: they may well be worse than validation's.",
+        draw=functools.partial(figures.curves, trained.history, trained.best["epoch"], trained.monitor),
+    )
+    if not trained.splits:
+        return [curves]
+    split, data = next(iter(trained.splits.items()))
+    return [curves, *trained.recipe.report_parts(Outcome(trained.model, trained.model.reader, split, data))]
+
+
+# What is said -------------------------------------------------------------------------------------------------------
+
+
+def _facts(trained, skip_bad):
+    """What the page's template is filled with, beside the parts."""
+    run, recipe, data = trained.run, trained.recipe, trained.run.facts["data"]
+    return {
+        "label": recipe.label,
+        "summary": (type(recipe).__doc__ or "").strip().partition("\n")[0],
+        "status": run.status.replace("_", " "),
+        "reason": run.facts["reason"],
+        "tiles": _tiles(trained),
+        "numbers": _numbers(trained),
+        "weights": _weights_line(trained),
+        "notes": _notes(trained),
+        "commands": _commands(trained, skip_bad),
+        "data": data,
+        "unit": "batches" if data["name"].startswith("batches:") else "examples",
+        "versions": run.facts["versions"],
+        "fields": _fields(trained),
+    }
+
+
+def _metrics(trained):
+    """The names of the loss and the metrics, the loss first."""
+    keys = [key for key in trained.best if key not in ("epoch", "learning_rate") and not key.startswith("val_")]
+    return sorted(keys, key=lambda name: name != "loss")
+
+
+def _tiles(trained):
+    """(what, value) of the few numbers that somebody looks for first: the loss comes after what it stands for."""
+    names = [*_metrics(trained)[1:], "loss"]
+    for split, measured in trained.measured.items():
+        found = [(f"{split} {name}", measured[name]) for name in names if name in measured]
+        break
+    else:
+        found = [(f"validation {name}", trained.best[f"val_{name}"]) for name in names if f"val_{name}" in trained.best]
+    epoch = f"{trained.best['epoch']} of {len(trained.history)}"
+    return [
+        *found,
+        ("parameters", trained.model.count_params()),
+        ("best epoch" if trained.monitor else "last epoch", epoch),
+    ]
+
+
+def _numbers(trained):
+    """The loss and the metrics of the best weights, by split."""
+    best, metrics, source = trained.best, _metrics(trained), trained.source
+    sizes = trained.run.facts["data"]["sizes"] if source is None else source.sizes
+    if trained.recipe.dataset.startswith("batches:"):
+        sizes = {}  # nobody counted the examples
+    rows = [("training, as it went", sizes.get("train"), *(best[name] for name in metrics))]
+    if "validation" not in trained.measured and f"val_{metrics[0]}" in best:
+        values = (best.get(f"val_{name}") for name in metrics)
+        rows.append(("validation, as it went", sizes.get("validation"), *values))
+    for split, measured in reversed(trained.measured.items()):
+        rows.append((split, sizes.get(split), *(measured.get(name) for name in metrics)))
+    return figures.Table(("split", "examples", *metrics), rows)
+
+
+def _weights_line(trained):
+    epoch, monitor = trained.best["epoch"], trained.monitor
+    best = f"the best by {monitor} ({_number(trained.best[monitor])})" if monitor else "the last: nothing is monitored"
+    averaged = ", averaged over steps" if trained.recipe.ema else ""
+    epochs = f"{len(trained.history):,} of {trained.recipe.epochs:,} epochs were trained"
+    steps = f"{trained.run.facts['steps_per_epoch']:,} steps each"
+    return f"The weights are those of epoch {epoch}, {best}{averaged}. {epochs}, {steps}."
+
+
+def _notes(trained):
+    """What a reader must know before believing the numbers."""
+    source = trained.source
+    if source is None:
+        return [
+            "The data were in memory and cannot be read again, so nothing was measured for this page. "
+            "With the same data, zoo.report(run, dataset=...) adds what is missing."
+        ]
+    notes = []
+    if source.fingerprint != trained.run.facts["data"]["fingerprint"]:
+        notes.append(f"The data measured here, {source.name}, are not those that the run was trained on.")
+    if not trained.splits:
+        notes.append("The data have neither a test nor a validation split, so nothing was measured for this page.")
+    elif "test" not in trained.splits:
+        notes.append("The data have no test split: validation stands for it, by which the best epoch was chosen.")
+    return notes
+
+
+def _typed(trained):
+    """{field: value} of what makes this recipe of its name and variant: what was given, or set in code."""
+    recipe, source = trained.recipe, trained.source
+    bare = type(recipe).configured(recipe.name, recipe.variant).values()
+    decided = {} if source is None or source.ready else recipe.adapt(source)
+    return {
+        name: value
+        for name, value in recipe.values().items()
+        if name in recipe.origin.given or (value != bare[name] and name not in decided)
+    }
+
+
+def _fields(trained):
+    """(name, value, default, where it is from, help) of every field that counts."""
+    recipe, typed = trained.recipe, _typed(trained)
+    values, variant = recipe.values(), recipe.variants.get(recipe.variant, {})
+    rows = []
+    for name, field in recipe.fields().items():
+        if type(recipe).inactive(name, values):
+            continue
+        origin = "default" if values[name] == field.default else "data"
+        if name in typed:
+            origin = "given"
+        elif origin == "data" and name in variant:
+            origin = "variant"
+        rows.append((name, show(values[name]), show(field.default), origin, field.help))
+    return rows
+
+
+def _commands(trained, skip_bad):
+    """(what for, command) of how to train the same again, to export it and to ask it."""
+    folder, name = str(trained.run.path), trained.run.path.name
+    label, again = _label(trained), f"{folder}-again"
+    if label is None or _in_memory(trained.run):
+        train = _in_python(trained, label, again)
+    else:
+        pairs = [f"{field}={show(value)}" for field, value in _typed(trained).items()]
+        options = ["--skip-bad"] if skip_bad else []
+        train = shlex.join(["zoo", "train", label, *pairs, *options, "--directory", again])
+    return [
+        ("Train the same again", train),
+        ("Export it with its best weights", shlex.join(["zoo", "export", folder, f"exports/{name}"])),
+        ("Ask it", shlex.join(["zoo", "predict", folder, "FILE"])),
+    ]
+
+
+def _label(trained):
+    """By what the command line finds the recipe; None where it is a class of code alone."""
+    recipe, reference = trained.recipe, trained.run.facts["recipe"]["reference"]
+    if reference.endswith(".py"):
+        return f"{reference}/{recipe.variant}" if recipe.variant else reference
+    try:
+        return recipe.label if registry.find(recipe.label)[0] is type(recipe) else None
+    except InputError:
+        return None
+
+
+def _in_python(trained, label, directory):
+    """The call of `zoo.train` where no command can say it: data in memory, or a class that has no name."""
+    module, _, name = trained.run.facts["recipe"]["reference"].partition(":")
+    in_memory = _in_memory(trained.run)
+    fields = [f"{field}={value!r}" for field, value in _typed(trained).items() if field != "dataset" or not in_memory]
+    data = ["dataset=data"] if in_memory else []
+    lines = ["import zoo"]
+    if label is None:
+        lines.append(f"from {module} import {name}")
+        arguments = [f"{name}({', '.join(fields)})", *data]
+    else:
+        arguments = [repr(label), *data, *fields]
+    return "\n".join([*lines, "", f"run = zoo.train({', '.join(arguments)}, directory={directory!r})"])
+
+
+# The page -----------------------------------------------------------------------------------------------------------
+
+
+def _number(value):
+    """A cell of a table as text: whole numbers with commas, others with four decimals, small ones with an exponent."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2e}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _written(facts, parts):
+    """{file name: content} of the page and its pictures."""
+    import jinja2
+
+    pictures = {}
+    sections = []
+    for part in parts:
+        section = {"part": part}
+        if part.draw is not None:
+            light, dark = (_png(part.draw(theme)) for theme in (figures.LIGHT, figures.DARK))
+            pictures[f"{part.name}.png"] = light
+            section |= {"light": _data_uri(light), "dark": _data_uri(dark), "width": round(figures.WIDTH * 96)}
+        sections.append(section)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["number"] = _number
+    template = environment.from_string((importlib.resources.files("zoo") / "report.html.j2").read_text("utf-8"))
+    page = template.render(mark=MARK, sections=sections, light=figures.LIGHT, dark=figures.DARK, **facts)
+    return {"index.html": page, **pictures}
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figures.DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _data_uri(png):
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+# Its folder ---------------------------------------------------------------------------------------------------------
+
+
+def _refuse_foreign(target):
+    """Raises where `target` is there and is not a report: what is replaced is deleted."""
+    if not target.exists():
+        return
+    entries = list(target.iterdir()) if target.is_dir() else [target]
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        ours = all(path.name == "index.html" or path.suffix == ".png" for path in entries)
+        if ours and (not entries or MARK in (target / "index.html").read_text("utf-8")):
+            return
+    raise InputError(f"{target} exists and holds something other than a report. Name another folder.")
+
+
+def _put_in_place(target, contents):
+    """Makes the folder `target` of {file name: content}, in place of an older one; an error leaves the older one."""
+    target = target.resolve()
+    new, old = (target.with_name(f".{target.name}.{os.getpid()}.{age}") for age in ("new", "old"))
+    try:
+        new.mkdir(parents=True)
+        for name, content in contents.items():
+            files.write(new / name, content)
+        if target.exists():
+            os.rename(target, old)
+        os.rename(new, target)
+        files.sync(target.parent)
+    except OSError as error:
+        raise RunError(f"The report could not be written to {target}: {error.strerror}.") from error
+    finally:
+        if old.exists() and not target.exists():
+            os.rename(old, target)
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
