@@ -76,6 +76,7 @@ def _write_tensors(network, target, format):
         "probabilities": keras.layers.Softmax(name="probabilities")(logits),
     }
     model = keras.Model(network.inputs, named, name=network.name)
+    model([keras.ops.zeros((1, *tensor.shape[1:]), tensor.dtype) for tensor in network.inputs])  # ONNX wants one call
     name = "model.onnx" if format == "onnx" else "model.tflite"
     model.export(str(target / name), format=format, verbose=False)
     inputs = {tensor.name: _described(tensor) for tensor in network.inputs}

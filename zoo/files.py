@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import pathlib
+import time
 
 from zoo.errors import RunError
 
@@ -50,15 +52,24 @@ def digest(path):
 
 
 @contextlib.contextmanager
-def locked(path, *, wait=True):
-    """Holds the lock file `path`; without `wait`, a lock that somebody holds raises BlockingIOError.
+def locked(path, *, patience=math.inf):
+    """Holds the lock file `path`; one that somebody else holds for `patience` seconds more raises BlockingIOError.
 
-    The kernel drops the lock with its process: a dead process locks nothing.
+    The kernel drops the lock with its process: a dead process locks nothing. Whoever only asks (`is_locked`) holds it
+    for a moment, so a little patience is due.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if patience == math.inf else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.02)
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
@@ -67,3 +78,15 @@ def locked(path, *, wait=True):
             yield
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def is_locked(path):
+    """Whether a living process holds the lock file `path`."""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

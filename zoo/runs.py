@@ -144,7 +144,7 @@ class Run:
     def lock(self):
         """Holds the run (and makes its folder) for this process; one that another holds is an `InputError`."""
         try:
-            with files.locked(self.path / "run.lock", wait=False):
+            with files.locked(self.path / "run.lock", patience=1):
                 yield
         except BlockingIOError:
             raise InputError(
@@ -153,13 +153,7 @@ class Run:
 
     def held(self):
         """Whether a living process trains this run."""
-        if not (self.path / "run.lock").exists():
-            return False
-        try:
-            with files.locked(self.path / "run.lock", wait=False):
-                return False
-        except BlockingIOError:
-            return True
+        return files.is_locked(self.path / "run.lock")
 
     # Checkpoints ------------------------------------------------------------------------------------------------
 

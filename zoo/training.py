@@ -339,13 +339,13 @@ def _probe(source, recipe, reader):
 
 def make_answers(recipe, probe):
     """A function from weights to the network's float32 answers on the probe, on the CPU: as exports are verified."""
-    with keras.device("cpu:0"), reproducible(recipe.seed), dtype_policy("float32"):
+    with keras.device("cpu"), reproducible(recipe.seed), dtype_policy("float32"):
         twin = recipe.network()
     inputs = probe["serve_tensors/images"]
 
     def answers(arrays):
         weights.put(twin, arrays)
-        with keras.device("cpu:0"):
+        with keras.device("cpu"):
             return keras.ops.convert_to_numpy(twin(keras.ops.convert_to_tensor(inputs), training=False))
 
     return answers
