@@ -56,7 +56,7 @@ def steps(rounds, epochs):
         theirs.compile(
             keras.optimizers.AdamW(2e-3, weight_decay=0.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            [keras.metrics.SparseCategoricalAccuracy()],
+            metrics=[keras.metrics.SparseCategoricalAccuracy()],
         )
         ready = tf.data.Dataset.from_tensors(next(iter(batches.data))).repeat(batches.steps)
         ready = ready.apply(tf.data.experimental.assert_cardinality(batches.steps))
@@ -103,10 +103,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=3, help="epochs in one round")
+    parser.add_argument("--only", choices=("start", "step"), help="one of the two")
     options = parser.parse_args()
-    starts(5)
-    whole()
-    steps(options.rounds, options.epochs)
+    if options.only != "step":
+        starts(5)
+        whole()
+    if options.only != "start":
+        steps(options.rounds, options.epochs)
 
 
 if __name__ == "__main__":

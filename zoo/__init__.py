@@ -10,6 +10,7 @@ from zoo import _checkout, _hook
 from zoo._version import __version__
 
 if TYPE_CHECKING:
+    from zoo.building import build as build
     from zoo.errors import InputError as InputError
     from zoo.errors import Interrupted as Interrupted
     from zoo.errors import RunError as RunError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from zoo.exporting import export as export
     from zoo.prediction import evaluate as evaluate
     from zoo.prediction import predict as predict
-    from zoo.registry import build as build
     from zoo.registry import names as names
     from zoo.registry import recipe as recipe
     from zoo.reporting import report as report
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zoo.training import train as train
 
 _PUBLIC = {
+    "build": "building",
     "InputError": "errors",
     "Interrupted": "errors",
     "RunError": "errors",
@@ -34,7 +35,6 @@ _PUBLIC = {
     "export": "exporting",
     "evaluate": "prediction",
     "predict": "prediction",
-    "build": "registry",
     "names": "registry",
     "recipe": "registry",
     "report": "reporting",

@@ -12,7 +12,7 @@ import typing
 import keras
 import numpy as np
 
-from zoo import devices, fields, weights
+from zoo import devices, fields
 from zoo.errors import InputError, unknown
 from zoo.fields import Origin
 from zoo.optimizers import L2SGD, WarmupSchedule
@@ -250,17 +250,13 @@ class Recipe(fields.Declared):
         model.optimizer.build(model.trainable_variables)  # else a saved model comes back without an optimizer
         return model
 
-    def build(self, steps_per_epoch=None, *, initialize=True, labels=None, say=print):
+    def build(self, steps_per_epoch=None):
         """A compiled `keras.Model` whose `model.recipe` is this recipe; global state is left as it was.
 
-        Args:
-            steps_per_epoch: makes the schedule act.
-            initialize: whether `init_from` is followed; `labels` and `say` are those of `zoo.weights.initialize`.
+        `zoo.build` also follows `init_from`.
         """
         with reproducible(self.seed), dtype_policy(devices.resolve(self).precision):
             model = self.network()
-            if initialize and self.init_from is not None:
-                weights.initialize(model, self.init_from, labels, say)
             self.compile(model, steps_per_epoch)
         attach(model, recipe=self)
         return model

@@ -142,5 +142,7 @@ def _python(what, arguments):
     done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()] or ["no message"]
-        raise RunError(f"The export could not be {'written' if what == 'write' else 'verified'}: {lines[-1]}")
+        full = any("No space left on device" in line for line in lines)
+        why = "No space left on device" if full else lines[-1]
+        raise RunError(f"The export could not be {'written' if what == 'write' else 'verified'}: {why}")
     return (done.stdout.strip().splitlines() or [""])[-1]

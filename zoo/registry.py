@@ -89,7 +89,7 @@ def recipe(name, /, **given):
     Data are read only where `dataset=` is given; then channels and classes come from them.
     Raises: `InputError` for an unknown name, variant or field, and for a value that cannot be.
     """
-    return open_recipe(name, given)[0] if "dataset" in given else _configured(name, given)
+    return open_recipe(name, given)[0] if "dataset" in given else configured(name, given)
 
 
 def open_recipe(recipe, given, **options):
@@ -102,7 +102,7 @@ def open_recipe(recipe, given, **options):
     """
     from zoo.data import open_source
 
-    recipe = _configured(recipe, {})
+    recipe = configured(recipe, {})
     data = given.get("dataset", recipe.dataset)
     if not data:
         raise InputError(f"{recipe.name} has no data of its own: give dataset=, such as folder:PATH.")
@@ -118,24 +118,11 @@ def open_recipe(recipe, given, **options):
     return recipe.adapted(recipe.adapt(source)), source
 
 
-def _configured(recipe, given):
+def configured(recipe, given):
     if not isinstance(recipe, str):
         return recipe.replace(**given) if given else recipe
     cls, base, variant = find(recipe)
     return cls.configured(base, variant, given)
-
-
-def build(name, /, *, steps_per_epoch=None, **given):
-    """A compiled `keras.Model`, ready for `model.fit`; `model.recipe` is its recipe.
-
-    Args:
-        name: `lenet`, `lenet/modern`, `./my_recipe.py`, or a recipe.
-        steps_per_epoch: makes the schedule and warm-up act, which need the number of steps.
-        given: values of fields; without `dataset=` no data are read.
-    Raises: as `recipe`.
-    """
-    made = open_recipe(name, given)[0] if "dataset" in given else _configured(name, given)
-    return made.build(steps_per_epoch)
 
 
 def reference(recipe):

@@ -186,10 +186,10 @@ class Run:
             files.write(self.path / "history.csv", table(state["history"]))
         except (OSError, RunError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            why = getattr(error, "strerror", None) or str(error)
+            cause = error.__cause__ or error  # files.write names the file; the reason is enough here
             raise RunError(
-                f"The checkpoint of epoch {epoch} could not be written to {folder}: {why.rstrip('.')}. "
-                f"The previous one is intact; when there is room: zoo train --resume {self.path}"
+                f"Epoch {epoch} could not be saved: {getattr(cause, 'strerror', None) or error}. "
+                f"When that is mended: zoo train --resume {self.path}."
             ) from error
         keep = {name, f"{epoch - 1:06d}", f"{best:06d}" if best is not None else name}
         for old in folder.iterdir():
@@ -261,7 +261,7 @@ def load(run, *, features=False):
 
     run = Run.open(run)
     recipe, arrays = run.recipe, run.weights()
-    model = recipe.build(initialize=False)
+    model = recipe.build()
     weights.put(model, arrays)
     if features:
         model = cut(model)

@@ -18,7 +18,7 @@ import warnings
 import keras
 import numpy as np
 
-from zoo import registry, weights
+from zoo import building, registry, weights
 from zoo.data import open_source, pipeline
 from zoo.errors import InputError
 from zoo.fields import sweep
@@ -196,7 +196,7 @@ def _check_fields(recipe, samples, data_dir):
 
 def _effect(recipe, source):
     """Hashes of everything that a recipe decides, but for the outcome of training."""
-    model = recipe.build(steps_per_epoch=10, say=_silent)
+    model = building.build(recipe, steps_per_epoch=10)
     preparation = recipe.make_preparation(recipe.make_reader(source), source)
     training = pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed, advance=True)
     batches = [next(iter(training.data)) for _ in range(2)]
@@ -215,7 +215,7 @@ def _effect(recipe, source):
 
 def _step(recipe, source):
     """The weights after one step, for what shows nowhere else, such as which variables decay."""
-    model = recipe.build(steps_per_epoch=10, say=_silent)
+    model = building.build(recipe, steps_per_epoch=10)
     preparation = recipe.make_preparation(recipe.make_reader(source), source)
     batch = next(iter(pipeline.training(source, preparation, batch_size=8, seed=recipe.seed, advance=True).data))
     for variable in model.trainable_variables:
@@ -227,7 +227,3 @@ def _step(recipe, source):
 def _hash(array):
     array = np.ascontiguousarray(array)
     return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
-
-
-def _silent(_):
-    """Says nothing."""

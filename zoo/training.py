@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo import devices, registry, weights
 from zoo.base import Recipe, dtype_policy, reproducible
+from zoo.building import initialize
 from zoo.callbacks import AveragedWeights, EpochSeeds, FiniteLoss, Interruptible, Recorder, StopAfter
 from zoo.data import open_source, pipeline
 from zoo.data.source import Source
@@ -204,8 +205,9 @@ def _train(job, until, callbacks, quiet, say):
     fresh = job.run is None or job.run.checkpoint() is None
     taken = []
     with reproducible(recipe.seed), dtype_policy(plan.device.precision):
-        labels = None if source.ready else reader.labels
-        model = recipe.build(batches.steps, initialize=fresh, labels=labels, say=taken.append)
+        model = recipe.build(batches.steps)
+        if recipe.init_from is not None and fresh:
+            initialize(model, recipe.init_from, None if source.ready else reader.labels, taken.append)
         say("\n".join([plan.device.line(model.jit_compile, recipe.jit_compile), _data_line(source, plan), *taken]))
         run = job.run or Run.create(job.path, recipe, source, plan)
         with run.lock():
@@ -220,7 +222,7 @@ def _train(job, until, callbacks, quiet, say):
             verb = "Going on with" if start else "Training"
             say(f"{verb} {recipe.label} in {run.path}, epoch {start + 1} of {plan.epochs}.")
             made = make_callbacks(recipe, run, plan, batches.epoch, recorder, callbacks, until)
-            with _told(run):
+            with _told(run), source.reading():
                 _fit(model, plan, batches, validation, made, start, recorder, quiet)
             _end(run, recorder, plan, say)
     return run

@@ -1,13 +1,12 @@
-"""Weights by path: taken from a model, put into one, and carried from one model into another."""
+"""Weights by path: taken from a model, put into one, written and read."""
 
 import io
-import pathlib
 import zipfile
 
 import numpy as np
 
 from zoo import files
-from zoo.errors import InputError, RunError
+from zoo.errors import RunError
 
 
 def variables(model):
@@ -82,64 +81,3 @@ def read(path):
             return {key: arrays[key] for key in arrays.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise RunError(f"{path} cannot be read: {error}.") from error
-
-
-def initialize(model, source, labels=None, say=print):
-    """Starts `model` from the weights of `source`: whole layers, matched by path and shape.
-
-    The layers named `head...` are taken only where the labels are the same, or unknown on the model's side.
-
-    Args:
-        source: a run's folder (its best weights) or a `.keras` file.
-        labels: the labels of the data that `model` will train on; None where they are unknown.
-        say: called with one line a layer: what was taken and what was left, and why.
-    Raises: `InputError` where no layer matches, or there is nothing at `source`.
-    """
-    arrays, theirs = _load(source)
-    target = {}
-    for variable in variables(model):
-        target.setdefault(variable.path.rpartition("/")[0], []).append(variable)
-    taken = 0
-    for layer, own in target.items():
-        reason = _mismatch(layer, own, arrays, labels, theirs)
-        if reason is None:
-            taken += 1
-            for variable in own:
-                variable.assign(arrays[variable.path])
-        say(f"  {layer}: {'taken' if reason is None else 'left as it was, ' + reason}")
-    if not taken:
-        raise InputError(f"init_from={source} shares no layer with {model.name} (by path and shape).")
-    say(f"Started from {source}: {taken} of {len(target)} layers taken.")
-
-
-def _mismatch(layer, own, arrays, labels, theirs):
-    """Why `layer` cannot be taken; None where it can."""
-    if any(variable.path not in arrays for variable in own):
-        return "it is not there"
-    for variable in own:
-        if arrays[variable.path].shape != tuple(variable.shape):
-            return f"{variable.path} is {arrays[variable.path].shape} there and {tuple(variable.shape)} here"
-    if layer.startswith("head") and labels is not None:
-        if theirs is None:
-            return "the labels there are unknown"
-        if tuple(theirs) != tuple(labels):
-            return "the labels differ"
-    return None
-
-
-def _load(source):
-    """({path: array}, labels or None) of a run or a .keras file."""
-    path = pathlib.Path(source)
-    if path.suffix == ".keras":
-        import keras
-
-        if not path.is_file():
-            raise InputError(f"init_from={source}: there is no such file.")
-        try:
-            return of(keras.saving.load_model(path, compile=False)), None
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"init_from={source} is not a whole .keras file: {str(error).splitlines()[0]}") from error
-    from zoo.runs import Run
-
-    run = Run.open(source)
-    return run.weights(), run.reader().labels

@@ -5,7 +5,6 @@ run and after every resume. The epoch is a variable that the pipeline reads when
 it (`zoo.training`), or every pass advances it by one (`zoo.dataset`).
 """
 
-import contextlib
 import dataclasses
 import typing
 
@@ -129,8 +128,7 @@ def _held(source, split, preparation):
     size = sum(spec.shape.num_elements() * spec.dtype.size for spec in read.element_spec)
     if size * source.sizes[split] > CACHE_BYTES:
         return None
-    reading = getattr(source, "reading", contextlib.nullcontext)
-    with tf.device("CPU:0"), reading():
+    with tf.device("CPU:0"), source.reading():
         for values in read.batch(source.sizes[split]):
             return values
     raise InputError(f"dataset={source.name}: its {split} split is empty.")

@@ -1,6 +1,7 @@
 """`Source`: what the rest of `zoo` knows of a data set."""
 
 import abc
+import contextlib
 import dataclasses
 import typing
 
@@ -43,6 +44,10 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def examples(self, split):
         """A `tf.data.Dataset` of {feature: value}, one example an element, in a fixed order."""
+
+    def reading(self):
+        """A context in which what breaks while examples are read is said with the folder and the way out."""
+        return contextlib.nullcontext()
 
     def fetcher(self, split):
         """A function from an index tensor to one example, where random access is possible; else None."""

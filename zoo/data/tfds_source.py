@@ -67,7 +67,7 @@ class TfdsSource(Source):
 
     def examples(self, split):
         tf = tensorflow()
-        with self._readable():
+        with self.reading():
             data = self._builder.as_dataset(split=self._splits[split], shuffle_files=False)
         return data.map(
             lambda example: {"image": example[self._image], "label": example[self._label]}, tf.data.AUTOTUNE
@@ -77,16 +77,22 @@ class TfdsSource(Source):
         """Reads every example of every split; a damaged file raises with its folder."""
         total = 0
         for split, info in self._builder.info.splits.items():
-            with self._readable():
+            with self.reading():
                 count = sum(1 for _ in self._builder.as_dataset(split=split))
             if count != info.num_examples:
                 raise InputError(self._damaged(f"{split} has {count} of {info.num_examples} examples"))
             total += count
         return total
 
+    @contextlib.contextmanager
     def reading(self):
-        """A context in which what breaks while reading is said with the folder and the way out."""
-        return self._readable()
+        tf = tensorflow()
+        errors = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
+        try:
+            yield
+        except (*errors, KeyError) as error:
+            first = (getattr(error, "message", None) or str(error)).splitlines()[0]
+            raise InputError(self._damaged(first)) from error
 
     def _prepared(self, data_dir):
         root = data_root(data_dir)
@@ -164,20 +170,10 @@ class TfdsSource(Source):
         return chosen, notes
 
     def _labelled(self, split):
-        with self._readable():
+        with self.reading():
             for example in self._builder.as_dataset(split=f"{split}[:1]"):
                 return int(example[self._label]) >= 0
         return False
-
-    @contextlib.contextmanager
-    def _readable(self):
-        tf = tensorflow()
-        errors = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
-        try:
-            yield
-        except (*errors, KeyError) as error:
-            first = (getattr(error, "message", None) or str(error)).splitlines()[0]
-            raise InputError(self._damaged(first)) from error
 
     def _damaged(self, what):
         return (

@@ -1,0 +1,88 @@
+"""`zoo.build`: from a name to a compiled model, started from other weights where the recipe says so."""
+
+import pathlib
+import zipfile
+
+import keras
+
+from zoo import registry, weights
+from zoo.errors import InputError
+from zoo.runs import Run
+
+
+def build(name, /, *, steps_per_epoch=None, **given):
+    """A compiled `keras.Model`, ready for `model.fit`; `model.recipe` is its recipe.
+
+    Args:
+        name: `lenet`, `lenet/modern`, `./my_recipe.py`, or a recipe.
+        steps_per_epoch: makes the schedule and warm-up act, which need the number of steps.
+        given: values of fields; without `dataset=` no data are read.
+    Raises: as `recipe`.
+    """
+    labels = None
+    if "dataset" in given:
+        recipe, source = registry.open_recipe(name, given)
+        labels = None if source.ready else recipe.make_reader(source).labels
+    else:
+        recipe = registry.configured(name, given)
+    model = recipe.build(steps_per_epoch)
+    if recipe.init_from is not None:
+        initialize(model, recipe.init_from, labels)
+    return model
+
+
+def initialize(model, source, labels=None, say=print):
+    """Starts `model` from the weights of `source`: whole layers, matched by path and shape.
+
+    The layers named `head...` are taken only where the labels are the same, or unknown on the model's side.
+
+    Args:
+        source: a run's folder (its best weights) or a `.keras` file.
+        labels: the labels of the data that `model` will train on; None where they are unknown.
+        say: called with one line a layer: what was taken and what was left, and why.
+    Raises: `InputError` where no layer matches, or there is nothing at `source`.
+    """
+    arrays, theirs = _load(source)
+    target = {}
+    for variable in weights.variables(model):
+        target.setdefault(variable.path.rpartition("/")[0], []).append(variable)
+    taken = 0
+    for layer, own in target.items():
+        reason = _mismatch(layer, own, arrays, labels, theirs)
+        if reason is None:
+            taken += 1
+            for variable in own:
+                variable.assign(arrays[variable.path])
+        say(f"  {layer}: {'taken' if reason is None else 'left as it was, ' + reason}")
+    if not taken:
+        raise InputError(f"init_from={source} shares no layer with {model.name} (by path and shape).")
+    say(f"Started from {source}: {taken} of {len(target)} layers taken.")
+
+
+def _mismatch(layer, own, arrays, labels, theirs):
+    """Why `layer` cannot be taken; None where it can."""
+    if any(variable.path not in arrays for variable in own):
+        return "it is not there"
+    for variable in own:
+        if arrays[variable.path].shape != tuple(variable.shape):
+            return f"{variable.path} is {arrays[variable.path].shape} there and {tuple(variable.shape)} here"
+    if layer.startswith("head") and labels is not None:
+        if theirs is None:
+            return "the labels there are unknown"
+        if tuple(theirs) != tuple(labels):
+            return "the labels differ"
+    return None
+
+
+def _load(source):
+    """({path: array}, labels or None) of a run or a .keras file."""
+    path = pathlib.Path(source)
+    if path.suffix == ".keras":
+        if not path.is_file():
+            raise InputError(f"init_from={source}: there is no such file.")
+        try:
+            return weights.of(keras.saving.load_model(path, compile=False)), None
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"init_from={source} is not a whole .keras file: {str(error).splitlines()[0]}") from error
+    run = Run.open(source)
+    return run.weights(), run.reader().labels
