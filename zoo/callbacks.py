@@ -15,18 +15,15 @@ from zoo.errors import RunError
 class EpochSeeds(keras.callbacks.Callback):
     """Makes every random state of an epoch a function of (seed, epoch), so that a resumed run repeats it.
 
-    Sets the pipeline's epoch variable, the generators of Python, NumPy and torch, and every Keras seed generator of
-    the model (dropout).
+    Sets the generators of Python, NumPy and torch, and every Keras seed generator of the model (dropout); the
+    pipeline sees to order and augmentation.
     """
 
-    def __init__(self, seed, epoch_variable):
+    def __init__(self, seed):
         super().__init__()
         self._seed = seed
-        self._epoch_variable = epoch_variable
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._epoch_variable is not None:
-            self._epoch_variable.assign(epoch)
         seed_generators(int(np.random.SeedSequence([self._seed, epoch]).generate_state(1)[0]))
         generators = [variable for variable in self.model.variables if weights.is_seed(variable)]
         for index, variable in enumerate(generators):

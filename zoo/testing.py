@@ -198,8 +198,8 @@ def _effect(recipe, source):
     """Hashes of everything that a recipe decides, but for the outcome of training."""
     model = building.build(recipe, steps_per_epoch=10)
     preparation = recipe.make_preparation(recipe.make_reader(source), source)
-    training = pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed, advance=True)
-    batches = [next(iter(training.data)) for _ in range(2)]
+    training = pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed)
+    batches = [next(iter(training)) for _ in range(2)]
     optimizer = model.optimizer
     return {
         "network": model.to_json(),
@@ -208,7 +208,7 @@ def _effect(recipe, source):
         "optimizer": json.dumps(keras.saving.serialize_keras_object(optimizer), sort_keys=True, default=str),
         "loss": json.dumps(keras.saving.serialize_keras_object(recipe.make_loss()), sort_keys=True, default=str),
         "batches": [[_hash(part) for part in batch] for batch in batches],
-        "plan": make_plan(recipe, training.steps, True),
+        "plan": make_plan(recipe, len(training), True),
         "jit": model.jit_compile,
     }
 
@@ -217,7 +217,7 @@ def _step(recipe, source):
     """The weights after one step, for what shows nowhere else, such as which variables decay."""
     model = building.build(recipe, steps_per_epoch=10)
     preparation = recipe.make_preparation(recipe.make_reader(source), source)
-    batch = next(iter(pipeline.training(source, preparation, batch_size=8, seed=recipe.seed, advance=True).data))
+    batch = next(iter(pipeline.training(source, preparation, batch_size=8, seed=recipe.seed)))
     for variable in model.trainable_variables:
         variable.assign(weights.array(variable) + 0.01)  # biases start at 0, where nothing decays
     model.train_on_batch(*map(np.asarray, batch))

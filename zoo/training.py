@@ -63,7 +63,7 @@ def dataset(recipe, split="train", *, data_dir=None, skip_bad=False, **given):
         raise unknown("split", split, ("train", "validation", "test"))
     preparation = recipe.make_preparation(reader or recipe.make_reader(source), source)
     if split == "train":
-        return pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed, advance=True).data
+        return pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed)
     return _evaluation(recipe, source, split, preparation)
 
 
@@ -199,13 +199,13 @@ def _train(job, until, callbacks, quiet, say):
     recipe, source = job.recipe, job.source
     reader = recipe.make_reader(source) if job.run is None else job.run.reader()
     preparation = recipe.make_preparation(reader, source)
-    batches = pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed, advance=False)
+    steps = pipeline.steps_per_epoch(source, recipe.batch_size)
     validation = pipeline.evaluation(source, "validation", preparation, batch_size=recipe.batch_size)
-    plan = make_plan(recipe, batches.steps, validation is not None)
+    plan = make_plan(recipe, steps, validation is not None)
     fresh = job.run is None or job.run.checkpoint() is None
     taken = []
     with reproducible(recipe.seed), dtype_policy(plan.device.precision):
-        model = recipe.build(batches.steps)
+        model = recipe.build(steps)
         if recipe.init_from is not None and fresh:
             initialize(model, recipe.init_from, None if source.ready else reader.labels, taken.append)
         say("\n".join([plan.device.line(model.jit_compile, recipe.jit_compile), _data_line(source, plan), *taken]))
@@ -221,9 +221,22 @@ def _train(job, until, callbacks, quiet, say):
             run.set_status("running")
             verb = "Going on with" if start else "Training"
             say(f"{verb} {recipe.label} in {run.path}, epoch {start + 1} of {plan.epochs}.")
-            made = make_callbacks(recipe, run, plan, batches.epoch, recorder, callbacks, until)
-            with _told(run), source.reading():
-                _fit(model, plan, batches, validation, made, start, recorder, quiet)
+            made = make_callbacks(recipe, run, plan, recorder, callbacks, until)
+            with _told(run), source.reading(), Interruptible() as interruptible:
+                if not recorder.stopped_early:
+                    epochs = range(start, plan.epochs)
+                    model.fit(
+                        pipeline.training(
+                            source, preparation, batch_size=recipe.batch_size, seed=recipe.seed, epochs=epochs
+                        ),
+                        validation_data=validation,
+                        initial_epoch=start,
+                        epochs=plan.epochs,
+                        steps_per_epoch=None if source.ready else steps,  # one iterator for all epochs
+                        shuffle=False,
+                        verbose=_verbosity(quiet),
+                        callbacks=[*made, interruptible],
+                    )
             _end(run, recorder, plan, say)
     return run
 
@@ -270,9 +283,9 @@ def make_plan(recipe, steps_per_epoch, validates):
     )
 
 
-def make_callbacks(recipe, run, plan, epoch_variable, recorder, callbacks=(), until=None):
+def make_callbacks(recipe, run, plan, recorder, callbacks=(), until=None):
     """The callbacks of a run, in the order in which they act."""
-    made = [EpochSeeds(recipe.seed, epoch_variable), FiniteLoss()]
+    made = [EpochSeeds(recipe.seed), FiniteLoss()]
     if plan.averages:
         made.append(AveragedWeights())
     made.append(_events(run.path / "events"))
@@ -280,21 +293,6 @@ def make_callbacks(recipe, run, plan, epoch_variable, recorder, callbacks=(), un
     if until is not None and until < plan.epochs:
         made.append(StopAfter(until))
     return [*made, recorder]
-
-
-def _fit(model, plan, batches, validation, callbacks, start, recorder, quiet):
-    if recorder.stopped_early:
-        return
-    with Interruptible() as interruptible:
-        model.fit(
-            batches.data,
-            validation_data=validation,
-            initial_epoch=start,
-            epochs=plan.epochs,
-            shuffle=False,
-            verbose=_verbosity(quiet),
-            callbacks=[*callbacks, interruptible],
-        )
 
 
 def _verbosity(quiet):

@@ -19,18 +19,21 @@ from zoo.readers import ImageReader
 from zoo.registry import open_recipe
 
 
-def batches(recipe, source, *, epochs=1, advance=True, batch_size=None):
-    """[[(images, labels), ...] an epoch]."""
+def batches(recipe, source, *, epochs=1, told=False, batch_size=None):
+    """[[(images, labels), ...] an epoch]: of one pass each, or (`told`) of one pass over all of them."""
     preparation = recipe.make_preparation(recipe.make_reader(source), source)
-    training = pipeline.training(
-        source, preparation, batch_size=batch_size or recipe.batch_size, seed=recipe.seed, advance=advance
-    )
-    found = []
-    for epoch in range(epochs):
-        if not advance:
-            training.epoch.assign(epoch)
-        found.append([tuple(np.asarray(part) for part in batch) for batch in training.data])
-    return found
+    size = batch_size or recipe.batch_size
+    span = range(epochs) if told else None
+    data = pipeline.training(source, preparation, batch_size=size, seed=recipe.seed, epochs=span)
+
+    def one_pass():
+        return [tuple(np.asarray(part) for part in batch) for batch in data]
+
+    if not told:
+        return [one_pass() for _ in range(epochs)]
+    found, steps = one_pass(), pipeline.steps_per_epoch(source, size)
+    assert len(found) == steps * epochs == len(data)
+    return [found[epoch * steps : (epoch + 1) * steps] for epoch in range(epochs)]
 
 
 def evaluation(recipe, source, split, batch_size):
@@ -50,7 +53,7 @@ def same(first, second):
 def test_an_epoch_is_a_function_of_seed_and_epoch():
     recipe, source = open_recipe("lenet", {"crop": 2, "brightness": 0.1})
     advancing = batches(recipe, source, epochs=3)
-    told = batches(recipe, source, epochs=3, advance=False)
+    told = batches(recipe, source, epochs=3, told=True)
     for epoch in range(3):
         assert same(advancing[epoch], told[epoch])
     assert not same(told[1], told[2])

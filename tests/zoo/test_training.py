@@ -202,7 +202,9 @@ def test_a_full_disk_is_one_line_and_the_previous_checkpoint_is_intact(tmp_path,
         write(path, arrays)
 
     monkeypatch.setattr(weights, "write", full)
-    with pytest.raises(zoo.RunError, match=r"epoch 2 could not be written.*No space left on device.*epoch 1 is kept"):
+    with pytest.raises(
+        zoo.RunError, match=r"^Epoch 2 could not be saved: No space left on device\. .*; epoch 1 is kept"
+    ):
         train(tmp_path / "run", **HARD)
     monkeypatch.undo()
     assert_same(uninterrupted, train(tmp_path / "run", **HARD))

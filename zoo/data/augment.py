@@ -45,7 +45,7 @@ class Augmentation:
         if self.crop or self.flip != "none" or self.rotation or self.shear or self.zoom or self.shift:
             images = self._move(images, draw)
         if self.blur:
-            images = _blurred(images, draw.uniform("blur", 0.0, self.blur), math.ceil(2 * self.blur))
+            images = _blurred(images, (draw.uniform("blur", self.blur) + self.blur) / 2, math.ceil(2 * self.blur))
         if self.brightness or self.contrast or self.saturation:
             images = self._colour(images, draw)
         return images
@@ -54,16 +54,15 @@ class Augmentation:
         """All geometry in one interpolation: output pixel (x, y) is read at A (x, y); zeros lie outside."""
         tf = tensorflow()
         height, width = images.shape[1:3]
-        angle = draw.uniform("rotation", -self.rotation, self.rotation) * (math.pi / 180)
-        slant = draw.uniform("shear", -self.shear, self.shear) * (math.pi / 180)
-        most = math.log1p(self.zoom)
-        scale = tf.exp(draw.uniform("zoom", -most, most))
+        angle = draw.uniform("rotation", math.radians(self.rotation))
+        slant = draw.uniform("shear", math.radians(self.shear))
+        scale = tf.exp(draw.uniform("zoom", math.log1p(self.zoom)))
         across = draw.sign("horizontal") if self.flip != "none" else 1.0
         down = draw.sign("vertical") if self.flip == "both" else 1.0
         a, b = tf.cos(angle) * across / scale, (tf.sin(slant) - tf.sin(angle)) * down / scale
         c, d = tf.sin(angle) * across / scale, tf.cos(angle) * down / scale
-        move_x = draw.uniform("x", -self.shift, self.shift) * width + draw.integer("left", self.crop)
-        move_y = draw.uniform("y", -self.shift, self.shift) * height + draw.integer("top", self.crop)
+        move_x = draw.uniform("x", self.shift * width) + draw.integer("left", self.crop)
+        move_y = draw.uniform("y", self.shift * height) + draw.integer("top", self.crop)
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
         left = middle_x - a * middle_x - b * middle_y + move_x
         top = middle_y - c * middle_x - d * middle_y + move_y
@@ -81,9 +80,9 @@ class Augmentation:
         tf = tensorflow()
 
         def factor(name, amount):
-            return draw.uniform(name, 1 - amount, 1 + amount)[:, None, None, None]
+            return (1 + draw.uniform(name, amount))[:, None, None, None]
 
-        images += 255 * draw.uniform("brightness", -self.brightness, self.brightness)[:, None, None, None]
+        images += draw.uniform("brightness", 255 * self.brightness)[:, None, None, None]
         mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
         images = mean + (images - mean) * factor("contrast", self.contrast)
         if self.saturation:
@@ -93,30 +92,25 @@ class Augmentation:
 
 
 class _Draw:
-    """Random numbers, one a picture, each a function of (seed, its name): adding one changes no other."""
+    """Random numbers, one a picture and purpose, all drawn at once: a row a purpose, so one more changes no other."""
+
+    _rows = ("rotation", "shear", "zoom", "horizontal", "vertical", "x", "y", "left", "top", "blur")
+    _rows += ("brightness", "contrast", "saturation")
 
     def __init__(self, count, seed):
-        self._count = count
-        self._seed = seed
+        self._uniform = tensorflow().random.stateless_uniform([len(self._rows), count], seed)  # (purposes, batch)
 
-    def _of(self, name):
-        salt = int.from_bytes(name.encode()[:4].ljust(4), "big") % (2**31)
-        return tensorflow().random.experimental.stateless_fold_in(self._seed, salt)
-
-    def uniform(self, name, low, high):
-        tf = tensorflow()
-        if low == high:
-            return tf.fill([self._count], float(low))
-        return tf.random.stateless_uniform([self._count], self._of(name), low, high)
+    def uniform(self, name, most):
+        """Uniform in -most to most."""
+        return (self._uniform[self._rows.index(name)] * 2 - 1) * most
 
     def integer(self, name, most):
-        tf = tensorflow()
-        drawn = tf.random.stateless_uniform([self._count], self._of(name), -most, most + 1, tf.int32)
-        return tf.cast(drawn, tf.float32)
+        """A whole number from -most to most, as float32."""
+        return tensorflow().floor(self._uniform[self._rows.index(name)] * (2 * most + 1)) - most
 
     def sign(self, name):
-        tf = tensorflow()
-        return tf.where(tf.random.stateless_uniform([self._count], self._of(name)) < 0.5, -1.0, 1.0)
+        """-1 or 1."""
+        return tensorflow().where(self._uniform[self._rows.index(name)] < 0.5, -1.0, 1.0)
 
 
 def _blurred(images, sigma, reach):

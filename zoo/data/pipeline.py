@@ -1,11 +1,10 @@
 """From a `Source` to the batches that `model.fit` gets.
 
 Training: order and augmentation of an epoch are functions of (seed, epoch), so epoch 7 is the same epoch 7 in every
-run and after every resume. The epoch is a variable that the pipeline reads when an iterator starts: a callback sets
-it (`zoo.training`), or every pass advances it by one (`zoo.dataset`).
+run and after every resume. In a run, one iterator gives all epochs that are left, so that the next one is read while
+the last is validated and saved; in `zoo.dataset`, every pass is the next epoch.
 """
 
-import dataclasses
 import typing
 
 from zoo.data._tensorflow import tensorflow
@@ -18,6 +17,11 @@ WINDOW = 10_000
 """Examples shuffled together where a split can be neither held in memory nor read at random."""
 
 
+LIGHT_BYTES = 1 << 20
+"""Batches up to this, from memory, are made by one thread: more cost a small step more than they bring
+(`benchmarks/overhead.py`)."""
+
+
 class Preparation(typing.Protocol):
     """What a task tells the pipeline: how its examples are read, and how a batch becomes tensors."""
 
@@ -28,60 +32,83 @@ class Preparation(typing.Protocol):
     def finish_training(self, batch, seed): ...  # the same with augmentation: (inputs, targets[, weights])
 
 
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """Training batches. `epoch` is the variable that names the epoch the next iterator starts."""
-
-    data: typing.Any
-    epoch: typing.Any
-    steps: int
+def steps_per_epoch(source, batch_size):
+    """How many training batches an epoch has; all are of one size, and those left over are in another epoch's."""
+    count = source.sizes["train"]
+    return count if source.ready else count // min(batch_size, count)
 
 
-def training(source, preparation, *, batch_size, seed, advance):
-    """The `Training` batches of `source`: all of one size (those left over take part in another epoch)."""
+def training(source, preparation, *, batch_size, seed, epochs=None):
+    """Training batches, a `tf.data.Dataset`.
+
+    Args:
+        epochs: the range of epochs that it gives one after the other; None: every pass over it is the next epoch.
+    """
     tf = tensorflow()
     if source.ready:
-        return Training(source.examples("train"), None, source.sizes["train"])
-    count = source.sizes["train"]
-    batch_size = min(batch_size, count)
-    steps = count // batch_size
-    with tf.device("CPU:0"):
-        epoch = tf.Variable(-1 if advance else 0, dtype=tf.int64, trainable=False, name="epoch")
-    fetch = _fetcher(source, "train", preparation)
-    start = tf.data.Dataset.from_tensors(0)
-    if fetch is not None:
-
-        def indices(_):
-            now = epoch.assign_add(1) if advance else epoch.read_value()
-            order = tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), seed=[seed, now])
-            order = tf.reshape(order[: steps * batch_size], (steps, batch_size))
-            return tf.data.Dataset.from_tensor_slices((order, tf.range(steps), tf.fill([steps], now)))
-
-        def batch(indices, step, now):
-            return preparation.finish_training(fetch(indices), _seed(seed, now, step))
-
-        data = start.flat_map(indices).map(batch, tf.data.AUTOTUNE, deterministic=True)
+        return source.examples("train")
+    if epochs is None:
+        with tf.device("CPU:0"):
+            last = tf.Variable(-1, dtype=tf.int64, trainable=False, name="epoch")
+        numbers = tf.data.Dataset.from_tensors(0).map(lambda _: last.assign_add(1))
     else:
-        examples = source.examples("train").map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
-        windows = examples.batch(WINDOW).enumerate()
+        numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
+    batch_size = min(batch_size, source.sizes["train"])
+    held = _held(source, "train", preparation)
+    values_of = _values_of(source, preparation, held)
+    if values_of is not None:
+        drawn = numbers.flat_map(lambda epoch: _rows(source, batch_size, seed, epoch))
+    else:
+        drawn = numbers.flat_map(lambda epoch: _windows(source, preparation, batch_size, seed, epoch))
 
-        def shuffled(_):
-            now = epoch.assign_add(1) if advance else epoch.read_value()
+    def finish(epoch, step, drawn):
+        values = drawn if values_of is None else values_of(drawn)
+        return preparation.finish_training(values, _seed(seed, epoch, step))
 
-            def window(number, values):
-                size = tf.shape(values[0], tf.int64)[0]
-                order = tf.random.experimental.stateless_shuffle(tf.range(size), seed=_seed(seed, now, number))
-                return tf.data.Dataset.from_tensor_slices(tuple(tf.gather(value, order) for value in values))
+    if held is not None and _size(value[0] for value in held) * batch_size <= LIGHT_BYTES:
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        data = drawn.map(finish).prefetch(8).with_options(options)
+    else:
+        data = drawn.map(finish, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    total = steps_per_epoch(source, batch_size) * (1 if epochs is None else len(epochs))
+    return data.apply(tf.data.experimental.assert_cardinality(total))
 
-            batches = windows.flat_map(window).batch(batch_size, drop_remainder=True).enumerate()
-            return batches.map(lambda step, values: (step, now, *values))
 
-        def batch(step, now, *values):
-            return preparation.finish_training(values, _seed(seed, now, step))
+def _rows(source, batch_size, seed, epoch):
+    """(epoch, step, indices of a batch), in the order of the epoch."""
+    tf = tensorflow()
+    count, steps = source.sizes["train"], steps_per_epoch(source, batch_size)
+    order = tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), seed=[seed, epoch])
+    order = tf.reshape(order[: steps * batch_size], (steps, batch_size))
+    return tf.data.Dataset.from_tensor_slices((tf.fill([steps], epoch), tf.range(steps, dtype=tf.int64), order))
 
-        data = start.flat_map(shuffled).map(batch, tf.data.AUTOTUNE, deterministic=True)
-    data = data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
-    return Training(data, epoch, steps)
+
+def _windows(source, preparation, batch_size, seed, epoch):
+    """(epoch, step, a batch as `read` leaves it) of a stream that is shuffled a window at a time."""
+    tf = tensorflow()
+
+    def shuffled(number, values):
+        rows = tf.range(tf.shape(values[0], tf.int64)[0])
+        order = tf.random.experimental.stateless_shuffle(rows, seed=_seed(seed, epoch, number))
+        return tf.data.Dataset.from_tensor_slices(tuple(tf.gather(value, order) for value in values))
+
+    windows = source.examples("train").map(preparation.read, tf.data.AUTOTUNE, deterministic=True).batch(WINDOW)
+    batches = windows.enumerate().flat_map(lambda number, values: shuffled(number, values))
+    batches = batches.batch(batch_size, drop_remainder=True).enumerate()
+    return batches.map(lambda step, values: (epoch, step, values))
+
+
+def _values_of(source, preparation, held):
+    """A function from indices to a batch of what `read` returns; None where examples come as a stream only."""
+    tf = tensorflow()
+    if held is not None:
+        return lambda rows: tuple(tf.gather(value, rows) for value in held)
+    fetch = source.fetcher("train")
+    if fetch is None:
+        return None
+    spec = source.examples("train").map(preparation.read).element_spec
+    return lambda rows: tf.map_fn(lambda row: preparation.read(fetch(row)), rows, fn_output_signature=spec)
 
 
 def evaluation(source, split, preparation, *, batch_size):
@@ -108,27 +135,18 @@ def _seed(seed, epoch, step):
     return tf.random.experimental.stateless_fold_in(pair, tf.cast(step, tf.int64))
 
 
-def _fetcher(source, split, preparation):
-    """A function from a batch of indices to a batch of what `read` returns; None where only streaming is possible."""
-    tf = tensorflow()
-    held = _held(source, split, preparation)
-    if held is not None:
-        return lambda indices: tuple(tf.gather(value, indices) for value in held)
-    fetch = source.fetcher(split)
-    if fetch is None:
-        return None
-    spec = source.examples(split).map(preparation.read).element_spec
-    return lambda indices: tf.map_fn(lambda one: preparation.read(fetch(one)), indices, fn_output_signature=spec)
-
-
 def _held(source, split, preparation):
     """The split read whole, as a tuple of tensors in memory; None where it would be too large."""
     tf = tensorflow()
     read = source.examples(split).map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
-    size = sum(spec.shape.num_elements() * spec.dtype.size for spec in read.element_spec)
-    if size * source.sizes[split] > CACHE_BYTES:
+    if _size(read.element_spec) * source.sizes[split] > CACHE_BYTES:
         return None
     with tf.device("CPU:0"), source.reading():
         for values in read.batch(source.sizes[split]):
             return values
     raise InputError(f"dataset={source.name}: its {split} split is empty.")
+
+
+def _size(tensors):
+    """Bytes of tensors, or of their specs."""
+    return sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)
