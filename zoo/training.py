@@ -14,7 +14,7 @@ from zoo.base import Recipe, dtype_policy, reproducible
 from zoo.building import initialize
 from zoo.callbacks import AveragedWeights, EpochSeeds, FiniteLoss, Interruptible, Recorder, StopAfter
 from zoo.data import open_source, pipeline
-from zoo.data.source import Source
+from zoo.data.source import SPLITS, Source
 from zoo.errors import InputError, Interrupted, RunError, unknown
 from zoo.fields import show
 from zoo.runs import Run
@@ -50,24 +50,20 @@ def dataset(recipe, split="train", *, data_dir=None, skip_bad=False, **given):
         given: values of fields.
     Raises: `InputError` for what `zoo.recipe` refuses, and a split that is not there.
     """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
     reader = None
     if isinstance(recipe, keras.Model):
         if not hasattr(recipe, "recipe"):
             raise InputError("This model has no recipe: zoo.dataset takes a model of zoo.build or zoo.load.")
-        recipe = recipe.recipe
+        recipe, reader = recipe.recipe, getattr(recipe, "reader", None)
     elif isinstance(recipe, Run) or (isinstance(recipe, str) and Run.exists(recipe)):
         run = Run.open(recipe)
         recipe, reader = run.recipe, run.reader()
     recipe, source = registry.open_recipe(recipe, given, data_dir=data_dir, skip_bad=skip_bad)
-    if split not in ("train", "validation", "test"):
-        raise unknown("split", split, ("train", "validation", "test"))
     preparation = recipe.make_preparation(reader or recipe.make_reader(source), source)
     if split == "train":
         return pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed)
-    return _evaluation(recipe, source, split, preparation)
-
-
-def _evaluation(recipe, source, split, preparation):
     data = pipeline.evaluation(source, split, preparation, batch_size=recipe.batch_size)
     if data is None:
         raise InputError(f"dataset={source.name} has no {split} split. It has: {', '.join(source.sizes)}.")

@@ -68,3 +68,12 @@ def test_a_loaded_model_knows_where_it_comes_from_and_saves_as_any_other(finishe
     np.testing.assert_array_equal(model.predict(inputs, verbose=0), again.predict(inputs, verbose=0))
     features = zoo.load(finished, features=True)
     assert features.predict(inputs, verbose=0).shape == (8, 84)
+
+
+def test_other_data_must_have_the_same_classes(finished, tmp_path):
+    for label in "abcdefghij":
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(6):
+            png(tmp_path / "data" / label / f"{number}.png", np.zeros((8, 8, 1), "uint8"))
+    with pytest.raises(zoo.InputError, match=r"has the classes a, b, .*; the network was trained on 0, 1, "):
+        zoo.evaluate(finished, "test", dataset=f"folder:{tmp_path / 'data'}")

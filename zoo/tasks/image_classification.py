@@ -102,6 +102,10 @@ class ImageClassification(Recipe):
         return ImageReader(self.input_shape, labels)
 
     def make_preparation(self, reader, source):
+        """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
+        if not source.ready and self._wanted(source)[1].names != reader.labels:
+            theirs, ours = (", ".join(names[:10]) for names in (self._wanted(source)[1].names, reader.labels))
+            raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
         weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
         return _Preparation(reader, self.make_augmentation(), weights)
 

@@ -1,0 +1,451 @@
+"""Which module may import which, read from the source with `ast`: nothing is imported, so a broken module counts too.
+
+    keras <- zoo.layers <- zoo.recipes -> zoo.tasks -> zoo.base, zoo.fields
+
+The checkers are pure (source text in, violations out), and each is shown a planted violation before it judges the code.
+"""
+
+import ast
+import dataclasses
+import functools
+import pathlib
+import re
+import sys
+import tomllib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PACKAGES = {"zoo": ROOT / "zoo", "zoo.layers": ROOT / "layers", "zoo.recipes": ROOT / "recipes"}
+
+HEAVY = ("tensorflow", "keras_tuner", "tensorflow_datasets", "jax", "torch")
+
+# Modules that import one of HEAVY at their top; whoever needs one imports it inside a function.
+HEAVY_AT_THE_TOP = {
+    "zoo.data.digits": "a TFDS builder is a class whose base is TFDS's",
+}
+
+# All that the modules of a package may import beside the standard library; the longest name that fits counts.
+ONLY = {
+    "zoo.layers._backend": ("keras", "numpy", "tensorflow", "jax", "torch", "zoo.layers._backend"),
+    "zoo.layers": ("keras", "numpy", "zoo.layers"),
+    "zoo.recipes": ("keras", "numpy", "zoo.layers", "zoo.tasks", "zoo.fields", "zoo.errors", "zoo.recipes"),
+    "zoo.fields": ("zoo.errors",),
+    "zoo.errors": (),
+}
+
+# What the modules of a package must not import.
+VERBS = (
+    "zoo.registry",
+    "zoo.training",
+    "zoo.runs",
+    "zoo.prediction",
+    "zoo.exporting",
+    "zoo.reporting",
+    "zoo.tuning",
+    "zoo.cli",
+)
+NEVER = {
+    "zoo": ("zoo.recipes", "zoo.tasks", "zoo.layers", "zoo.cli"),
+    "zoo.tasks": ("zoo.recipes", "zoo.layers", *VERBS),
+    "zoo.base": VERBS,
+    "zoo.data": VERBS,
+}
+# Each arrow of NEVER that stands all the same: (module, target) and its reason.
+ALLOWED = {
+    ("zoo.__main__", "zoo.cli"): "`python -m zoo` is the command line",
+    ("zoo._hook", "zoo.layers"): "registers the layers with Keras; names none of them",
+    ("zoo.tasks", "zoo.tasks"): "a task may be made of another",
+}
+
+# Modules that use `keras.src`.
+PRIVATE_KERAS = {
+    "zoo.testing": "Keras's own conformance test of a layer is nowhere public, and worth having: the one place",
+}
+
+# Distributions whose name is not the module's with dashes.
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+
+# Declared, and imported by nothing of ours.
+UNIMPORTED = {
+    "tensorboard": "keras.callbacks.TensorBoard and keras-tuner need it and do not declare it",
+    "importlib-resources": "tensorflow-datasets needs it and does not declare it",
+    "tf2onnx": "model.export(format='onnx') imports it",
+    "onnx": "tf2onnx reads and writes with it; the floor is ours",
+    "dill": "tfds.testing.DatasetBuilderTestCase needs it",
+    "ruff": "a command: lint and format",
+    "build": "a command: python -m build",
+}
+
+
+# Reading source -------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """One imported name: `target` as far as the statement tells (`zoo.fields` of `from zoo import fields`)."""
+
+    target: str
+    line: int
+    inside: bool  # a function
+    typing: bool  # under `if TYPE_CHECKING`
+    relative: bool = False
+
+    def of(self, *prefixes):
+        return any(self.target == prefix or self.target.startswith(prefix + ".") for prefix in prefixes)
+
+
+def imports(source):
+    """Every `Import` of a module, `importlib.import_module("...")` of a literal included."""
+    return list(_imports(ast.parse(source), inside=False, typing=False))
+
+
+def _imports(node, inside, typing):
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, node.lineno, inside, typing) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = "." * node.level + (node.module or "")
+        for alias in node.names:
+            target = f"{base}.{alias.name}" if base.strip(".") else base + alias.name
+            yield Import(target, node.lineno, inside, typing, bool(node.level))
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        first = node.args[0] if node.args else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            yield Import(first.value, node.lineno, inside, typing)
+    inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    for field, value in ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                checking = isinstance(node, ast.If) and field == "body" and "TYPE_CHECKING" in ast.unparse(node.test)
+                yield from _imports(child, inside, typing or checking)
+
+
+def chains(source):
+    """Every dotted name of a module, whole, with its line: `keras.src.backend`, `zoo.training.train`."""
+    attributes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)]
+    inner = {id(node.value) for node in attributes}
+    for node in attributes:
+        if id(node) not in inner and re.fullmatch(r"[\w.]+", dotted := ast.unparse(node)):
+            yield dotted, node.lineno
+
+
+def under(module, prefix):
+    return module == prefix or module.startswith(prefix + ".")
+
+
+# Checkers: (module name, source) -> violations ------------------------------------------------------------------------
+
+
+def wrong_arrows(module, source):
+    """Imports, and uses by dotted name, that run against the design's direction."""
+    used = [(one.target, one.line) for one in imports(source) if not one.typing]
+    used += [(name, line) for name, line in chains(source) if name.startswith("zoo.")]
+    return [f"{module}:{line} imports {target}" for target, line in used if _runs_wrong(module, target)]
+
+
+def _runs_wrong(module, target):
+    only = next((ONLY[package] for package in sorted(ONLY, key=len, reverse=True) if under(module, package)), None)
+    if only is not None:
+        return target.partition(".")[0] not in sys.stdlib_module_names and not any(under(target, to) for to in only)
+    allowed = {to for start, to in ALLOWED if under(module, start)}
+    forbidden = {to for package, never in NEVER.items() if under(module, package) for to in never}
+    return any(under(target, prefix) for prefix in forbidden - allowed)
+
+
+def early_heavy_imports(module, source):
+    """Imports at a module's top of what takes seconds, or of a module that does so itself."""
+    heavy = HEAVY_AT_THE_TOP if module in HEAVY_AT_THE_TOP else (*HEAVY, *HEAVY_AT_THE_TOP)
+    return [
+        f"{module}:{one.line} imports {one.target} at its top"
+        for one in imports(source)
+        if one.of(*heavy) and not one.inside and not one.typing and not one.of(module)
+    ]
+
+
+def private_keras(module, source):
+    """Uses of `keras.src`, which Keras may change in any release."""
+    used = [(one.target, one.line) for one in imports(source)] + list(chains(source))
+    return [f"{module}:{line} uses {name}" for name, line in used if under(name, "keras.src")]
+
+
+def relative_imports(module, source):
+    """Relative imports: under two names of one folder they would make two classes of one."""
+    return [f"{module}:{one.line} imports {one.target}" for one in imports(source) if one.relative]
+
+
+def model_names(module, source, recipes):
+    """String literals outside docstrings that name a recipe, or `zoo.recipes.` something."""
+    tree = ast.parse(source)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(getattr(node, "body", None), list)]
+    loose = {id(line.value) for body in bodies for line in body if isinstance(line, ast.Expr)}
+    named = re.compile(rf"(zoo\.recipes\.\w.*|({'|'.join(map(re.escape, recipes))})(/\w+)?)")
+    return [
+        f"{module}:{node.lineno} names {node.value!r}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in loose
+        if named.fullmatch(node.value)
+    ]
+
+
+def layer_files(sources, exported):
+    """`sources` {file stem: source} of layers/: one public class a file, and `exported` is exactly those."""
+    found, public = [], set()
+    for stem, source in sources.items():
+        classes = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+        classes = [name for name in classes if not name.startswith("_")]
+        public.update(classes)
+        if len(classes) != 1:
+            found.append(f"layers/{stem}.py has the public classes {classes}, not one")
+        elif not re.sub(r"[^a-z0-9]", "", classes[0].lower()).startswith(stem.replace("_", "")):
+            found.append(f"layers/{stem}.py is not named after {classes[0]}")
+    return found + [f"{name} is only in one of layers/ and __all__" for name in sorted(public ^ set(exported))]
+
+
+def clashes(public, modules):
+    """Public names that a module would overwrite when it is imported."""
+    return sorted(set(public) & set(modules))
+
+
+def undeclared(uses, required, extra):
+    """`uses` [(where, Import)] of third parties that no dependency covers, or only an extra although not lazy."""
+    found = []
+    for where, one in uses:
+        name = distribution(one.target)
+        if name in required or (name in extra and (one.inside or not where.startswith("zoo"))):
+            continue
+        told = "only an extra declares" if name in extra else "nothing declares"
+        found.append(f"{where}:{one.line} imports {one.target}: {told} {name}")
+    return found
+
+
+def unused(uses, declared, reasons):
+    """What is declared and not imported without a reason, and reasons for what is imported or not declared."""
+    imported = {distribution(one.target) for _, one in uses}
+    found = [f"nothing imports {name}" for name in sorted(declared - imported - set(reasons))]
+    return found + [f"{name} needs no reason" for name in sorted(set(reasons) & (imported | (set(reasons) - declared)))]
+
+
+def distribution(target):
+    top = target.partition(".")[0]
+    return DISTRIBUTIONS.get(top, top.lower().replace("_", "-"))
+
+
+# The project ----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def modules():
+    """{module name: source} of everything that is shipped."""
+    found = {}
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = [part for part in path.relative_to(folder).with_suffix("").parts if part != "__init__"]
+            found[".".join([package, *parts])] = path.read_text(encoding="utf-8")
+    return found
+
+
+def literal(module, name):
+    """The value of the top-level assignment to `name`, a literal or a list that unpacks dictionaries' keys."""
+    for node in ast.parse(modules()[module]).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name:
+            return ast.literal_eval(node.value)
+    raise LookupError(f"{module} assigns no {name}")
+
+
+def third_parties():
+    """[(where, Import)] of every import of another distribution, tests and benchmarks included."""
+    sources = dict(modules())
+    for folder in ("tests", "benchmarks"):
+        sources |= {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in (ROOT / folder).rglob("*.py")}
+    ours = {"zoo", "tests", "benchmarks", *(pathlib.Path(where).stem for where in sources if where.endswith(".py"))}
+    every = [(where, one) for where, source in sources.items() for one in imports(source) if not one.relative]
+    return [
+        (where, one) for where, one in every if one.target.partition(".")[0] not in {*sys.stdlib_module_names, *ours}
+    ]
+
+
+def declared():
+    """(required distributions, those of the extras) of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    names = [{re.match(r"[\w.-]+", line)[0].lower() for line in lines} for lines in (project["dependencies"], extras)]
+    return [{name.replace("_", "-") for name in group} for group in names]
+
+
+RECIPES = sorted(path.stem for path in PACKAGES["zoo.recipes"].glob("[!_]*.py"))
+
+
+def test_imports_run_one_way():
+    assert [bad for name, source in modules().items() for bad in wrong_arrows(name, source)] == []
+
+
+def test_nothing_slow_is_imported_at_a_modules_top():
+    assert [bad for name, source in modules().items() for bad in early_heavy_imports(name, source)] == []
+
+
+def test_each_module_with_a_reason_needs_it():
+    """An entry of HEAVY_AT_THE_TOP exists and does import something slow at its top."""
+    for name in HEAVY_AT_THE_TOP:
+        assert any(one.of(*HEAVY) and not one.inside for one in imports(modules()[name])), name
+
+
+def test_nothing_private_of_keras_is_used():
+    sources = {name: source for name, source in modules().items() if name not in PRIVATE_KERAS}
+    assert [bad for name, source in sources.items() for bad in private_keras(name, source)] == []
+
+
+def test_imports_are_absolute():
+    assert [bad for name, source in modules().items() for bad in relative_imports(name, source)] == []
+
+
+def test_the_zoo_knows_no_model_by_name():
+    sources = {name: source for name, source in modules().items() if not under(name, "zoo.recipes")}
+    assert [bad for name, source in sources.items() for bad in model_names(name, source, RECIPES)] == []
+
+
+def test_a_layer_is_a_file():
+    files = PACKAGES["zoo.layers"].glob("[!_]*.py")
+    sources = {path.stem: path.read_text("utf-8") for path in files}
+    assert layer_files(sources, literal("zoo.layers", "__all__")) == []
+
+
+def test_no_public_name_is_a_module():
+    assert clashes(literal("zoo", "_PUBLIC"), [name.split(".")[1] for name in modules() if "." in name]) == []
+
+
+def test_public_names_are_typed_and_defined():
+    """What type checkers see under TYPE_CHECKING is what `__getattr__` finds."""
+    typed = {one.target for one in imports(modules()["zoo"]) if one.typing}
+    assert typed == {f"zoo.{module}.{name}" for name, module in literal("zoo", "_PUBLIC").items()}
+    for name, module in literal("zoo", "_PUBLIC").items():
+        assert name in {getattr(node, "name", None) for node in ast.parse(modules()[f"zoo.{module}"]).body}
+
+
+def test_all_that_is_imported_is_declared():
+    assert undeclared(third_parties(), *declared()) == []
+
+
+def test_all_that_is_declared_is_imported():
+    required, extra = declared()
+    assert unused(third_parties(), required | extra, UNIMPORTED) == []
+
+
+def test_heavy_packages_are_no_extras():
+    assert {"tensorflow", "keras", "keras-tuner", "tensorflow-datasets"} <= declared()[0]
+
+
+# The checkers can fail ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("zoo.layers.pool", "import zoo.fields"),
+        ("zoo.layers.pool", "from zoo import errors"),
+        ("zoo.layers.pool", "def f():\n    import tensorflow"),
+        ("zoo.recipes.net", "from zoo.base import Recipe"),
+        ("zoo.recipes.net", "import zoo"),
+        ("zoo.recipes.net", "import zoo.layers\nzoo.training.train"),
+        ("zoo.recipes.net", "import scipy"),
+        ("zoo.tasks.text", "from zoo import layers"),
+        ("zoo.tasks.text", "def f():\n    from zoo.registry import build"),
+        ("zoo.base", "from zoo.tasks import Segmentation"),
+        ("zoo.data.source", "import zoo.runs"),
+        ("zoo.training", "from zoo.recipes.net import Net"),
+        ("zoo.training", "import importlib\nimportlib.import_module('zoo.recipes.net')"),
+        ("zoo.training", "import zoo.layers"),
+        ("zoo.runs", "from zoo import cli"),
+        ("zoo.fields", "import keras"),
+        ("zoo.errors", "from zoo import fields"),
+        ("zoo.layers._backend.jax", "import zoo.layers.pool"),
+    ],
+)
+def test_wrong_arrows_are_found(module, source):
+    assert len(wrong_arrows(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("zoo.layers.pool", "import math\nimport keras\nimport numpy as np\nfrom zoo.layers.scale import Scale"),
+        ("zoo.layers._backend.torch", "import torch"),
+        ("zoo.recipes.net", "import zoo.layers\nfrom zoo.recipes.lenet import LeNet\nzoo.layers.Scale(keras.ops)"),
+        ("zoo.tasks.text", "from zoo.tasks.language import LanguageModel\nfrom zoo.base import Recipe"),
+        ("zoo.training", "from zoo import registry\nimport scipy"),
+        ("zoo._hook", "def f():\n    import zoo.layers"),
+    ],
+)
+def test_right_arrows_pass(module, source):
+    assert wrong_arrows(module, source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import tensorflow as tf",
+        "from jax import numpy",
+        "try:\n    import torch\nexcept ImportError:\n    pass",
+        "class A:\n    import keras_tuner",
+        "import zoo.data.digits",
+        "from zoo.data import digits",
+        "import importlib\ntfds = importlib.import_module('tensorflow_datasets')",
+    ],
+)
+def test_early_heavy_imports_are_found(source):
+    assert len(early_heavy_imports("zoo.training", source)) == 1
+    body = "\n".join("    " + line for line in source.splitlines())
+    assert early_heavy_imports("zoo.training", f"def f():\n{body}") == []
+    assert early_heavy_imports("zoo.training", f"if typing.TYPE_CHECKING:\n{body}") == []
+
+
+def test_heavy_imports_with_a_reason_pass():
+    assert early_heavy_imports("zoo.data.digits", "import tensorflow_datasets as tfds") == []
+    assert early_heavy_imports("zoo.jaxtyping", "import jaxtyping") == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from keras.src import backend", "import keras.src", "from keras import src", "import keras\nf(keras.src)"],
+)
+def test_private_keras_is_found(source):
+    assert private_keras("zoo.base", source) != []
+
+
+def test_relative_imports_are_found():
+    assert relative_imports("zoo.layers.pool", "from . import a") == ["zoo.layers.pool:1 imports .a"]
+    assert relative_imports("zoo.layers.pool", "from .a import b") == ["zoo.layers.pool:1 imports .a.b"]
+
+
+def test_model_names_are_found():
+    assert len(model_names("zoo.runs", "if name == 'lenet': pass", ["lenet"])) == 1
+    assert len(model_names("zoo.runs", "build('lenet/modern')", ["lenet"])) == 1
+    assert len(model_names("zoo.runs", "load('zoo.recipes.resnet')", ["lenet"])) == 1
+    assert model_names("zoo.runs", "'lenet'\ndef f():\n    'lenet'\n    return 'alenet'", ["lenet"]) == []
+
+
+def test_layer_files_are_judged():
+    good = {"subsampling": "class Subsampling2D: pass\nclass _Helper: pass"}
+    assert layer_files(good, ["Subsampling2D"]) == []
+    assert len(layer_files(good, ["Subsampling2D", "Scale"])) == 1
+    assert len(layer_files(good, [])) == 1
+    assert len(layer_files({"pools": "class A: pass\nclass B: pass"}, ["A", "B"])) == 1
+    assert len(layer_files({"pool": "class Scale: pass"}, ["Scale"])) == 1
+
+
+def test_clashes_are_found():
+    assert clashes({"report": "reporting", "train": "training"}, ["report", "training"]) == ["report"]
+
+
+def test_dependencies_are_judged():
+    def use(source, where="zoo.runs"):
+        return [(where, one) for one in imports(source)]
+
+    assert len(undeclared(use("import scipy.stats"), {"numpy"}, set())) == 1
+    assert undeclared(use("from sklearn import svm"), {"scikit-learn"}, set()) == []
+    assert len(undeclared(use("import ai_edge_litert"), set(), {"ai-edge-litert"})) == 1
+    assert undeclared(use("def f():\n    import onnx"), set(), {"onnx"}) == []
+    assert undeclared(use("import pytest", "tests/test_a.py"), set(), {"pytest"}) == []
+    assert unused(use("import numpy"), {"numpy", "scipy"}, {}) == ["nothing imports scipy"]
+    assert unused(use("import numpy"), {"numpy", "scipy"}, {"scipy": "why"}) == []
+    assert unused(use("import numpy"), {"numpy"}, {"numpy": "why"}) == ["numpy needs no reason"]
+    assert unused(use("import numpy"), {"numpy"}, {"scipy": "why"}) == ["scipy needs no reason"]

@@ -1,0 +1,379 @@
+"""Every way to start: a checkout, a wheel, an editable install, in whatever folder and order of imports.
+
+Each start is a process of its own without `.pth` files (`-S`), so that an installation of this very package in the
+running environment takes no part: what a folder on the path gives is all there is.
+"""
+
+import concurrent.futures
+import email
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MAPPED = {"zoo": "zoo", "layers": "zoo/layers", "recipes": "zoo/recipes"}
+SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+
+SLOW_MODULES = ("keras", "tensorflow", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn", "jax", "torch")
+LOADED = f"import sys; print(sorted(set({SLOW_MODULES}) & set(sys.modules)))"
+WHERE = """
+import importlib.util, zoo
+print(zoo.__file__, *(importlib.util.find_spec(f"zoo.{name}").origin for name in ("layers", "recipes")))
+print(zoo.names())
+"""
+
+
+def environment(**more):
+    """This environment with `more`, and nothing of Python's, of pytest's or a GPU's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
+    return kept | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"} | more
+
+
+def run(*command, cwd, **more):
+    """The standard output of `command`, run in `cwd`; a status other than 0 fails, with all that was said."""
+    command = [*map(str, command)]
+    done = subprocess.run(
+        command, cwd=cwd, env=environment(**more), capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, f"{command} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def start(*arguments, cwd, path=()):
+    """The standard output of Python, run in `cwd` with `path` before the third parties, and no `.pth` files."""
+    paths = os.pathsep.join(map(str, [*path, *SITE]))
+    return run(sys.executable, "-S", *arguments, cwd=cwd, PYTHONPATH=paths)
+
+
+def files():
+    """What git tracks or would track, as paths relative to the root."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return sorted(path for path in set(listed.split("\0")) if path and (ROOT / path).is_file())
+
+
+# A checkout, nothing installed ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder with modules named like our folders, as a user's own may be."""
+    for name in ("layers", "recipes", "fields"):
+        (tmp_path / f"{name}.py").write_text("x = 1\n")
+    (tmp_path / "script.py").write_text(WHERE)
+    return tmp_path
+
+
+POSITIONS = {
+    "from the root": lambda elsewhere: start("-W", "error", "-c", WHERE, cwd=ROOT),
+    "from elsewhere": lambda elsewhere: start("-W", "error", "-c", WHERE, cwd="/", path=[ROOT]),
+    "beside one's own layers.py": lambda elsewhere: start("-W", "error", "-c", WHERE, cwd=elsewhere, path=[ROOT]),
+    "a script beside one's own layers.py": lambda elsewhere: start(
+        "-W", "error", elsewhere / "script.py", cwd="/", path=[ROOT]
+    ),
+}
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_checkout_starts(position, elsewhere):
+    origins, names = POSITIONS[position](elsewhere).splitlines()
+    assert origins.split() == [str(ROOT / folder / "__init__.py") for folder in ("zoo", "layers", "recipes")]
+    assert "'lenet'" in names
+
+
+@pytest.mark.parametrize(("cwd", "path"), [(ROOT, ()), ("/", (ROOT,))], ids=["root", "elsewhere"])
+def test_python_m_zoo(cwd, path):
+    assert "image_classification" in start("-W", "error", "-m", "zoo", "list", cwd=cwd, path=path)
+
+
+def test_one_class_however_it_is_imported():
+    """`layers` is on the path of a checkout's root too: both names give one class, or `isinstance` would lie."""
+    source = (ROOT / "layers" / "__init__.py").read_text()
+    assert "from zoo.layers." in source
+    assert "from ." not in source
+
+
+# What is loaded, and when ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import zoo", "zoo.names('res*', task='image_classification')", "dir(zoo); zoo.InputError"],
+)
+def test_looking_around_loads_nothing_slow(code):
+    assert start("-W", "error", "-c", f"import zoo; {code}\n{LOADED}", cwd=ROOT) == "[]\n"
+
+
+COMMAND = """
+import contextlib
+from zoo.cli import main
+with contextlib.suppress(SystemExit): main({})
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["train", "--help"], ["--version"]], ids=" ".join)
+def test_the_command_loads_nothing_slow_to_tell_of_itself(arguments):
+    told = start("-W", "error", "-c", f"{COMMAND.format(arguments)}{LOADED}", cwd=ROOT)
+    assert told.splitlines()[-1] == "[]"
+
+
+def test_show_loads_nothing_slow_beside_keras():
+    """Keras itself loads scikit-learn and matplotlib where they are installed: that much is not ours."""
+    code = f"import keras, sys; already = set(sys.modules){COMMAND.format(['show', 'lenet'])}"
+    loaded = f"print([name for name in {SLOW_MODULES} if name in set(sys.modules) - already])"
+    assert start("-c", code + loaded, cwd=ROOT).splitlines()[-1] == "[]"
+
+
+# The hook that registers our classes when Keras arrives ---------------------------------------------------------------
+
+FAKE = "saving = None\n"  # a Keras of one line: zoo.layers cannot be imported on top of it
+
+
+@pytest.mark.parametrize("order", ["import zoo, keras", "import keras, zoo", "import zoo\nfrom keras import saving"])
+def test_a_failing_hook_warns_and_breaks_nothing(order, tmp_path):
+    (tmp_path / "keras.py").write_text(FAKE)
+    code = f"""
+import sys, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    {order.replace(chr(10), chr(10) + "    ")}
+import keras
+print(keras.__file__, [str(one.message) for one in caught])
+"""
+    told = start("-c", code, cwd=tmp_path, path=[ROOT])
+    assert str(tmp_path / "keras.py") in told
+    assert told.count("zoo could not register its layers with Keras") == 1
+
+
+def test_a_keras_that_cannot_be_imported_says_so_itself(tmp_path):
+    """The error is Keras's own, every time."""
+    (tmp_path / "keras.py").write_text("raise ImportError('no backend here')\n")
+    code = """
+import zoo
+for attempt in range(2):
+    try:
+        import keras
+    except ImportError as error:
+        print(error)
+"""
+    assert start("-W", "error", "-c", code, cwd=tmp_path, path=[ROOT]) == "no backend here\n" * 2
+
+
+def test_asking_whether_keras_is_there_uses_up_no_hook(tmp_path):
+    """As `import tensorflow` does: the spec is looked up first, and executed later or never."""
+    (tmp_path / "keras.py").write_text(FAKE)
+    code = """
+import importlib.util, sys, warnings, zoo
+assert importlib.util.find_spec("keras") is not None
+warnings.simplefilter("error")
+try:
+    import keras
+except UserWarning as warning:
+    print(warning, sum("AfterKeras" in repr(finder) for finder in sys.meta_path))
+"""
+    told = start("-c", code, cwd=tmp_path, path=[ROOT])
+    assert told.startswith("zoo could not register")
+    assert told.endswith(" 0\n")
+
+
+def test_a_keras_that_is_not_there_is_named(tmp_path):
+    """Where Keras is not installed the hook finds nothing, and the error names Keras."""
+    code = """
+import sys, zoo
+sys.path[:] = [path for path in sys.path if not path.endswith("-packages")]
+try:
+    import keras
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert start("-c", code, cwd=ROOT) == "No module named 'keras'\n"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A model with a layer of ours, saved by another process."""
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    code = f"""
+import keras, zoo.layers
+model = keras.Sequential([keras.Input((4, 4, 3)), zoo.layers.Subsampling2D(2)])
+model.save({str(path)!r})
+"""
+    start("-c", code, cwd=ROOT)
+    return path
+
+
+def load_after(order, saved):
+    code = f"{order}\nimport keras\nprint(keras.saving.load_model({str(saved)!r}).layers[0].pool_size)"
+    return start("-c", code, cwd=saved.parent, path=[ROOT])
+
+
+def test_a_saved_model_loads_in_any_order_of_imports(saved):
+    orders = ["import zoo, keras", "import keras, zoo", "import zoo.layers"]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:  # each process takes 5 s to import TensorFlow
+        assert list(pool.map(lambda order: load_after(order, saved), orders)) == ["2\n"] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "order",
+    [
+        "import zoo\nfrom keras.saving import load_model",
+        "import zoo, tensorflow as tf\ntf.keras.layers",
+        "import tensorflow, zoo",
+        "from keras import layers\nimport zoo",
+        "import zoo, keras_tuner",
+        "import zoo\nzoo.names()\nimport keras.layers",
+        "import zoo.base",
+        "from zoo import readers",
+        "from zoo.recipes import lenet",
+        "import threading, zoo\nthread = threading.Thread(target=__import__, args=['keras'])\n"
+        "thread.start()\nimport keras\nthread.join()",
+    ],
+)
+def test_a_saved_model_loads_in_rarer_orders(order, saved):
+    assert load_after(order, saved) == "2\n"
+
+
+# What is built --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """The files that git knows, copied: building writes into the tree it builds, and takes what lies about in it."""
+    folder = tmp_path_factory.mktemp("copied") / "source"
+    for path in files():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / path, target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(copied, tmp_path_factory):
+    """(sdist, wheel); the wheel is built from the sdist, so what the sdist lacks, the wheel lacks."""
+    folder = tmp_path_factory.mktemp("built")
+    run(sys.executable, "-m", "build", "--outdir", folder, copied, cwd=folder)
+    return next(folder.glob("*.tar.gz")), next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_three_folders(built):
+    """No file is missing, and none is there that git does not know."""
+    expected = set()
+    for path in files():
+        top, _, rest = path.partition("/")
+        if top in MAPPED:
+            expected.add(f"{MAPPED[top]}/{rest}")
+    with zipfile.ZipFile(built[1]) as wheel:
+        found = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert (sorted(expected - found), sorted(found - expected)) == ([], [])
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_what_a_build_needs(built):
+    with tarfile.open(built[0]) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    shipped = [path for path in files() if path.partition("/")[0] in MAPPED]
+    assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", *shipped} <= names
+
+
+@pytest.mark.slow
+def test_the_wheel_describes_itself(built):
+    """Licence, dependencies, extras and the command are in the metadata: setuptools drops some with a mere warning."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    with zipfile.ZipFile(built[1]) as wheel:
+        info = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(wheel.read(info))
+        commands = wheel.read(info.replace("METADATA", "entry_points.txt")).decode()
+        assert info.replace("METADATA", "licenses/LICENSE") in wheel.namelist()
+    assert metadata["Name"] == "keras-zoo"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == project["requires-python"]
+    assert metadata.get_payload().strip() == (ROOT / "README.md").read_text().strip()
+    assert set(metadata.get_all("Provides-Extra")) == set(project["optional-dependencies"])
+    required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert sorted(required) == sorted(project["dependencies"])
+    assert "zoo = zoo.cli:main" in commands
+
+
+# What is installed ----------------------------------------------------------------------------------------------------
+
+
+def virtual_environment(folder, *install):
+    """The Python of a new environment with `install` in it, which then sees this one's third parties.
+
+    They come by a path in a `.pth` file, written last: pip must not take this environment's installation of the
+    package for one of its own, and the `.pth` files (editable installations) of such a path are not run.
+    """
+    run(sys.executable, "-m", "venv", folder, cwd="/")
+    python = folder / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", *install, cwd=folder)
+    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+    pathlib.Path(site, "third_parties.pth").write_text("\n".join(SITE) + "\n")
+    return python
+
+
+@pytest.fixture(scope="module")
+def wheel(built, tmp_path_factory):
+    """The Python of an environment with the wheel."""
+    return virtual_environment(tmp_path_factory.mktemp("wheel") / "venv", "--no-index", built[1])
+
+
+@pytest.fixture(scope="module")
+def editable(copied, tmp_path_factory):
+    """The Python of an environment whose stock pip has installed a checkout editable."""
+    return virtual_environment(tmp_path_factory.mktemp("editable") / "venv", "--editable", copied)
+
+
+@pytest.fixture(params=["wheel", "editable"])
+def python(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.slow
+def test_the_command_lists_from_anywhere(python, tmp_path):
+    for cwd in ("/", ROOT, tmp_path):
+        assert "image_classification" in run(python.parent / "zoo", "list", cwd=cwd)
+
+
+@pytest.mark.slow
+def test_an_installed_package_is_found_from_anywhere(wheel, editable, copied, elsewhere):
+    """Its own files, but the checkout's where a checkout is the current folder: ./zoo comes first on the path."""
+    site = wheel.parents[1]
+    for cwd in ("/", elsewhere):
+        origins, names = run(wheel, "-W", "error", "-c", WHERE, cwd=cwd).splitlines()
+        assert all(origin.startswith(str(site)) for origin in origins.split())
+        assert "'lenet'" in names
+        origins = run(editable, "-W", "error", "-c", WHERE, cwd=cwd).splitlines()[0]
+        assert origins.split() == [str(copied / folder / "__init__.py") for folder in ("zoo", "layers", "recipes")]
+    origins = run(wheel, "-W", "error", "-c", WHERE, cwd=ROOT).splitlines()[0]
+    assert origins.split() == [str(ROOT / folder / "__init__.py") for folder in ("zoo", "layers", "recipes")]
+
+
+@pytest.mark.slow
+def test_layers_and_recipes_import(python, elsewhere):
+    """From the root, where ./zoo shadows the wheel's, and from beside modules of the same names."""
+    for cwd in (ROOT, elsewhere):
+        code = "import zoo, zoo.layers, zoo.recipes.lenet; print(zoo.build('lenet').count_params())"
+        assert run(python, "-c", code, cwd=cwd) == "61750\n"
+
+
+@pytest.mark.slow
+def test_a_saved_model_loads_with_the_package_run(python, saved):
+    code = f"import zoo, keras; print(keras.saving.load_model({str(saved)!r}).layers[0].pool_size)"
+    assert run(python, "-c", code, cwd="/") == "2\n"
+
+
+@pytest.mark.slow
+def test_pytest_collects_the_checkout_with_only_the_wheel(wheel):
+    collected = run(wheel, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", cwd=ROOT)
+    assert "tests/test_architecture.py::" in collected
+    assert "error" not in collected.splitlines()[-1]
