@@ -26,6 +26,9 @@ class LeNet(
     Three things are as everybody has built it since: C3 sees all maps of S2, tanh is not scaled, and a softmax
     stands for the radial basis functions. `pool=average` gives the 61,706 that is usually quoted.
     `lenet/modern` has ReLU and max pooling.
+
+    `zoo train lenet` and `zoo train lenet/modern` reach 98.98 % and 99.07 % of the digits' test split (means of three
+    seeds; an SVC 98.89 %) in 10 and 6 seconds of training on 2 CPU cores: `python benchmarks/digits.py`.
     """
 
     variants = {"5": {}, "modern": {"activation": "relu", "pool": "max"}}

@@ -307,30 +307,41 @@ def test_the_wheel_describes_itself(built):
 # What is installed ----------------------------------------------------------------------------------------------------
 
 
-def virtual_environment(folder, *install):
-    """The Python of a new environment with `install` in it, which then sees this one's third parties.
+@pytest.fixture(scope="module")
+def third_parties(tmp_path_factory):
+    """A folder with links to all that is installed here, but for the package itself, however it is installed."""
+    folder = tmp_path_factory.mktemp("third_parties")
+    for path in (path for site in SITE for path in pathlib.Path(site).iterdir()):
+        link = folder / path.name
+        if (
+            not path.name.startswith(("zoo", "keras_zoo", "__editable__"))
+            and path.suffix != ".pth"
+            and not link.exists()
+        ):
+            link.symlink_to(path)
+    return folder
 
-    They come by a path in a `.pth` file, written last: pip must not take this environment's installation of the
-    package for one of its own, and the `.pth` files (editable installations) of such a path are not run.
-    """
+
+def virtual_environment(folder, third_parties, *install):
+    """The Python of a new environment with `install` in it, which then sees the third parties of this one."""
     run(sys.executable, "-m", "venv", folder, cwd="/")
     python = folder / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", *install, cwd=folder)
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
-    pathlib.Path(site, "third_parties.pth").write_text("\n".join(SITE) + "\n")
+    pathlib.Path(site, "third_parties.pth").write_text(f"{third_parties}\n")
     return python
 
 
 @pytest.fixture(scope="module")
-def wheel(built, tmp_path_factory):
+def wheel(built, third_parties, tmp_path_factory):
     """The Python of an environment with the wheel."""
-    return virtual_environment(tmp_path_factory.mktemp("wheel") / "venv", "--no-index", built[1])
+    return virtual_environment(tmp_path_factory.mktemp("wheel") / "venv", third_parties, "--no-index", built[1])
 
 
 @pytest.fixture(scope="module")
-def editable(copied, tmp_path_factory):
+def editable(copied, third_parties, tmp_path_factory):
     """The Python of an environment whose stock pip has installed a checkout editable."""
-    return virtual_environment(tmp_path_factory.mktemp("editable") / "venv", "--editable", copied)
+    return virtual_environment(tmp_path_factory.mktemp("editable") / "venv", third_parties, "--editable", copied)
 
 
 @pytest.fixture(params=["wheel", "editable"])

@@ -90,8 +90,9 @@ class Run:
 
     def begin(self, reader, probe):
         """Writes the folder of a new run; `run.json` comes last and makes it one."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "checkpoints").mkdir(exist_ok=True)
+        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        for leftover in self.path.glob(".*"):
+            leftover.unlink()
         save_reader(reader, self.path / "reader.keras")
         weights.write(self.path / "probe.npz", probe)
         self._write()
@@ -180,10 +181,7 @@ class Run:
                 self._drop(folder / name)
             os.rename(temporary, folder / name)
             files.sync(folder)
-            files.write(self.path / "last", name)
-            if best is not None:
-                files.write(self.path / "best", f"{best:06d}")
-            files.write(self.path / "history.csv", table(state["history"]))
+            self.point(epoch, best, state["history"])
         except (OSError, RunError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             cause = error.__cause__ or error  # files.write names the file; the reason is enough here
@@ -195,6 +193,13 @@ class Run:
         for old in folder.iterdir():
             if old.name not in keep:
                 self._drop(old)
+
+    def point(self, epoch, best, history):
+        """Writes `last`, `best` and `history.csv`, as the checkpoint of `epoch` has them."""
+        files.write(self.path / "last", f"{epoch:06d}")
+        if best is not None:
+            files.write(self.path / "best", f"{best:06d}")
+        files.write(self.path / "history.csv", table(history))
 
     def _drop(self, folder):
         """Removes a folder so that a kill on the way leaves no half of it under its name."""

@@ -154,7 +154,7 @@ def _lying_at(path, recipe, source):
     if not path.exists():
         return None
     if not Run.exists(path):
-        if all(entry.name in _BEGINNING for entry in path.iterdir()):
+        if all(entry.name in _BEGINNING or entry.name.startswith(".") for entry in path.iterdir()):
             return None
         raise InputError(f"{path} exists and is not a run. Name another --directory.")
     run = Run.open(path)
@@ -219,7 +219,7 @@ def _train(job, until, callbacks, quiet, say):
             say(f"{verb} {recipe.label} in {run.path}, epoch {start + 1} of {plan.epochs}.")
             made = make_callbacks(recipe, run, plan, recorder, callbacks, until)
             with _told(run), source.reading(), Interruptible() as interruptible:
-                if not recorder.stopped_early:
+                if start < plan.epochs and not recorder.stopped_early:
                     epochs = range(start, plan.epochs)
                     model.fit(
                         pipeline.training(
@@ -356,6 +356,7 @@ def _restore(run, model, recorder):
     weights.put_optimizer(model.optimizer, weights.read(checkpoint / "optimizer.npz"))
     state = run.state(checkpoint)
     recorder.set_state(state)
+    run.point(state["epoch"], state["best_epoch"], state["history"])  # a kill may have come before they were written
     return state["epoch"]
 
 

@@ -94,6 +94,26 @@ def test_a_checkpoint_that_was_not_renamed_is_no_checkpoint(uninterrupted, tmp_p
     assert not list(folder.glob(".*"))
 
 
+def test_a_kill_before_the_pointers_were_written_is_mended(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted.path, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    run.set_status("running")
+    (run.path / "best").unlink()
+    (run.path / "last").write_text("000001")
+    (run.path / "history.csv").unlink()
+    done = zoo.train(resume=run.path, quiet=True)
+    assert done.status == "done"
+    assert_same(uninterrupted, done)
+    assert (run.path / "best").read_text() == (uninterrupted.path / "best").read_text()
+
+
+def test_a_kill_before_the_run_was_one_leaves_nothing_in_the_way(uninterrupted, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / ".probe.npz.123").write_bytes(b"half")
+    assert_same(uninterrupted, train(tmp_path / "run", **HARD))
+    assert not list((tmp_path / "run").glob(".*"))
+
+
 def test_checkpoints_kept_are_the_last_two_and_the_best(tmp_path):
     run = train(tmp_path / "run", epochs=5, learning_rate=1e-12, schedule="constant", monitor="accuracy")
     kept = {int(path.name) for path in (run.path / "checkpoints").iterdir()}
