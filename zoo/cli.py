@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import tempfile
 
 import click
 
@@ -304,27 +303,33 @@ def _table(rows):
 
 @contextlib.contextmanager
 def _hushed():
-    """Keeps what TensorFlow's libraries write to stderr while they are loaded; shows it where loading fails."""
+    """Drops what TensorFlow's libraries write to stderr while they are loaded; an exception says what matters."""
     sys.stderr.flush()
-    before = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            kept.seek(0)
-            os.write(before, kept.read())
-            raise
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _load_backend():
     """Imports Keras and what reads the data: five seconds that only a verb in need of them pays."""
-    with _hushed():
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+    try:
+        with _hushed():
+            import keras  # noqa: F401
+            import tensorflow  # noqa: F401
+    except (ImportError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        raise InputError(
+            f"KERAS_BACKEND={backend} cannot be loaded: {error}. There are tensorflow, jax and torch; "
+            "pip install 'keras-zoo[jax]' or 'keras-zoo[torch]' brings the latter two."
+        ) from error
+
+
+_WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def main(arguments=None):
@@ -344,6 +349,9 @@ def main(arguments=None):
     except ZooError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_status)
+    except _WRONG_PATH as error:
+        click.echo(f"Error: {error.filename}: {error.strerror}. Name another path.", err=True)
+        sys.exit(InputError.exit_status)
     except BrokenPipeError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

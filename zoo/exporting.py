@@ -72,9 +72,9 @@ def _describe_run(job, run, labels, reader):
         raise InputError("A run has its own labels and reader: leave labels= and reader= out.")
     checkpoint = run.checkpoint("best")
     weights.write(job / "weights.npz", run.weights())
-    shutil.copy(run.path / "reader.keras", job / "reader.keras")
-    shutil.copy(run.path / "probe.npz", job / "probe.npz")
-    shutil.copy(checkpoint / "answers.npz", job / "answers.npz")
+    runs.save_reader(run.reader(), job / "reader.keras")
+    weights.write(job / "probe.npz", run.probe())
+    weights.write(job / "answers.npz", weights.read(checkpoint / "answers.npz"))
     recipe = run.facts["recipe"]
     facts = {
         "recipe": recipe,

@@ -21,6 +21,7 @@ import os
 import pathlib
 import shutil
 import warnings
+import zipfile
 
 from zoo import files, registry, weights
 from zoo.errors import InputError, RunError
@@ -131,7 +132,10 @@ class Run:
 
         from zoo import readers  # noqa: F401
 
-        return keras.saving.load_model(self.path / "reader.keras", compile=False)
+        try:
+            return keras.saving.load_model(self.path / "reader.keras", compile=False)
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{self.path / 'reader.keras'} is missing or damaged: the run cannot be read.") from error
 
     def probe(self):
         """{signature/input: array}: what an export is verified on."""

@@ -153,6 +153,8 @@ def _lying_at(path, recipe, source):
     """The run at `path`, if it is of this recipe and these data; None where there is nothing but a bare beginning."""
     if not path.exists():
         return None
+    if not path.is_dir():
+        raise InputError(f"{path} is a file, not a folder. Name another --directory.")
     if not Run.exists(path):
         if all(entry.name in _BEGINNING or entry.name.startswith(".") for entry in path.iterdir()):
             return None

@@ -106,6 +106,22 @@ def test_the_whole_path(run_cli, tmp_path):
     assert (status, "is done" in out) == (0, True)
 
 
+def test_paths_that_cannot_be_are_one_line_too(run_cli, tmp_path, finished):
+    (tmp_path / "file").write_text("")
+    for arguments in (
+        ["train", "lenet", "epochs=1", "--directory", "file"],
+        ["train", "lenet", "epochs=1", "--directory", "file/run"],
+        ["export", finished.path, "file/export"],
+        ["report", finished.path, "--directory", "file"],
+        ["predict", finished.path, tmp_path],
+    ):
+        status, out, err = run_cli(*arguments)
+        assert (status, out.count("Traceback")) == (2, 0), (arguments, out, err)
+        assert err.startswith("Error: ")
+        assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_quiet_prints_results_only(run_cli):
     assert run_cli("train", "lenet", "epochs=1", "--quiet")[:2] == (0, "")
     assert run_cli("data", "prepare", "digits", "--quiet")[:2] == (0, "")
