@@ -32,8 +32,11 @@ class Recipe(fields.Declared):
 
     variants: typing.ClassVar[dict] = {}
 
-    dataset: str = fields.text(
-        default="", examples=("digits", "tfds:mnist", "folder:PATH"), help="the data it trains on, by name"
+    dataset: str | None = fields.text(
+        default=None,
+        optional=True,
+        examples=("digits", "tfds:mnist", "folder:PATH"),
+        help="the data it trains on, by name",
     )
     epochs: int = fields.integer(default=10, legal=(1, 1_000_000), help="passes over the training split")
     batch_size: int = fields.integer(

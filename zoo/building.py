@@ -82,7 +82,7 @@ def _load(source):
             raise InputError(f"init_from={source}: there is no such file.")
         try:
             return weights.of(keras.saving.load_model(path, compile=False)), None
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise InputError(f"init_from={source} is not a whole .keras file: {str(error).splitlines()[0]}") from error
     run = Run.open(source)
     return run.weights(), run.reader().labels

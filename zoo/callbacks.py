@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo import weights
 from zoo.base import seed_generators
-from zoo.errors import RunError
+from zoo.errors import InputError, RunError
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -158,6 +158,8 @@ class Recorder(keras.callbacks.Callback):
         if self._plan.averages:
             final = arrays["averages"] = weights.averages(self.model)
         arrays["answers"] = {"logits": self._answers(final)}
+        if not np.isfinite(arrays["answers"]["logits"]).all():
+            raise RunError(f"The network's answers are not finite after epoch {epoch + 1}, which is not kept")
         self._run.save_checkpoint(epoch + 1, arrays, self.get_state(), self.best_epoch)
         self.seconds.append(time.monotonic() - self._start)
 
@@ -192,5 +194,10 @@ class Recorder(keras.callbacks.Callback):
         self.history = list(state["history"])
         self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
         self.stopped_early = state["stopped_early"]
+        if len(state["callbacks"]) != len(self._others):
+            raise InputError(
+                f"The run was started with {len(state['callbacks'])} callbacks of one's own that have a state, and "
+                f"{len(self._others)} are given: pass the same from Python, zoo.train(resume=..., callbacks=[...])."
+            )
         for other, saved in zip(self._others, state["callbacks"], strict=True):
             other.set_state(saved)

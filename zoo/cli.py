@@ -1,12 +1,13 @@
 """The command line: `zoo VERB ...`. A key and a value is a field; a dash is an option of the verb."""
 
 import contextlib
+import errno
 import os
 import sys
 
 import click
 
-from zoo.errors import InputError, Interrupted, ZooError, nearest
+from zoo.errors import InputError, Interrupted, RunError, ZooError, nearest
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -22,6 +23,13 @@ class _Commands(click.Group):
             near = nearest(args[0], self.commands)
             raise click.UsageError(f"No such command {args[0]!r}.{near} There are: {', '.join(self.commands)}.")
         return super().resolve_command(ctx, args)
+
+
+def _filled(context, parameter, value):
+    """Refuses an empty path: a shell variable that was not set."""
+    if value == "":
+        raise InputError(f"{parameter.opts[0]} is empty.")
+    return value
 
 
 quiet = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
@@ -91,8 +99,13 @@ def show(recipe, fields, quiet):
 @zoo.command()
 @click.argument("recipe", required=False)
 @fields
-@click.option("--directory", metavar="RUN", help="The run's folder (default: runs/<recipe>-<digest of the fields>).")
-@click.option("--resume", metavar="RUN", help="Go on with this run.")
+@click.option(
+    "--directory",
+    callback=_filled,
+    metavar="RUN",
+    help="The run's folder (default: runs/<recipe>-<digest of the fields>).",
+)
+@click.option("--resume", callback=_filled, metavar="RUN", help="Go on with this run.")
 @click.option("--until", type=click.IntRange(1), metavar="N", help="Pause after N epochs in all.")
 @data_dir
 @skip_bad
@@ -128,7 +141,7 @@ def train(recipe, fields, directory, resume, until, data_dir, skip_bad, quiet):
 
 
 @zoo.command()
-@click.argument("run")
+@click.argument("run", callback=_filled)
 @click.option("--split", default="test", show_default=True, help="train, validation or test.")
 @click.option("--dataset", help="Other data, by name.")
 @data_dir
@@ -145,7 +158,7 @@ def evaluate(run, split, dataset, data_dir, skip_bad, quiet):
 
 
 @zoo.command()
-@click.argument("run")
+@click.argument("run", callback=_filled)
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
@@ -173,8 +186,8 @@ def predict(run, inputs, top, csv, skip_bad, quiet):
 
 
 @zoo.command()
-@click.argument("run")
-@click.argument("directory")
+@click.argument("run", callback=_filled)
+@click.argument("directory", callback=_filled)
 @click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx or litert.")
 @click.option(
     "--version", type=click.IntRange(1), metavar="N", help="Write to DIRECTORY/N, as TensorFlow Serving reads it."
@@ -191,8 +204,8 @@ def export(run, directory, format, version, quiet):
 
 
 @zoo.command()
-@click.argument("run")
-@click.option("--directory", metavar="DIR", help="Where to write (default: RUN/report).")
+@click.argument("run", callback=_filled)
+@click.option("--directory", callback=_filled, metavar="DIR", help="Where to write (default: RUN/report).")
 @data_dir
 @skip_bad
 @quiet
@@ -343,8 +356,7 @@ def main(arguments=None):
         error.show()
         sys.exit(error.exit_code)
     except click.Abort as error:  # click's word for Ctrl-C; its cause is what we raised
-        if isinstance(error.__cause__, Interrupted):
-            click.echo(str(error.__cause__), err=True)
+        click.echo(str(error.__cause__) if isinstance(error.__cause__, Interrupted) else "Stopped.", err=True)
         sys.exit(Interrupted.exit_status)
     except ZooError as error:
         click.echo(f"Error: {error}", err=True)
@@ -352,7 +364,15 @@ def main(arguments=None):
     except _WRONG_PATH as error:
         click.echo(f"Error: {error.filename}: {error.strerror}. Name another path.", err=True)
         sys.exit(InputError.exit_status)
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        with contextlib.suppress(OSError):  # else Python complains once more when it flushes at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        click.echo(f"Error: the output cannot be written: {error.strerror}.", err=True)
+        sys.exit(RunError.exit_status)
+    except Exception as error:
+        if type(error).__name__ not in ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError"):
+            raise
+        click.echo("Error: out of memory. A smaller batch_size, input_shape or network needs less.", err=True)
+        sys.exit(RunError.exit_status)

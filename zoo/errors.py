@@ -34,5 +34,6 @@ def nearest(name, choices):
 def unknown(kind, name, choices):
     """The `InputError` for a name that is none of `choices`."""
     choices = list(choices)
-    listed = ", ".join(str(choice) for choice in choices) or "none"
-    return InputError(f"Unknown {kind} {name!r}.{nearest(name, choices)} There are: {listed}.")
+    near = nearest(name, choices)
+    listed = f" There are: {', '.join(str(choice) for choice in choices) or 'none'}."
+    return InputError(f"Unknown {kind} {name!r}.{near}{'' if near and len(choices) > 12 else listed}")

@@ -99,6 +99,10 @@ def _describe_model(job, model, labels, reader):
     reference = registry.reference(recipe)
     if reference.startswith("__main__:"):
         raise InputError(f"The recipe {reference[9:]} was defined in a script or notebook: move it into a .py file.")
+    if labels is not None and reader is not None:
+        raise InputError("Give labels= or reader=, not both: a reader has labels.")
+    if labels is None:
+        reader = reader or getattr(model, "reader", None)
     reader = reader or recipe.default_reader(labels)
     probe = recipe.make_probe(reader, recipe.make_noise(PROBE))
     arrays = weights.of(model)
@@ -141,7 +145,7 @@ def _python(what, arguments):
     }
     done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()] or ["no message"]
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no message"]
         full = any("No space left on device" in line for line in lines)
         why = "No space left on device" if full else lines[-1]
         raise RunError(f"The export could not be {'written' if what == 'write' else 'verified'}: {why}")

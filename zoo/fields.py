@@ -107,9 +107,11 @@ class Field:
 
     def parse(self, name, text):
         """The value that `name=text` on the command line means."""
-        if self.optional and text.lower() in ("none", ""):
+        if self.optional and text.lower() == "none":
             return None
         try:
+            if not text.strip():
+                raise ValueError
             return self.check(name, self._read(text))
         except (TypeError, ValueError) as error:
             if isinstance(error, InputError):
@@ -315,7 +317,7 @@ class Sequence(_Listed):
         return value
 
     def _read(self, text):
-        return tuple(self.item._read(part) for part in text.replace("x", ",").strip("()").split(",") if part.strip())
+        return tuple(self.item._read(part) for part in text.replace("x", ",").strip("()").split(","))
 
     def others(self, value):
         found = []

@@ -9,6 +9,7 @@ import pathlib
 
 import keras
 
+from zoo.data._tensorflow import tensorflow
 from zoo.errors import InputError
 
 
@@ -29,13 +30,13 @@ class ImageReader(keras.layers.Layer):
 
     def decode(self, data):
         """The picture in PNG or JPEG bytes (a string scalar), as it is: uint8 (height, width, channels)."""
-        import tensorflow as tf
+        tf = tensorflow()
 
         return tf.ensure_shape(tf.io.decode_image(data, expand_animations=False), (None, None, None))
 
     def fit_images(self, images):
         """uint8 (..., height, width, channels) of any size and 1 to 4 channels, to uint8 (..., *image_shape)."""
-        import tensorflow as tf
+        tf = tensorflow()
 
         height, width, channels = self.image_shape
         count = tf.shape(images)[-1]
@@ -57,7 +58,7 @@ class ImageReader(keras.layers.Layer):
 
     def read_bytes(self, data):
         """A batch of PNG or JPEG bytes, strings (batch,), to uint8 (batch, *image_shape)."""
-        import tensorflow as tf
+        tf = tensorflow()
 
         spec = tf.TensorSpec(self.image_shape, tf.uint8)
         return tf.map_fn(lambda one: self.fit_images(self.decode(one)), data, fn_output_signature=spec)
@@ -83,7 +84,8 @@ class ImageReader(keras.layers.Layer):
     def _picture(self, one):
         """uint8 (height, width, channels) of a path or an array."""
         import numpy as np
-        import tensorflow as tf
+
+        tf = tensorflow()
 
         if not isinstance(one, (str, os.PathLike)):
             picture = np.asarray(one)
@@ -105,7 +107,8 @@ class ImageReader(keras.layers.Layer):
     def raw_probe(self, pictures):
         """{signature/input: array}: uint8 pictures as the raw inputs that an export is verified on."""
         import numpy as np
-        import tensorflow as tf
+
+        tf = tensorflow()
 
         encoded = [tf.io.encode_png(picture).numpy() for picture in pictures]
         probe = {"serving_default/image_bytes": np.array(encoded, "S")}  # "S" drops trailing zeros; a PNG has none
@@ -115,7 +118,7 @@ class ImageReader(keras.layers.Layer):
 
     def signatures(self):
         """{signature name: (function to network inputs, input specs by name)}, for the export."""
-        import tensorflow as tf
+        tf = tensorflow()
 
         def to_network(images):
             return tf.cast(images, tf.float32)
@@ -134,7 +137,7 @@ class ImageReader(keras.layers.Layer):
 
     def answer(self, logits):
         """{output name: tensor} of logits (batch, classes), all float32 but `label`, for the export."""
-        import tensorflow as tf
+        tf = tensorflow()
 
         logits = tf.cast(logits, tf.float32)
         probabilities = tf.nn.softmax(logits)

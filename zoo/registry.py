@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import fnmatch
 import functools
+import hashlib
 import importlib
 import importlib.util
 import pathlib
@@ -64,7 +65,7 @@ def task_names():
 
 def find(name):
     """(recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
-    base, _, variant = name.partition("/")
+    base, slash, variant = name.partition("/")
     if _FILE.search(name):
         stem, _, variant = name.removesuffix(".py").partition(".py/")
         return _from_file(pathlib.Path(f"{stem}.py")), f"{stem}.py", variant or None
@@ -74,7 +75,7 @@ def find(name):
     if len(matching) > 1:
         sources = " and ".join(entry.distribution for entry in matching)
         raise InputError(f"The name {base!r} is taken by {sources}: uninstall one, or import its class.")
-    return _load(matching[0]), base, variant or None
+    return _load(matching[0]), base, variant if slash else None
 
 
 def check_name(name):
@@ -160,13 +161,17 @@ def _load(entry):
 def _from_file(path):
     if not path.is_file():
         raise InputError(f"There is no recipe file {path}.")
-    name = f"zoo_recipe_{path.stem}"
+    path = path.resolve()
+    name = f"zoo_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:  # once a process: what it was trained with and what is asked for are one class
+        return _recipe_in(sys.modules[name], str(path))
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[name]
         raise InputError(f"The recipe file {path} cannot be imported: {type(error).__name__}: {error}.") from error
     return _recipe_in(module, str(path))
 
@@ -211,7 +216,7 @@ def _entry(name, module, attribute, distribution):
                 summary = (ast.get_docstring(classes[candidate]) or "").partition("\n")[0]
                 variants = _variants(classes[candidate])
                 break
-    except (OSError, SyntaxError, KeyError, ValueError) as error:
+    except (OSError, SyntaxError, KeyError, ValueError, AttributeError) as error:
         warnings.warn(f"The recipe {name!r} of {distribution} cannot be read: {error!r}", stacklevel=2)
         return Entry(name, module, attribute, distribution, None, "", ())
     if task is None:
@@ -223,7 +228,8 @@ def _variants(node):
     for statement in node.body:
         targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
         if any(getattr(target, "id", None) == "variants" for target in targets):
-            return tuple(key.value for key in statement.value.keys)
+            keys = getattr(statement.value, "keys", [])
+            return tuple(key.value for key in keys if isinstance(key, ast.Constant))
     return ()
 
 

@@ -73,14 +73,20 @@ class Run:
             return path
         path = pathlib.Path(path)
         if not path.is_dir():
-            raise InputError(f"There is no run in {path}: no such folder.")
+            raise InputError(f"There is no run in {path}: {'it is a file' if path.exists() else 'no such folder'}.")
         try:
             facts = json.loads((path / "run.json").read_text())
-            schema = facts["schema"]
+            schema = int(facts["schema"])
+            missing = {"recipe", "data", "status"} - set(facts)
+            if missing:
+                raise KeyError(*missing)
         except FileNotFoundError:
-            raise InputError(f"{path} is not a run: it has no run.json. Delete it, or name another folder.") from None
+            raise InputError(f"{path} is not a run: it has no run.json. Name the folder that zoo train made.") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path / 'run.json'} cannot be read: {error!r}.") from None
+            raise InputError(
+                f"{path / 'run.json'} cannot be read, it is half-written or damaged ({type(error).__name__}): "
+                "train again in another --directory."
+            ) from None
         if schema > SCHEMA:
             raise InputError(f"{path} was written by a newer zoo (schema {schema}, this one reads {SCHEMA}): upgrade.")
         return cls(path, facts)
@@ -237,7 +243,9 @@ class Run:
     def _needed(self):
         best = self.checkpoint("best")
         if best is None:
-            raise InputError(f"{self.path} has no checkpoint yet: no epoch was finished.")
+            raise InputError(
+                f"{self.path} has no whole checkpoint: no epoch was finished, or they are gone or damaged."
+            )
         return best
 
     def weights(self):
@@ -274,6 +282,8 @@ def load(run, *, features=False):
     weights.put(model, arrays)
     if features:
         model = cut(model)
+        attach(model, recipe=recipe, run=run)  # no reader: what it answers are no classes
+        return model
     attach(model, recipe=recipe, reader=run.reader(), run=run)
     return model
 

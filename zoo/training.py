@@ -108,6 +108,8 @@ def train(
         job = _named(recipe, given, directory, data_dir, skip_bad)
     else:
         raise InputError("Name a recipe to train, or a run to resume.")
+    if until is not None and until > job.recipe.epochs:
+        raise InputError(f"until={until} is beyond the last epoch: epochs={job.recipe.epochs}.")
     if job.run is not None and job.run.held():
         with job.run.lock():  # raises, with the process that holds it
             pass
@@ -209,9 +211,12 @@ def _train(job, until, callbacks, quiet, say):
         say("\n".join([plan.device.line(model.jit_compile, recipe.jit_compile), _data_line(source, plan), *taken]))
         run = job.run or Run.create(job.path, recipe, source, plan)
         with run.lock():
+            probe = _probe(source, recipe, reader)
             if job.run is None:
-                run.begin(reader, _probe(source, recipe, reader))
-            recorder = Recorder(run, plan, make_answers(recipe, run.probe()), _with_state(callbacks))
+                run.begin(reader, probe)
+            else:
+                say(_changes_since(run, plan), end="")
+            recorder = Recorder(run, plan, make_answers(recipe, probe), _with_state(callbacks))
             start = _restore(run, model, recorder)
             if until is not None and start >= until:
                 say(f"{run.path} has {start} epochs already.")
@@ -220,7 +225,7 @@ def _train(job, until, callbacks, quiet, say):
             verb = "Going on with" if start else "Training"
             say(f"{verb} {recipe.label} in {run.path}, epoch {start + 1} of {plan.epochs}.")
             made = make_callbacks(recipe, run, plan, recorder, callbacks, until)
-            with _told(run), source.reading(), Interruptible() as interruptible:
+            with _told(run), Interruptible() as interruptible:
                 if start < plan.epochs and not recorder.stopped_early:
                     epochs = range(start, plan.epochs)
                     model.fit(
@@ -239,7 +244,7 @@ def _train(job, until, callbacks, quiet, say):
     return run
 
 
-def _silent(*_):
+def _silent(*_, end=None):
     """Says nothing."""
 
 
@@ -297,7 +302,7 @@ def _verbosity(quiet):
     """Keras's progress bar where somebody watches, one line an epoch where output goes to a file."""
     if quiet:
         return 0
-    return 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
+    return 1 if (sys.stdout is not None and sys.stdout.isatty()) or "ipykernel" in sys.modules else 2
 
 
 def _events(path):
@@ -313,7 +318,19 @@ def _default_directory(recipe):
 def _data_line(source, plan):
     sizes = ", ".join(f"{size:,} {split}" for split, size in source.sizes.items())
     notes = "".join(f" ({note})" for note in source.notes)
-    return f"Data {source.name}: {sizes}{notes}; {plan.steps_per_epoch} steps an epoch."
+    steps = f"{plan.steps_per_epoch:,} step{'s' if plan.steps_per_epoch > 1 else ''} an epoch"
+    return f"Data {source.name}: {sizes}{notes}; {steps}."
+
+
+def _changes_since(run, plan):
+    """What somebody who goes on with a run should know; empty where there is nothing."""
+    said = ""
+    before = run.facts["device"]["backend"]
+    if before != plan.device.backend:
+        said += f"The run was started on {before}: under {plan.device.backend} it goes on, but not bit for bit.\n"
+    if run.checkpoint() is None and (run.path / "last").exists():
+        said += "Its checkpoints are gone or damaged: it starts over.\n"
+    return said
 
 
 def _with_state(callbacks):
@@ -372,10 +389,11 @@ def _end(run, recorder, plan, say):
     else:
         run.set_status("done")
         how = "Done"
-    best = (
-        f"best {plan.monitor} {recorder.best:.6g} in epoch {recorder.best_epoch}" if recorder.best_epoch else "no best"
-    )
+    best = "nothing was monitored, the last epoch counts"
+    if recorder.best_epoch is not None:
+        best = f"best {plan.monitor} {recorder.best:.6g} in epoch {recorder.best_epoch}"
     say(f"{how}: {best}. The run is in {run.path}")
+    say(f"Next: zoo evaluate {run.path}, zoo report {run.path}, zoo export {run.path} DIR")
 
 
 def _kept(run):

@@ -45,6 +45,7 @@ def test_text_is_read_and_shown_alike(name, text, value):
 @pytest.mark.parametrize(("name", "text"), [
     ("size", "0"), ("size", "11"), ("size", "2.5"), ("size", "many"), ("rate", "nan"), ("rate", "inf"), ("rate", "-1"),
     ("kind", "fanci"), ("shape", "8,8"), ("shape", "8,8,x"), ("mode", "maybe"), ("cuts", "2"), ("size", ""),
+    ("cuts", ""), ("note", ""), ("shape", "8,,8"),
 ])  # fmt: skip
 def test_bad_text_names_field_value_and_what_is_allowed(name, text):
     with pytest.raises(InputError, match=f"^{name} must be .*Received: {name}="):

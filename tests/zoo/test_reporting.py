@@ -180,7 +180,10 @@ def test_only_fields_that_count_are_shown(page, run):
     assert cells[cells.index("schedule") + 2 :][:3] == ["cosine", "cosine", "default"]
 
 
-def test_labels_and_captions_are_escaped(copy):
+def test_labels_and_captions_are_escaped(copy, monkeypatch):
+    source = open_source("digits")
+    source.features = {**source.features, "label": Label(tuple(LABELS))}
+    monkeypatch.setattr(reporting, "open_source", lambda *_, **__: source)
     reader = runs.Run.open(copy).reader()
     runs.save_reader(ImageReader(reader.image_shape, LABELS), copy / "reader.keras")
     page = Page(zoo.report(copy))
@@ -263,7 +266,7 @@ def test_a_folder_of_other_things_is_left_alone(run, tmp_path):
 
 def test_a_run_without_a_checkpoint_is_refused(copy):
     shutil.rmtree(copy / "checkpoints")
-    with pytest.raises(zoo.InputError, match="no checkpoint"):
+    with pytest.raises(zoo.InputError, match="no whole checkpoint"):
         zoo.report(copy)
     assert not (copy / "report").exists()
 

@@ -1,5 +1,7 @@
 """TensorFlow as the reader of data, on every backend."""
 
+import contextlib
+
 
 def tensorflow():
     """The module; under JAX and torch it sees no GPU, or it would take the memory from them."""
@@ -7,5 +9,6 @@ def tensorflow():
     import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":
-        tf.config.set_visible_devices([], "GPU")
+        with contextlib.suppress(RuntimeError):  # whoever used TensorFlow before us has given it the GPU already
+            tf.config.set_visible_devices([], "GPU")
     return tf

@@ -26,7 +26,7 @@ class FolderSource(Source):
         self.name = spec
         root = pathlib.Path(spec.partition(":")[2]).expanduser()
         if not root.is_dir():
-            raise InputError(f"dataset={spec}: there is no folder {root}.")
+            raise InputError(f"dataset={spec}: {root} is {'not a folder' if root.exists() else 'not there'}.")
         own = [split for split in SPLITS if (root / split).is_dir()]
         if own and "train" not in own:
             raise InputError(f"dataset={spec}: {root} has {', '.join(own)} but no train folder.")
@@ -44,7 +44,7 @@ class FolderSource(Source):
                 f"dataset={spec}: {bad[0]}{more} is not a readable PNG or JPEG: {facts[bad[0]]['error']} "
                 "Mend or delete it, or leave such pictures out with --skip-bad."
             )
-        self.notes = (f"{len(bad)} unreadable pictures were left out",) if bad else ()
+        self.notes = (f"{len(bad)} unreadable picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
         self._splits = {split: ([], []) for split in SPLITS}
         for split, pictures in found.items():
             for label, path in pictures:
@@ -99,12 +99,12 @@ def _inspect(root, paths, data_dir):
         known = json.loads(index.read_text())
     except (OSError, ValueError):
         known = {}
-    stats = {path: path.stat() for path in paths}
+    stats = {path: path.lstat() if path.is_symlink() else path.stat() for path in paths}
     facts = {path: known.get(str(path), {}) for path in paths}
     new = [
         path
         for path, stat in stats.items()
-        if (facts[path].get("size"), facts[path].get("time")) != (stat.st_size, stat.st_mtime_ns)
+        if path.is_symlink() or (facts[path].get("size"), facts[path].get("time")) != (stat.st_size, stat.st_mtime_ns)
     ]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for path, fact in zip(new, pool.map(_decode, new), strict=True):
@@ -117,7 +117,10 @@ def _inspect(root, paths, data_dir):
 
 def _decode(path):
     tf = tensorflow()
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return {"channels": None, "error": f"{error.strerror}.", "sha256": ""}
     fact = {"channels": None, "error": "", "sha256": hashlib.sha256(data).hexdigest()}
     try:
         fact["channels"] = int(tf.io.decode_image(data, expand_animations=False).shape[-1])

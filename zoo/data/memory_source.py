@@ -20,7 +20,7 @@ def _check_splits(splits):
 class ArraySource(Source):
     """{split: (pictures, labels)}: uint8 (n, height, width, channels) or (n, height, width), and integers (n,).
 
-    Without a validation or test split, each takes 15 % of `train`, by a hash of the row's number.
+    Where `train` is all there is, validation and test take 15 % of it each, by a hash of the row's number.
     """
 
     def __init__(self, splits):
@@ -36,6 +36,9 @@ class ArraySource(Source):
             images, labels = arrays["train"]
             parts = np.array([part_of(str(row)) for row in range(len(labels))])
             arrays = {split: (images[parts == split], labels[parts == split]) for split in SPLITS}
+        arrays = {split: pair for split, pair in arrays.items() if len(pair[1])}
+        if "train" not in arrays:
+            raise InputError("dataset has no training example: give more.")
         self._arrays = arrays
         self.sizes = {split: len(labels) for split, (_, labels) in arrays.items()}
         classes = 1 + max(int(labels.max(initial=0)) for _, labels in arrays.values())

@@ -40,6 +40,8 @@ def open_source(spec, *, data_dir=None, skip_bad=False):
             f"dataset={spec} was handed over in memory and is not here. Pass the same data again: "
             "zoo.train(..., dataset=(x, y))."
         )
+    if spec in ("tfds:", "folder:"):
+        raise InputError(f"dataset={spec} needs a {'name' if kind == 'tfds' else 'path'} behind the colon: {FORMS}.")
     known = [*BUILT_IN, "tfds:", "folder:"]
     raise InputError(
         f"Unknown dataset {spec!r}.{nearest(spec, known)} There are: {', '.join(BUILT_IN)}, {FORMS}; "

@@ -52,7 +52,8 @@ class TfdsSource(Source):
     def __init__(self, spec, data_dir=None, name=None):
         self.name = name or spec
         self._spec = spec.partition(":")[2]
-        self._builder = self._prepared(data_dir)
+        with _hushed():
+            self._builder = self._prepared(data_dir)
         info = self._builder.info
         self._image, self._label = self._keys(info)
         label = info.features[self._label]
@@ -67,8 +68,11 @@ class TfdsSource(Source):
 
     def examples(self, split):
         tf = tensorflow()
+        import tensorflow_datasets as tfds
+
+        config = tfds.ReadConfig(try_autocache=False)  # the pipeline holds what it reads
         with self.reading():
-            data = self._builder.as_dataset(split=self._splits[split], shuffle_files=False)
+            data = self._builder.as_dataset(split=self._splits[split], shuffle_files=False, read_config=config)
         return data.map(
             lambda example: {"image": example[self._image], "label": example[self._label]}, tf.data.AUTOTUNE
         )
@@ -90,7 +94,7 @@ class TfdsSource(Source):
         errors = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
         try:
             yield
-        except (*errors, KeyError) as error:
+        except errors as error:
             first = (getattr(error, "message", None) or str(error)).splitlines()[0]
             raise InputError(self._damaged(first)) from error
 
@@ -134,8 +138,7 @@ class TfdsSource(Source):
         if name.partition("/")[0] not in built:
             raise InputError(f"TensorFlow Datasets has no set {name!r}.{nearest(name, built)}")
         try:
-            with _hushed():
-                return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root))
+            return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root))
         except Exception as error:  # a damaged dataset_info.json ends in one of many errors
             folder = root / name.partition("/")[0]
             raise InputError(
@@ -196,7 +199,7 @@ class BuiltInSource(TfdsSource):
 
         tfds.display_progress_bar(False)  # it is made in a second: nothing to watch
         try:
-            with _hushed(), contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()):
                 super()._prepare(builder)
         finally:
             tfds.display_progress_bar(True)

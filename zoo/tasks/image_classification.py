@@ -6,6 +6,7 @@ import numpy as np
 
 from zoo import fields, figures
 from zoo.base import Recipe
+from zoo.data._tensorflow import tensorflow
 from zoo.data.augment import Augmentation
 from zoo.data.source import Image, Label
 from zoo.errors import InputError
@@ -227,13 +228,13 @@ class _Preparation:
         return self._reader.fit_images(example["image"]), example["label"]
 
     def finish(self, batch):
-        import tensorflow as tf
+        tf = tensorflow()
 
         images, labels = batch
         return tf.cast(images, tf.float32), labels
 
     def finish_training(self, batch, seed):
-        import tensorflow as tf
+        tf = tensorflow()
 
         images, labels = batch
         images = self._augmentation(images, seed)
