@@ -16,6 +16,8 @@ import pytest
 
 import zoo
 from zoo import figures, files, registry, reporting, runs
+from zoo.data import open_source
+from zoo.data.source import Label
 from zoo.readers import ImageReader
 from zoo.tasks import ImageClassification
 
