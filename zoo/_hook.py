@@ -2,7 +2,7 @@
 
 `keras.saving.load_model` imports nobody's modules, and `import zoo` imports no Keras. So that
 `import zoo, keras` and `import keras, zoo` both know the layers of a saved model, a finder waits for the
-import of Keras, steps aside, and registers once Keras has been executed.
+import of Keras and registers once it has been executed.
 """
 
 import importlib.abc
@@ -23,16 +23,26 @@ def _register():
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Lets the other finders find Keras, and registers when it is executed: looking it up alone changes nothing."""
+
+    def __init__(self):
+        self._asking = False
+
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != "keras":
+        if fullname != "keras" or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._asking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asking = False
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def exec_module(module):
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             execute(module)
             _register()
 

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from zoo._version import __version__
 from zoo.errors import InputError, Interrupted, RunError, ZooError, nearest
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -39,7 +40,7 @@ fields = click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
 
 
 @click.group(cls=_Commands, context_settings=CONTEXT)
-@click.version_option(package_name="keras-zoo", prog_name="zoo")
+@click.version_option(__version__, prog_name="zoo")
 def zoo():
     """A model zoo on Keras 3: train, evaluate, predict, export, report."""
 
