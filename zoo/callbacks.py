@@ -22,13 +22,19 @@ class EpochSeeds(keras.callbacks.Callback):
     def __init__(self, seed):
         super().__init__()
         self._seed = seed
+        self._epoch = 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        seed_generators(int(np.random.SeedSequence([self._seed, epoch]).generate_state(1)[0]))
+        self._epoch = epoch
         generators = [variable for variable in self.model.variables if weights.is_seed(variable)]
         for index, variable in enumerate(generators):
             state = np.random.SeedSequence([self._seed, epoch, index]).generate_state(2)
             variable.assign(state.astype(keras.backend.standardize_dtype(variable.dtype)))
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Seeds with the first batch in hand: on torch, dropout and making an iterator draw from one generator."""
+        if batch == 0:
+            seed_generators(int(np.random.SeedSequence([self._seed, self._epoch]).generate_state(1)[0]))
 
 
 class FiniteLoss(keras.callbacks.Callback):
