@@ -211,6 +211,8 @@ def _train(job, until, callbacks, quiet, say):
         say("\n".join([plan.device.line(model.jit_compile, recipe.jit_compile), _data_line(source, plan), *taken]))
         run = job.run or Run.create(job.path, recipe, source, plan)
         with run.lock():
+            if job.run is None and Run.exists(run.path):
+                raise InputError(f"{run.path} was begun by another process meanwhile: run the same command again.")
             probe = _probe(source, recipe, reader)
             if job.run is None:
                 run.begin(reader, probe)
