@@ -2,7 +2,6 @@
 
 import math
 import signal
-import time
 
 import keras
 import numpy as np
@@ -147,11 +146,6 @@ class Recorder(keras.callbacks.Callback):
         self.best_epoch = None
         self.wait = 0
         self.stopped_early = False
-        self.seconds = []
-        self._start = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
         optimizer = weights.inner(self.model.optimizer)
@@ -167,7 +161,6 @@ class Recorder(keras.callbacks.Callback):
         if not np.isfinite(arrays["answers"]["logits"]).all():
             raise RunError(f"The network's answers are not finite after epoch {epoch + 1}, which is not kept")
         self._run.save_checkpoint(epoch + 1, arrays, self.get_state(), self.best_epoch)
-        self.seconds.append(time.monotonic() - self._start)
 
     def _judge(self, row):
         """Whether this epoch is the best, and whether patience has run out."""
