@@ -1,5 +1,7 @@
 import keras
 
+from zoo.layers import _checks
+
 
 @keras.saving.register_keras_serializable("zoo")
 class Subsampling2D(keras.layers.Layer):
@@ -30,17 +32,11 @@ class Subsampling2D(keras.layers.Layer):
 
     def __init__(self, pool_size=2, **kwargs):
         super().__init__(**kwargs)
-        if isinstance(pool_size, bool) or not isinstance(pool_size, int) or pool_size < 1:
-            raise ValueError(f"pool_size must be a whole number of at least 1. Received: pool_size={pool_size!r}")
-        self.pool_size = pool_size
+        self.pool_size = _checks.whole("pool_size", pool_size)
 
     def build(self, input_shape):
-        if len(input_shape) != 4 or input_shape[-1] is None:
-            raise ValueError(
-                "Subsampling2D needs (batch, height, width, channels) with known channels. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
-        maps = (input_shape[-1],)
+        _checks.rank("Subsampling2D", input_shape, "batch, height, width, channels")
+        maps = (_checks.known("Subsampling2D", input_shape, -1),)
         self.coefficient = self.add_weight(name="coefficient", shape=maps, initializer="ones")
         self.bias = self.add_weight(name="bias", shape=maps, initializer="zeros")
 

@@ -10,8 +10,9 @@ from zoo.errors import RunError
 
 
 def variables(model):
-    """A model's variables without its seed generators, whose state training makes a function of seed and epoch."""
-    return [variable for variable in model.variables if not is_seed(variable)]
+    """A model's variables but for its seed generators, whose state training makes a function of seed and epoch, and
+    the readings of its layers."""
+    return model.weights
 
 
 def is_seed(variable):

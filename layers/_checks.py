@@ -1,0 +1,68 @@
+"""What layers check of their arguments. Every message gives the rule, the value received, and what to do."""
+
+import math
+import numbers
+
+
+def whole(name, value, low=1):
+    """`value`, a whole number of at least `low`; else `ValueError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise ValueError(f"{name} must be a whole number of at least {low}. Received: {name}={value!r}")
+    return int(value)
+
+
+def real(name, value, low=-math.inf, high=math.inf, *, above=False, below=False):
+    """`value`, a finite number from `low` to `high` (`above`, `below`: without the bound itself); else `ValueError`."""
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    fits = fits and (low < value if above else low <= value) and (value < high if below else value <= high)
+    if not fits:
+        bounds = []
+        if low > -math.inf:
+            bounds.append(f"above {low:g}" if above else f"of at least {low:g}")
+        if high < math.inf:
+            bounds.append(f"below {high:g}" if below else f"of at most {high:g}")
+        raise ValueError(f"{name} must be a finite number {' and '.join(bounds)}. Received: {name}={value!r}")
+    return float(value)
+
+
+def flag(name, value):
+    """`value`, True or False; else `ValueError`."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False. Received: {name}={value!r}")
+    return value
+
+
+def choice(name, value, choices):
+    """`value`, one of `choices`; else `ValueError` that lists them."""
+    if not isinstance(value, (str, type(None))) or value not in choices:
+        listed = ", ".join(repr(one) for one in choices)
+        raise ValueError(f"{name} must be one of {listed}. Received: {name}={value!r}")
+    return value
+
+
+def rank(layer, shape, expected, name="input_shape"):
+    """`shape` as a tuple, of as many axes as the words of `expected`, such as "batch, height, width, channels"."""
+    if len(shape) != len(expected.split(", ")):
+        raise ValueError(f"{layer} takes a tensor of ({expected}). Received: {name}={tuple(shape)}")
+    return tuple(shape)
+
+
+def known(layer, shape, axis, name="input_shape"):
+    """The size of `axis` of `shape`; `ValueError` naming the axis where it is unknown, because weights depend on it."""
+    shape = tuple(shape)
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{layer} needs an axis {axis}. Received: {name}={shape}")
+    if shape[axis] is None:
+        raise ValueError(
+            f"{layer} needs to know the size of axis {axis}: its weights depend on it. "
+            f"Received: {name}={shape}. Give that size in keras.Input(shape=...)."
+        )
+    return shape[axis]
+
+
+def several(layer, shapes, counts, names):
+    """`shapes` as a list of tuples, one of `counts` many; `names` tells what they are, such as "[x, z]"."""
+    listed = isinstance(shapes, (list, tuple)) and all(isinstance(shape, (list, tuple)) for shape in shapes)
+    if not listed or len(shapes) not in counts:
+        raise ValueError(f"{layer} takes a list {names}. Received: input_shape={shapes}")
+    return [tuple(shape) for shape in shapes]
