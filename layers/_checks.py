@@ -66,3 +66,8 @@ def several(layer, shapes, counts, names):
     if not listed or len(shapes) not in counts:
         raise ValueError(f"{layer} takes a list {names}. Received: input_shape={shapes}")
     return [tuple(shape) for shape in shapes]
+
+
+def agree(first, second):
+    """Whether two shapes are alike where both are known."""
+    return len(first) == len(second) and all(a == b or None in (a, b) for a, b in zip(first, second, strict=True))

@@ -1,0 +1,176 @@
+import math
+
+import keras
+
+from zoo.layers import _backend, _checks
+
+
+@keras.saving.register_keras_serializable("zoo")
+class GroupNorm(keras.layers.Layer):
+    """Normalises each example over its positions and over groups of channels; no example depends on its batch.
+
+    y = gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and (biased) variance over a group
+
+    groups = channels is instance norm, groups = 1 layer norm over all positions and channels. Statistics are summed
+    in float32 about the mean and corrected once more, so that they stay exact where the mean is a thousand times
+    the deviation; no E[x^2] - E[x]^2.
+
+    Args:
+        groups: how many; must divide the number of channels.
+        epsilon: above 0, added to the variance.
+        axis: of the channels; not 0, the batch.
+        center, scale: whether there are beta and gamma, one a channel.
+        beta_initializer, gamma_initializer: of these.
+        beta_regularizer, gamma_regularizer: of these.
+
+    Call arguments:
+        inputs: a tensor.
+        mask: booleans (batch, positions ...), Keras's mask of the input: positions that are False do not take part
+            in the statistics.
+        training: chooses a quicker form with the same numbers (one closed-form gradient).
+
+    Input shape: (batch, ...) with a known number of channels.
+    Output shape: as the input's.
+
+    Example:
+
+    >>> y = GroupNorm(groups=2)(keras.random.normal((4, 8, 8, 6)))
+    >>> y.shape == (4, 8, 8, 6)
+    True
+
+    Reference: Wu & He 2018, "Group Normalization", section 3; Chan, Golub & LeVeque 1983, "Algorithms for Computing
+    the Sample Variance", equation 1.7 (the corrected two-pass algorithm).
+    """
+
+    def __init__(
+        self,
+        groups=32,
+        epsilon=1e-5,
+        axis=-1,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.autocast = False  # half precision input is cast up once, here
+        self.groups = _checks.whole("groups", groups)
+        _checks.real("epsilon", epsilon, 0, above=True)
+        self.epsilon = epsilon
+        if isinstance(axis, bool) or not isinstance(axis, int) or axis == 0:
+            raise ValueError(f"axis must be a whole number other than 0, the batch. Received: axis={axis!r}")
+        self.axis = axis
+        self.center = _checks.flag("center", center)
+        self.scale = _checks.flag("scale", scale)
+        self.beta_initializer = keras.initializers.get(beta_initializer)
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
+        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
+        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
+
+    def build(self, input_shape):
+        channels = _checks.known("GroupNorm", input_shape, self.axis)
+        if self.axis % len(input_shape) == 0:
+            raise ValueError(f"GroupNorm's axis is the batch. Received: axis={self.axis}, input_shape={input_shape}")
+        if channels % self.groups:
+            fits = [number for number in range(1, channels + 1) if channels % number == 0]
+            nearest = min(fits, key=lambda number: abs(number - self.groups))
+            raise ValueError(
+                f"groups must divide the number of channels. Received: groups={self.groups}, {channels} channels. "
+                f"The nearest that does is groups={nearest}."
+            )
+        if self.scale:
+            self.gamma = self.add_weight(
+                name="gamma",
+                shape=(channels,),
+                initializer=self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+                autocast=False,
+            )
+        if self.center:
+            self.beta = self.add_weight(
+                name="beta",
+                shape=(channels,),
+                initializer=self.beta_initializer,
+                regularizer=self.beta_regularizer,
+                autocast=False,
+            )
+
+    def call(self, inputs, mask=None, training=None):
+        last = self.axis % len(inputs.shape) == len(inputs.shape) - 1
+        x = inputs if last else keras.ops.moveaxis(inputs, self.axis, -1)
+        shape, channels = keras.ops.shape(x), x.shape[-1]
+        x = keras.ops.reshape(keras.ops.cast(x, "float32"), (shape[0], math.prod(shape[1:-1]), channels))
+        gamma = self.gamma.value if self.scale else keras.ops.ones((channels,))
+        beta = self.beta.value if self.center else keras.ops.zeros((channels,))
+        if mask is None:
+            weights = keras.ops.ones_like(x[:, None, :, 0])  # (batch, 1, positions)
+        else:
+            weights = keras.ops.reshape(keras.ops.cast(mask, "float32"), (shape[0], 1, x.shape[1] or -1))
+        if training:
+            y = _backend.custom_gradient(self._forward, self._backward)(x, gamma, beta, weights)
+        else:  # plain operations: exports take no custom gradient
+            y, _ = self._forward(x, gamma, beta, weights)
+        y = keras.ops.reshape(keras.ops.cast(y, self.compute_dtype), shape)
+        return y if last else keras.ops.moveaxis(y, -1, self.axis)
+
+    def _forward(self, x, gamma, beta, weights):
+        """x (batch, positions, channels) normalised, and what its gradient needs.
+
+        Sums over positions are matrix products with the weights: the quickest reduction on every backend.
+        """
+        shares = weights / keras.ops.maximum(keras.ops.sum(weights, axis=2, keepdims=True), 1.0)
+        deviation = x - self._group_mean(keras.ops.matmul(shares, x))  # (batch, positions, channels)
+        left = self._group_mean(keras.ops.matmul(shares, deviation))  # what rounding left of the mean
+        square = self._group_mean(keras.ops.matmul(shares, keras.ops.square(deviation)))  # (batch, 1, channels)
+        inverse = keras.ops.rsqrt(keras.ops.maximum(square - keras.ops.square(left), 0.0) + self.epsilon)
+        slope = inverse * gamma  # (batch, 1, channels)
+        return deviation * slope + (beta - left * slope), (deviation, left, inverse, gamma, shares)
+
+    def _backward(self, kept, upstream):
+        """The gradients for x, gamma and beta; the mask's is never asked for."""
+        deviation, left, inverse, gamma, shares = kept
+        ones = keras.ops.ones_like(shares)
+        total = keras.ops.matmul(ones, upstream)  # (batch, 1, channels)
+        along = keras.ops.matmul(ones, upstream * deviation) - left * total
+        # the mean and the variance are means over `shares`: through them each position gets its share
+        by_mean = self._group_mean(total * gamma) * inverse
+        by_variance = self._group_mean(along * gamma) * inverse**3
+        through = deviation * by_variance + (by_mean - left * by_variance)
+        shares = keras.ops.transpose(shares, (0, 2, 1))  # (batch, positions, 1)
+        gradient = upstream * (inverse * gamma) - shares * through
+        return (
+            gradient,
+            keras.ops.sum(along * inverse, axis=(0, 1)),
+            keras.ops.sum(total, axis=(0, 1)),
+            keras.ops.zeros_like(ones),
+        )
+
+    def _group_mean(self, values):
+        """(batch, 1, channels) with each channel's value replaced by the mean of its group."""
+        channels = values.shape[-1]
+        if self.groups == channels:
+            return values
+        grouped = keras.ops.reshape(values, (-1, 1, self.groups, channels // self.groups))
+        means = keras.ops.mean(grouped, axis=3, keepdims=True)
+        return keras.ops.reshape(keras.ops.broadcast_to(means, keras.ops.shape(grouped)), (-1, 1, channels))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "epsilon": self.epsilon,
+            "axis": self.axis,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+            "beta_regularizer": keras.regularizers.serialize(self.beta_regularizer),
+            "gamma_regularizer": keras.regularizers.serialize(self.gamma_regularizer),
+        }

@@ -1,0 +1,151 @@
+import keras
+
+from zoo.layers import _checks, _masks
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Quadratic(keras.layers.Layer):
+    """Units that multiply their inputs: a quadratic form of one tensor, or a bilinear form of two.
+
+    s_i = sum_jk u_ijk x_j z_k  (+ sum_j w_ij x_j)  (+ b_i), with z = x where one tensor is given
+
+    With `rank` the matrix of each unit is a sum of that many outer products, u_i = sum_r a_ir c_ir^T, so that
+    s_i = sum_r (a_ir . x)(c_ir . z): the work and the weights of two dense layers of units * rank.
+
+    Args:
+        units: features of the output.
+        rank: of each unit's matrix; None is the full matrix, features(x) * features(z) weights a unit.
+        use_linear: whether the linear term in x is there.
+        use_bias: whether b is there.
+        activation: of s.
+        kernel_initializer: of u, or of its factors. Zeros make a full layer start linear; a factorised one
+            would stay so.
+        linear_initializer, bias_initializer: of w and b.
+        kernel_regularizer: of u, or of its factors, and of w.
+
+    Call arguments:
+        inputs: x, or `[x, z]`.
+
+    Input shape: x (batch, ..., features), z as x but for the number of features.
+    Output shape: (batch, ..., units).
+
+    Masks: a position is valid where it is in x and z.
+
+    Example, the product of two inputs, which no single dense layer computes:
+
+    >>> layer = Quadratic(1, kernel_initializer="zeros", use_linear=False)
+    >>> layer.build((None, 2))
+    >>> layer.kernel.assign([[[0.0], [1.0]], [[0.0], [0.0]]])  # x_0 x_1
+    >>> layer(keras.ops.array([[3.0, 5.0]])).tolist()
+    [[15.0]]
+
+    Reference: LeCun 2020, Deep Learning course, "Multiplicative modules", s_i = sum_j w_ij x_j with
+    w_ij = sum_k u_ijk z_k; Fan, Cong & Wang 2018, "A new type of neurons for machine learning" (rank 1).
+    """
+
+    def __init__(
+        self,
+        units,
+        rank=None,
+        use_linear=True,
+        use_bias=True,
+        activation=None,
+        kernel_initializer="glorot_uniform",
+        linear_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.units = _checks.whole("units", units)
+        self.rank = None if rank is None else _checks.whole("rank", rank)
+        self.use_linear = _checks.flag("use_linear", use_linear)
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.linear_initializer = keras.initializers.get(linear_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, input_shape):
+        x, z = self._shapes(input_shape)
+        left = _checks.known("Quadratic", x, -1)
+        right = left if z is None else _checks.known("Quadratic", z, -1)
+        if z is not None and not _checks.agree(x[:-1], z[:-1]):
+            raise ValueError(f"Quadratic takes x and z that differ in features only. Received: x of {x}, z of {z}")
+        if self.rank is None:
+            self.kernel = self._add_kernel("kernel", (left, right, self.units))
+        elif z is None:  # both factors side by side: one matrix product, and never two factors of equal draws
+            self.kernel = self._add_kernel("kernel", (left, 2 * self.rank * self.units))
+        else:
+            self.kernel = self._add_kernel("kernel", (left, self.rank * self.units))
+            self.factor = self._add_kernel("factor", (right, self.rank * self.units))
+        if self.use_linear:
+            self.linear = self.add_weight(
+                name="linear",
+                shape=(left, self.units),
+                initializer=self.linear_initializer,
+                regularizer=self.kernel_regularizer,
+            )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer=self.bias_initializer)
+
+    def call(self, inputs):
+        x, z = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
+        s = self._full(x, x if z is None else z) if self.rank is None else self._low_rank(x, z)
+        if self.use_linear:
+            s = s + keras.ops.matmul(x, self.linear)
+        if self.use_bias:
+            s = s + self.bias
+        return self.activation(s)  # (batch, ..., units)
+
+    def _full(self, x, z):
+        left, right, units = self.kernel.shape
+        products = keras.ops.expand_dims(x, -1) * keras.ops.expand_dims(z, -2)  # (batch, ..., left, right)
+        products = keras.ops.reshape(products, (*keras.ops.shape(x)[:-1], left * right))
+        return keras.ops.matmul(products, keras.ops.reshape(self.kernel, (left * right, units)))
+
+    def _low_rank(self, x, z):
+        if z is None:
+            first, second = keras.ops.split(keras.ops.matmul(x, self.kernel), 2, axis=-1)
+        else:
+            first, second = keras.ops.matmul(x, self.kernel), keras.ops.matmul(z, self.factor)
+        terms = keras.ops.split(first * second, self.rank, axis=-1)  # (batch, ..., units) each
+        return sum(terms[1:], start=terms[0])
+
+    def _add_kernel(self, name, shape):
+        # a clone, because an initializer object draws the same values each time it is called
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=keras.initializers.get(keras.initializers.serialize(self.kernel_initializer)),
+            regularizer=self.kernel_regularizer,
+        )
+
+    def _shapes(self, input_shape):
+        """(x's shape, z's or None)"""
+        if input_shape and isinstance(input_shape[0], (list, tuple)):
+            return _checks.several("Quadratic", input_shape, (2,), "[x, z]")
+        return tuple(input_shape), None
+
+    def compute_output_shape(self, input_shape):
+        x, _ = self._shapes(input_shape)
+        return (*x[:-1], self.units)
+
+    def compute_mask(self, inputs, previous_mask):
+        return _masks.all_valid(previous_mask) if isinstance(inputs, (list, tuple)) else previous_mask
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "rank": self.rank,
+            "use_linear": self.use_linear,
+            "use_bias": self.use_bias,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "linear_initializer": keras.initializers.serialize(self.linear_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
