@@ -1,7 +1,22 @@
+import contextlib
+import contextvars
+
 import keras
 import numpy as np
 
 from zoo.layers import _backend
+
+_SILENT = contextvars.ContextVar("silent", default=False)
+
+
+@contextlib.contextmanager
+def silenced():
+    """No layer records inside: a solver evaluates its layers many times, in loops that may change no state."""
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
 
 
 class Readings(keras.layers.Layer):
@@ -34,16 +49,17 @@ class Readings(keras.layers.Layer):
             inputs: a tensor of the call.
             training: whether it trains.
         """
-        return bool(training) or not _backend.traced(inputs)
+        return not _SILENT.get() and (bool(training) or not _backend.traced(inputs))
 
-    def record(self, **values):
-        """Sets the last readings, one tensor or number for each name, and adds them to the epoch's."""
+    def record(self, training, **values):
+        """Sets the last readings, one tensor or number for each name; in training adds them to the epoch's."""
         if set(values) != set(self.sizes):
             raise ValueError(f"These are the readings: {sorted(self.sizes)}. Received: {sorted(values)}")
         parts = [keras.ops.reshape(keras.ops.cast(values[name], "float32"), (-1,)) for name in self.sizes]
         row = keras.ops.concatenate([*parts, keras.ops.ones((1,), "float32")])  # (width,)
         row = keras.ops.stop_gradient(row)
-        self._state.assign(keras.ops.stack([row, self._state[1] + row]))  # (2, width): the last, and the sum
+        total = self._state[1] + row if training else self._state[1]
+        self._state.assign(keras.ops.stack([row, total]))  # (2, width)
 
     def reset(self):
         """Begins an epoch."""

@@ -1,6 +1,6 @@
 import keras
 
-from zoo.layers import _checks
+from zoo.layers import _checks, _sublayers
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -75,7 +75,7 @@ class HyperDense(keras.layers.Layer):
             self.base = self.add_weight(
                 name="base",
                 shape=(features, self.units),
-                initializer=self.kernel_initializer,
+                initializer=_sublayers.fresh(self.kernel_initializer, 1),
                 regularizer=self.kernel_regularizer,
             )
         if self.use_bias:

@@ -1,6 +1,6 @@
 import keras
 
-from zoo.layers import _checks, _masks
+from zoo.layers import _checks, _masks, _sublayers
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -76,11 +76,9 @@ class Quadratic(keras.layers.Layer):
             raise ValueError(f"Quadratic takes x and z that differ in features only. Received: x of {x}, z of {z}")
         if self.rank is None:
             self.kernel = self._add_kernel("kernel", (left, right, self.units))
-        elif z is None:  # both factors side by side: one matrix product, and never two factors of equal draws
-            self.kernel = self._add_kernel("kernel", (left, 2 * self.rank * self.units))
         else:
             self.kernel = self._add_kernel("kernel", (left, self.rank * self.units))
-            self.factor = self._add_kernel("factor", (right, self.rank * self.units))
+            self.factor = self._add_kernel("factor", (right, self.rank * self.units), index=1)
         if self.use_linear:
             self.linear = self.add_weight(
                 name="linear",
@@ -93,7 +91,7 @@ class Quadratic(keras.layers.Layer):
 
     def call(self, inputs):
         x, z = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
-        s = self._full(x, x if z is None else z) if self.rank is None else self._low_rank(x, z)
+        s = (self._full if self.rank is None else self._low_rank)(x, x if z is None else z)
         if self.use_linear:
             s = s + keras.ops.matmul(x, self.linear)
         if self.use_bias:
@@ -107,21 +105,15 @@ class Quadratic(keras.layers.Layer):
         return keras.ops.matmul(products, keras.ops.reshape(self.kernel, (left * right, units)))
 
     def _low_rank(self, x, z):
-        if z is None:
-            first, second = keras.ops.split(keras.ops.matmul(x, self.kernel), 2, axis=-1)
-        else:
-            first, second = keras.ops.matmul(x, self.kernel), keras.ops.matmul(z, self.factor)
-        terms = keras.ops.split(first * second, self.rank, axis=-1)  # (batch, ..., units) each
-        return sum(terms[1:], start=terms[0])
+        terms = keras.ops.matmul(x, self.kernel) * keras.ops.matmul(z, self.factor)  # (batch, ..., rank * units)
+        if self.rank == 1:
+            return terms
+        terms = keras.ops.reshape(terms, (*keras.ops.shape(terms)[:-1], self.rank, self.units))
+        return keras.ops.sum(terms, axis=-2)
 
-    def _add_kernel(self, name, shape):
-        # a clone, because an initializer object draws the same values each time it is called
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=keras.initializers.get(keras.initializers.serialize(self.kernel_initializer)),
-            regularizer=self.kernel_regularizer,
-        )
+    def _add_kernel(self, name, shape, index=0):
+        initializer = _sublayers.fresh(self.kernel_initializer, index)
+        return self.add_weight(name=name, shape=shape, initializer=initializer, regularizer=self.kernel_regularizer)
 
     def _shapes(self, input_shape):
         """(x's shape, z's or None)"""

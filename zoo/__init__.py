@@ -11,6 +11,7 @@ from zoo._version import __version__
 
 if TYPE_CHECKING:
     from zoo.building import build as build
+    from zoo.callbacks import LayerReadings as LayerReadings
     from zoo.errors import InputError as InputError
     from zoo.errors import Interrupted as Interrupted
     from zoo.errors import RunError as RunError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "build": "building",
+    "LayerReadings": "callbacks",
     "InputError": "errors",
     "Interrupted": "errors",
     "RunError": "errors",

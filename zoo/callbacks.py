@@ -76,6 +76,34 @@ class AveragedWeights(keras.callbacks.Callback):
             variable.assign(self._raw[variable.path])
 
 
+class LayerReadings(keras.callbacks.Callback):
+    """Puts what layers tell about themselves into `History`: the mean over each epoch's training steps.
+
+    A layer that tells something has `readings`, with `reset()` and `means()`: an ODE block's function evaluations
+    (`nfe`), a mixture's load of expert 3 (`load_3`). A reading that several layers have is named after each
+    layer, such as `block1/nfe`, or after its path where layers share their name.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for layer in self._layers():
+            layer.readings.reset()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # the step has taken the variables' buffers
+        layers = self._layers()
+        told = [layer.readings.means() for layer in layers]
+        readings = [name for means in told for name in means]
+        names = [layer.name for layer in layers]
+        for layer, means in zip(layers, told, strict=True):
+            label = layer.name if names.count(layer.name) == 1 else layer.path
+            for name, value in means.items():
+                logs[name if readings.count(name) == 1 else f"{label}/{name}"] = value
+
+    def _layers(self):
+        return [layer for layer in self.model._flatten_layers() if hasattr(layer, "readings")]
+
+
 class StopAfter(keras.callbacks.Callback):
     """Ends `fit` after `until` epochs; the schedule stays that of all of them."""
 

@@ -12,7 +12,15 @@ import numpy as np
 from zoo import devices, registry, weights
 from zoo.base import Recipe, dtype_policy, reproducible
 from zoo.building import initialize
-from zoo.callbacks import AveragedWeights, EpochSeeds, FiniteLoss, Interruptible, Recorder, StopAfter
+from zoo.callbacks import (
+    AveragedWeights,
+    EpochSeeds,
+    FiniteLoss,
+    Interruptible,
+    LayerReadings,
+    Recorder,
+    StopAfter,
+)
 from zoo.data import open_source, pipeline
 from zoo.data.source import SPLITS, Source
 from zoo.errors import InputError, Interrupted, RunError, unknown
@@ -290,7 +298,7 @@ def make_plan(recipe, steps_per_epoch, validates):
 
 def make_callbacks(recipe, run, plan, recorder, callbacks=(), until=None):
     """The callbacks of a run, in the order in which they act."""
-    made = [EpochSeeds(recipe.seed), FiniteLoss()]
+    made = [EpochSeeds(recipe.seed), FiniteLoss(), LayerReadings()]
     if plan.averages:
         made.append(AveragedWeights())
     made.append(_events(run.path / "events"))

@@ -1,0 +1,92 @@
+"""Layers against what Keras users have today: forward and backward, ratios in one run.
+
+    KERAS_BACKEND=tensorflow python benchmarks/layers.py       (or jax, torch)
+
+GroupNorm against `keras.layers.GroupNormalization`, on three sizes of pictures; Quadratic of low rank against the two
+Dense layers that it equals in work; BatchNorm against `keras.layers.BatchNormalization`, alone and in a step of a
+small residual network. A ratio is the median over rounds of the two in turn, with its 95 % interval; below 1, ours is
+quicker.
+"""
+
+import argparse
+
+import keras
+import numpy as np
+from _pairs import paired, show
+from _steps import modes, step
+
+from zoo.layers import BatchNorm, GroupNorm, Quadratic
+
+
+def normal(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def compare(name, ours, theirs, arrays, rounds, **arguments):
+    """Two layers, called with `arguments`, in every mode of the backend."""
+    for layer in (ours, theirs):
+        layer(*(keras.ops.convert_to_tensor(array) for array in arrays), **arguments)
+    for mode in modes():
+        first, second = (
+            step(lambda *tensors, layer=layer: layer(*tensors, **arguments), arrays, mode, [layer])
+            for layer in (ours, theirs)
+        )
+        show(f"{name}, {mode}", paired(first, second, rounds=rounds))
+
+
+def group_norm(rounds):
+    for shape in ((32, 32, 32, 64), (16, 28, 28, 128), (8, 64, 64, 32)):
+        ours, theirs = GroupNorm(8), keras.layers.GroupNormalization(8, epsilon=1e-5)
+        compare(f"GroupNorm {shape}", ours, theirs, [normal(*shape)], rounds, training=True)
+
+
+def quadratic(rounds):
+    for features, units, rank in ((256, 256, 1), (256, 64, 4)):
+        ours = Quadratic(units, rank=rank, use_linear=False)
+        first, second = (keras.layers.Dense(units * rank) for _ in range(2))
+        x = normal(4096, features)
+        ours.build(x.shape)
+        first.build(x.shape)
+        second.build(x.shape)
+        for mode in modes():
+            mine = step(ours, [x], mode, [ours])
+            dense = step(lambda x, first=first, second=second: (first(x), second(x)), [x], mode, [first, second])
+            show(f"Quadratic {features} to {units}, rank {rank}, {mode}", paired(mine, dense, rounds=rounds))
+
+
+def batch_norm(rounds):
+    for shape in ((128, 32, 32, 16), (32, 28, 28, 128)):
+        ours, theirs = BatchNorm(), keras.layers.BatchNormalization()
+        compare(f"BatchNorm {shape}", ours, theirs, [normal(*shape)], rounds, training=True)
+    networks = [residual_network(norm) for norm in (BatchNorm, keras.layers.BatchNormalization)]
+    compare("BatchNorm in a residual network", *networks, [normal(64, 32, 32, 3)], rounds, training=True)
+
+
+def residual_network(norm):
+    """Nine convolutions, each with a norm: a third of ResNet-20, with its widths."""
+
+    def convolve(x, filters, strides=1):
+        x = keras.layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+        return norm()(x)
+
+    x = inputs = keras.Input((32, 32, 3))
+    x = keras.ops.relu(convolve(x, 16))
+    for filters, strides in ((16, 1), (32, 2), (64, 2)):
+        y = keras.ops.relu(convolve(x, filters, strides))
+        y = convolve(y, filters)
+        short = x if strides == 1 else keras.layers.Conv2D(filters, 1, strides=strides)(x)
+        x = keras.ops.relu(y + short)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
+PARTS = {"group_norm": group_norm, "quadratic": quadratic, "batch_norm": batch_norm}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    parser.add_argument("--rounds", type=int, default=30)
+    arguments = parser.parse_args()
+    print(f"{'layer, on ' + keras.backend.backend():<44}  ratio   interval         ours / theirs")
+    for name, part in PARTS.items():
+        if arguments.only in (None, name):
+            part(arguments.rounds)
