@@ -16,6 +16,7 @@ def _register():
     try:
         import zoo.layers
         import zoo.losses
+        import zoo.metrics
         import zoo.optimizers
         import zoo.readers  # noqa: F401
     except Exception as error:

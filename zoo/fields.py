@@ -178,6 +178,8 @@ class _Number(Field):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Integer(_Number):
+    step: int = 1
+
     _noun = "a whole number"
     _round = staticmethod(int)
 
@@ -190,7 +192,13 @@ class Integer(_Number):
         return int(text)
 
     def suggest(self, name, hp, default):
-        return hp.Int(name, *self.search, default=default, sampling="log" if self.log else None)
+        if self.log:
+            return hp.Int(name, *self.search, default=default, sampling="log")
+        return hp.Int(name, *self.search, default=default, step=self.step)
+
+    def others(self, value):
+        stepped = [] if value is None or self.step == 1 else [value + self.step, value - self.step]
+        return [other for other in stepped if other in range(*self.legal)] or super().others(value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -334,10 +342,18 @@ def _declare(kind, default, **properties):
     return dataclasses.field(default=default, metadata={_KEY: field})
 
 
-def integer(*, default, legal, help, search=None, log=False, optional=False, when=None) -> typing.Any:
-    """A whole number within `legal` (inclusive; None is unbounded)."""
+def integer(*, default, legal, help, search=None, step=1, log=False, optional=False, when=None) -> typing.Any:
+    """A whole number within `legal` (inclusive; None is unbounded), searched in steps of `step`."""
     return _declare(
-        Integer, default, legal=legal, help=help, search=search, log=log, optional=optional, when=when or {}
+        Integer,
+        default,
+        legal=legal,
+        help=help,
+        search=search,
+        step=step,
+        log=log,
+        optional=optional,
+        when=when or {},
     )
 
 

@@ -3,15 +3,20 @@
 import keras
 
 
+def mixed(labels, logits):
+    """Whether labels are distributions over the classes of `logits` (batch, classes), as mixup makes them."""
+    return len(labels.shape) == 2 and labels.shape[-1] == logits.shape[-1]
+
+
 @keras.saving.register_keras_serializable("zoo")
 class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of logits with integer labels whose mass `smoothing` is spread over all classes.
+    """Cross-entropy of logits with labels whose mass `smoothing` is spread over all classes.
 
-    loss = -(1 - smoothing) log p_y - smoothing / n sum_k log p_k
+    loss = -(1 - smoothing) sum_k q_k log p_k - smoothing / n sum_k log p_k, with q the one-hot or mixed label
 
     Args:
         smoothing: the mass spread, in [0, 1).
-    Input shape: labels (batch,) integers; logits (batch, n).
+    Input shape: labels (batch,) integers, or (batch, n) distributions; logits (batch, n).
     Reference: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7.
     """
 
@@ -22,7 +27,10 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def call(self, y_true, y_pred):
         ops = keras.ops
         log_p = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)  # (batch, n)
-        target = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), log_p.shape[-1], dtype=log_p.dtype)
+        if mixed(y_true, y_pred):
+            target = ops.cast(y_true, log_p.dtype)
+        else:
+            target = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), log_p.shape[-1], dtype=log_p.dtype)
         target = (1.0 - self.smoothing) * target + self.smoothing / log_p.shape[-1]
         return -ops.sum(target * log_p, axis=-1)  # (batch,)
 

@@ -8,9 +8,11 @@ from zoo import fields, figures
 from zoo.base import Recipe
 from zoo.data._tensorflow import tensorflow
 from zoo.data.augment import Augmentation
+from zoo.data.mixing import Mixing
 from zoo.data.source import Image, Label
 from zoo.errors import InputError
 from zoo.losses import SmoothedCrossentropy
+from zoo.metrics import Accuracy
 from zoo.readers import ImageReader
 
 
@@ -64,14 +66,23 @@ class ImageClassification(Recipe):
         help="0.2: 0.8 to 1.2 times, at random",
     )
     blur: float = fields.real(default=0.0, legal=(0, 16), search=(0.0, 1.0), help="Gaussian sigma, pixels at most")
+    mixup: float = fields.real(
+        default=0.0,
+        legal=(0, 10),
+        search=(0.0, 0.4),
+        help="blended with another; alpha of the share's Beta(alpha, alpha)",
+    )
+    cutmix: float = fields.real(
+        default=0.0, legal=(0, 10), search=(0.0, 1.0), help="a box of another; alpha of its area's Beta(alpha, alpha)"
+    )
 
     def make_loss(self):
-        if self.label_smoothing:
+        if self.label_smoothing or self.mixup or self.cutmix:
             return SmoothedCrossentropy(self.label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def make_metrics(self):
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        return [Accuracy(name="accuracy")]
 
     def make_augmentation(self):
         names = ("crop", "flip", "rotation", "shear", "zoom", "shift", "brightness", "contrast", "saturation", "blur")
@@ -108,7 +119,8 @@ class ImageClassification(Recipe):
             theirs, ours = (", ".join(names[:10]) for names in (self._wanted(source)[1].names, reader.labels))
             raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
         weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
-        return _Preparation(reader, self.make_augmentation(), weights)
+        mixing = Mixing(mixup=self.mixup, cutmix=self.cutmix, classes=self.classes)
+        return _Preparation(reader, self.make_augmentation(), mixing, weights)
 
     # Answers ----------------------------------------------------------------------------------------------------
 
@@ -219,9 +231,10 @@ def _mistakes(worst, true, predicted, labels, split):
 class _Preparation:
     """`zoo.data.pipeline.Preparation` of pictures and labels: uint8 until the last step."""
 
-    def __init__(self, reader, augmentation, weights):
+    def __init__(self, reader, augmentation, mixing, weights):
         self._reader = reader
         self._augmentation = augmentation
+        self._mixing = mixing
         self._weights = weights
 
     def read(self, example):
@@ -237,7 +250,6 @@ class _Preparation:
         tf = tensorflow()
 
         images, labels = batch
-        images = self._augmentation(images, seed)
-        if self._weights is None:
-            return images, labels
-        return images, labels, tf.gather(tf.constant(self._weights), labels)
+        weights = () if self._weights is None else (tf.gather(tf.constant(self._weights), labels),)
+        images, *others = self._mixing(self._augmentation(images, seed), labels, *weights, seed=seed)
+        return (images, *others)
