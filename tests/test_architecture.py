@@ -63,11 +63,22 @@ ALLOWED = {
 
 # Modules that use `keras.src`.
 PRIVATE_KERAS = {
-    "zoo.testing": "Keras's own conformance test of a layer is nowhere public, and worth having: the one place",
+    "zoo.testing.layers": "Keras's own conformance test of a layer is nowhere public, and worth having: the one place",
+}
+
+# What zoo.layers exports beside layers, which `check_layer` cannot check.
+NO_LAYERS = {
+    "Routing": "what a Router returns",
 }
 
 # Distributions whose name is not the module's with dashes.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "skimage": "scikit-image",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "functorch": "torch",
+}
 
 # Declared, and imported by nothing of ours.
 UNIMPORTED = {
@@ -204,6 +215,22 @@ def layer_files(sources, exported):
     return found + [f"{name} is only in one of layers/ and __all__" for name in sorted(public ^ set(exported))]
 
 
+def unchecked(exported, sources):
+    """Names of `exported` that are the class of no `check_layer` call in `sources`.
+
+    A class that is a parameter of the test is any that its decorators name.
+    """
+    checked = set()
+    for function in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if isinstance(function, ast.FunctionDef):
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and re.search(r"\bcheck_layer$", ast.unparse(call.func)) and call.args:
+                    parameter = ast.unparse(call.args[0]) in {one.arg for one in function.args.args}
+                    for tree in function.decorator_list if parameter else call.args[:1]:
+                        checked.update(re.findall(r"\w+", ast.unparse(tree)))
+    return [f"no test of tests/layers/ calls check_layer({name}, ...)" for name in sorted(set(exported) - checked)]
+
+
 def clashes(public, modules):
     """Public names that a module would overwrite when it is imported."""
     return sorted(set(public) & set(modules))
@@ -214,7 +241,8 @@ def undeclared(uses, required, extra):
     found = []
     for where, one in uses:
         name = distribution(one.target)
-        if name in required or (name in extra and (one.inside or not where.startswith("zoo"))):
+        lazy = one.inside or where in HEAVY_AT_THE_TOP or not where.startswith("zoo")
+        if name in required or (name in extra and lazy):
             continue
         told = "only an extra declares" if name in extra else "nothing declares"
         found.append(f"{where}:{one.line} imports {one.target}: {told} {name}")
@@ -310,6 +338,13 @@ def test_a_layer_is_a_file():
     files = PACKAGES["zoo.layers"].glob("[!_]*.py")
     sources = {path.stem: path.read_text("utf-8") for path in files}
     assert layer_files(sources, literal("zoo.layers", "__all__")) == []
+
+
+def test_every_layer_is_checked():
+    exported = literal("zoo.layers", "__all__")
+    assert set(NO_LAYERS) <= set(exported)
+    sources = [path.read_text("utf-8") for path in (ROOT / "tests" / "layers").glob("test_*.py")]
+    assert unchecked(set(exported) - set(NO_LAYERS), sources) == []
 
 
 def test_no_public_name_is_a_module():
@@ -433,6 +468,16 @@ def test_layer_files_are_judged():
     assert len(layer_files(good, [])) == 1
     assert len(layer_files({"pools": "class A: pass\nclass B: pass"}, ["A", "B"])) == 1
     assert len(layer_files({"pool": "class Scale: pass"}, ["Scale"])) == 1
+
+
+def test_unchecked_layers_are_found():
+    test = "def test_conforms():\n    check_layer(zoo.layers.Pool, {'layer': Scale()}, input_shape=(2, 3))"
+    assert unchecked(["Pool"], [test]) == []
+    assert unchecked(["Pool", "Scale"], [test]) == ["no test of tests/layers/ calls check_layer(Scale, ...)"]
+    test = "@pytest.mark.parametrize('cls', [Pool])\ndef test_conforms(cls):\n    testing.check_layer(cls, {})"
+    assert unchecked(["Pool"], [test]) == []
+    assert len(unchecked(["Pool"], [test.replace("check_layer", "build")])) == 1
+    assert len(unchecked(["Pool"], [test.replace("(cls, {})", "(Scale, {})")])) == 1
 
 
 def test_clashes_are_found():

@@ -1,10 +1,12 @@
-"""CONTRIBUTING.md takes a newcomer to a new recipe: its files, as they stand there, from a package of their own."""
+"""CONTRIBUTING.md takes a newcomer to a recipe and a layer: its files, as they stand there, in a package apart."""
 
 import os
 import pathlib
 import re
 import subprocess
 import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -38,3 +40,17 @@ def test_a_newcomers_recipe_is_found_through_its_entry_point_trains_and_keeps_th
     assert "Done" in run("zoo", "train", "tiny_net/wide", "epochs=1", "--directory", "run")
     assert "1 passed" in run("pytest", "-q", "-p", "no:cacheprovider", "test_tiny_net.py")
     assert "Done" in run("zoo", "train", "./my_package/tiny_net.py", "epochs=1", "--directory", "by-file")
+
+
+@pytest.mark.backend
+def test_a_newcomers_layer_keeps_the_laws(tmp_path):
+    found = files("CONTRIBUTING.md")
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "__init__.py").write_text("")
+    (tmp_path / "my_package" / "leaky_sum.py").write_text(found["leaky_sum.py"])
+    (tmp_path / "test_leaky_sum.py").write_text(found["test_leaky_sum.py"])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-W", "default", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_leaky_sum.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert "ResourceWarning" not in done.stderr

@@ -1,19 +1,8 @@
-"""Checks that every layer and every recipe must pass, ours and those of other packages.
-
-from zoo.testing import check_layer, check_recipe
-
-def test_my_layer():
-    check_layer(MyLayer, {"units": 3}, input_shape=(2, 5))
-
-def test_my_recipe():
-    check_recipe("my_recipe")
-"""
+"""`check_recipe`: the laws that every recipe keeps."""
 
 import hashlib
-import inspect
 import json
 import random
-import warnings
 
 import keras
 import numpy as np
@@ -23,99 +12,6 @@ from zoo.data import open_source, pipeline
 from zoo.errors import InputError
 from zoo.fields import sweep
 from zoo.training import make_plan
-
-# Layers -----------------------------------------------------------------------------------------------------------
-
-
-def check_layer(cls, arguments, *, input_shape, **expected):
-    """Raises AssertionError where a layer breaks a law that all layers keep.
-
-    Keras's own `run_layer_test` (saving, weight counts, output shape, mixed precision), and: every argument of
-    `__init__` is in the config with its value; the config is the same before and after `build`; inference repeats
-    itself; each row of a batch is answered as it is alone; outputs are finite; every weight gets a finite gradient.
-
-    Args:
-        cls: the layer's class.
-        arguments: of `__init__`; values other than the defaults tell the most.
-        input_shape: (batch, ...), or a list of such shapes for a layer of several inputs.
-        expected: `expected_...` arguments of `run_layer_test`.
-    """
-    _check_config(cls, arguments, input_shape)
-    _check_calls(cls, arguments, input_shape)
-    _run_layer_test(cls, arguments, input_shape, expected)
-
-
-def _check_config(cls, arguments, input_shape):
-    layer = cls(**arguments)
-    before = layer.get_config()
-    names = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "args", "kwargs")]
-    missing = [name for name in names if name not in before]
-    assert not missing, f"{cls.__name__}.get_config lacks {missing}"
-    for name, value in arguments.items():
-        assert before[name] == value, f"{cls.__name__}.get_config says {name}={before[name]!r}, given was {value!r}"
-    layer(_inputs(input_shape))
-    assert layer.get_config() == before, f"{cls.__name__}.build changed its config"
-    twin = cls.from_config(json.loads(json.dumps(before)))
-    assert twin.get_config() == before, f"{cls.__name__} does not come back from its config"
-
-
-def _check_calls(cls, arguments, input_shape):
-    layer = cls(**arguments)
-    inputs = _inputs(input_shape)
-    first, second = (
-        keras.ops.convert_to_numpy(layer(inputs, training=False))
-        if _trains(layer)
-        else keras.ops.convert_to_numpy(layer(inputs))
-        for _ in range(2)
-    )
-    assert np.isfinite(first).all(), f"{cls.__name__} answers what is not finite"
-    np.testing.assert_array_equal(first, second, f"{cls.__name__} answers the same input differently in inference")
-    one = keras.tree.map_structure(lambda value: value[1:2], inputs)
-    alone = keras.ops.convert_to_numpy(layer(one, training=False) if _trains(layer) else layer(one))
-    np.testing.assert_allclose(alone[0], first[1], rtol=1e-5, atol=1e-6, err_msg=f"{cls.__name__} mixes its batch")
-    _check_gradients(layer, inputs)
-
-
-def _check_gradients(layer, inputs):
-    """One step of SGD on a random projection moves every trainable weight, and to a finite value."""
-    model_inputs = keras.tree.map_structure(lambda value: keras.Input(value.shape[1:], dtype=value.dtype), inputs)
-    model = keras.Model(model_inputs, layer(model_inputs))
-    if not model.trainable_weights:
-        return
-    outputs = keras.ops.convert_to_numpy(model(inputs))
-    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
-    before = [weights.array(weight) for weight in model.trainable_weights]
-    model.train_on_batch(inputs, outputs + np.random.default_rng(0).normal(size=outputs.shape))
-    for weight, old in zip(model.trainable_weights, before, strict=True):
-        new = weights.array(weight)
-        assert np.isfinite(new).all(), f"{layer.name}: the gradient of {weight.path} is not finite"
-        assert (new != old).any(), f"{layer.name}: {weight.path} gets no gradient"
-
-
-def _run_layer_test(cls, arguments, input_shape, expected):
-    from keras.src import testing  # Keras's own conformance test is private; this is the one place that uses it
-
-    class Case(testing.TestCase):
-        def runTest(self):
-            """Lets the class be made without a test method's name."""
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`shuffle=True` was passed", category=UserWarning)  # by the test
-        Case().run_layer_test(cls, init_kwargs=arguments, input_shape=input_shape, **expected)
-
-
-def _trains(layer):
-    return "training" in inspect.signature(layer.call).parameters
-
-
-def _inputs(shape):
-    rng = np.random.default_rng(0)
-    if isinstance(shape, list):
-        return [rng.normal(size=one).astype("float32") for one in shape]
-    return rng.normal(size=shape).astype("float32")
-
-
-# Recipes ----------------------------------------------------------------------------------------------------------
 
 
 def check_recipe(name, *, samples=None, data_dir=None):
