@@ -1,0 +1,62 @@
+"""What attention layers share: masks, the softmax that honours them, and a cache of static length."""
+
+import keras
+
+
+def every(*masks):
+    """The conjunction of boolean `masks` that broadcast, those that are None left out; None where all are."""
+    merged = None
+    for mask in masks:
+        if mask is not None:
+            mask = keras.ops.cast(mask, "bool")
+            merged = mask if merged is None else keras.ops.logical_and(merged, mask)
+    return merged
+
+
+def softmax(scores, allowed=None):
+    """Softmax over the last axis, in the dtype of `scores`; where `allowed` is False it is exactly 0.
+
+    A row where nothing is allowed has no softmax: it is finite and means nothing, and the caller replaces it.
+    """
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    wide = keras.backend.result_type(dtype, "float32")  # half precision sums too few digits
+    scores = keras.ops.cast(scores, wide)
+    if allowed is not None:
+        # adding costs less than `where`, whose gradient is another `where`; exp(-1e9) is 0
+        scores = scores + (1.0 - keras.ops.cast(allowed, wide)) * -1e9
+    # of one position the weight is 1, with a gradient of 0; Keras's softmax warns there
+    weights = scores - scores + 1.0 if scores.shape[-1] == 1 else keras.ops.softmax(scores, axis=-1)
+    return keras.ops.cast(weights, dtype)
+
+
+def causal(queries, keys, start=None):
+    """(1 or batch, 1, queries, keys): whether a query may attend to a key, its own position being the last it may.
+
+    Args:
+        queries, keys: how many; numbers or scalar tensors.
+        start: the position of the first query, a number or a tensor, scalar or (batch,); 0 where None.
+    """
+    position = keras.ops.reshape(keras.ops.arange(queries), (1, 1, -1, 1))
+    if start is not None:
+        position = position + keras.ops.reshape(keras.ops.cast(start, "int32"), (-1, 1, 1, 1))
+    return keras.ops.arange(keys) <= position  # (1 or batch, 1, queries, keys)
+
+
+def write(cache, new, index):
+    """`cache` (batch, heads, length, dim) with `new` (batch, heads, n, dim) at positions `index` to `index + n - 1`.
+
+    Written with `where`, which exports everywhere; a slice update has no gradient on TensorFlow and no converter.
+    """
+    length, count = cache.shape[2], new.shape[2]
+    if isinstance(index, int) and None not in (length, count) and not 0 <= index <= length - count:
+        raise ValueError(
+            f"cache_index must leave room for what is written, {count} positions of a cache of {length}. "
+            f"Received: cache_index={index}"
+        )
+    index = keras.ops.reshape(keras.ops.cast(index, "int32"), (-1, 1, 1, 1))
+    place = keras.ops.reshape(keras.ops.arange(keras.ops.shape(cache)[2]), (1, 1, -1, 1))  # (1, 1, length, 1)
+    if count == 1:
+        return keras.ops.where(place == index, new, cache)
+    hit = place == index + keras.ops.arange(keras.ops.shape(new)[2])  # (1 or batch, 1, length, n)
+    moved = keras.ops.matmul(keras.ops.cast(hit, new.dtype), new)  # (batch, heads, length, dim)
+    return keras.ops.where(keras.ops.any(hit, axis=-1, keepdims=True), moved, cache)

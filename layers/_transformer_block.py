@@ -1,0 +1,146 @@
+"""What the encoder's and the decoder's block share."""
+
+import inspect
+
+import keras
+
+from zoo.layers import _activations, _checks, _sublayers
+from zoo.layers.multi_head_attention import MultiHeadAttention
+
+
+class TransformerBlock(keras.layers.Layer):
+    """Sublayers with a residual connection, dropout and a layer norm each; the last is the feed-forward network."""
+
+    def __init__(
+        self,
+        num_heads,
+        feed_forward,
+        activation="relu",
+        dropout=0.0,
+        attention_dropout=0.0,
+        norm_first=False,
+        epsilon=1e-5,
+        use_bias=True,
+        attention_bias=None,
+        kernel_initializer="glorot_uniform",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = _checks.whole("num_heads", num_heads)
+        given = isinstance(feed_forward, keras.layers.Layer)
+        self.feed_forward = feed_forward if given else _checks.whole("feed_forward", feed_forward)
+        _activations.get(activation)  # refuses what it does not know
+        self.activation = activation
+        self.dropout = _checks.real("dropout", dropout, 0, 1, below=True)
+        self.attention_dropout = _checks.real("attention_dropout", attention_dropout, 0, 1, below=True)
+        self.norm_first = _checks.flag("norm_first", norm_first)
+        self.epsilon = _checks.real("epsilon", epsilon, 0, above=True)
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.attention_bias = None if attention_bias is None else _checks.flag("attention_bias", attention_bias)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.seed = None if seed is None else _checks.whole("seed", seed, low=0)
+        self.supports_masking = True
+        self._dropout = keras.layers.Dropout(self.dropout, seed=self._seed(2), dtype=self.dtype_policy)
+
+    def build(self, inputs_shape):
+        _checks.rank(type(self).__name__, inputs_shape, "batch, time, dim", "inputs_shape")
+        width = _checks.known(type(self).__name__, inputs_shape, -1, "inputs_shape")
+        self._self_attention = self._make_attention("self_attention", 0)
+        self._self_attention.build(inputs_shape)
+        self._self_attention_norm = self._make_norm("self_attention_norm", inputs_shape)
+        if isinstance(self.feed_forward, keras.layers.Layer):
+            if not self.feed_forward.built:
+                self.feed_forward.build(inputs_shape)
+            given = _sublayers.output_shape(self.feed_forward, inputs_shape)
+            if given[-1] != width:
+                raise ValueError(
+                    f"feed_forward must keep the width of its input, {width}, because the input is added to its "
+                    f"output. Received: a layer with output_shape={given}"
+                )
+        else:
+            hidden_shape = (*inputs_shape[:-1], self.feed_forward)
+            activation = _activations.get(self.activation)
+            self._hidden_dense = self._make_dense("feed_forward_hidden", inputs_shape, self.feed_forward, 8, activation)
+            self._output_dense = self._make_dense("feed_forward_output", hidden_shape, width, 9)
+        self._feed_forward_norm = self._make_norm("feed_forward_norm", inputs_shape)
+
+    def _make_attention(self, name, index):
+        return MultiHeadAttention(
+            self.num_heads,
+            dropout=self.attention_dropout,
+            use_bias=self.use_bias if self.attention_bias is None else self.attention_bias,
+            kernel_initializer=_sublayers.fresh(self.kernel_initializer, 4 * index),
+            seed=self._seed(index),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _make_norm(self, name, shape):
+        norm = keras.layers.LayerNormalization(
+            epsilon=self.epsilon, center=self.use_bias, dtype=self.dtype_policy, name=name
+        )
+        norm.build(shape)
+        return norm
+
+    def _make_dense(self, name, shape, units, index, activation=None):
+        dense = keras.layers.Dense(
+            units,
+            activation,
+            use_bias=self.use_bias,
+            kernel_initializer=_sublayers.fresh(self.kernel_initializer, index),
+            dtype=_sublayers.policy_for(self, name),
+            name=name,
+        )
+        dense.build(shape)
+        return dense
+
+    def _seed(self, index):
+        return None if self.seed is None else self.seed + index
+
+    def _before(self, norm, inputs):
+        """What a sublayer sees."""
+        return norm(inputs) if self.norm_first else inputs
+
+    def _after(self, norm, inputs, outputs, training):
+        """What leaves a sublayer that answered `outputs`: its residual connection, dropout, and norm."""
+        outputs = self._dropout(keras.ops.cast(outputs, inputs.dtype), training=training)
+        return inputs + outputs if self.norm_first else norm(inputs + outputs)
+
+    def _feed(self, inputs, mask, training):
+        """The feed-forward sublayer, residual connection and all."""
+        x = self._before(self._feed_forward_norm, inputs)
+        if not isinstance(self.feed_forward, keras.layers.Layer):
+            x = _sublayers.on_rows(lambda rows: self._output_dense(self._hidden_dense(rows)), x)
+        elif "mask" in inspect.signature(self.feed_forward.call).parameters:
+            x = self.feed_forward(x, mask=mask)
+        else:
+            x = self.feed_forward(x)
+        return self._after(self._feed_forward_norm, inputs, x, training)
+
+    def compute_output_shape(self, inputs_shape, encoded_shape=None):
+        return tuple(inputs_shape)
+
+    def get_config(self):
+        held = [self.feed_forward] if isinstance(self.feed_forward, keras.layers.Layer) else []
+        return {
+            **super().get_config(),
+            "dtype": _sublayers.policy_of(self, held),
+            "num_heads": self.num_heads,
+            "feed_forward": self.feed_forward,
+            "activation": _activations.serialize(self.activation),
+            "dropout": self.dropout,
+            "attention_dropout": self.attention_dropout,
+            "norm_first": self.norm_first,
+            "epsilon": self.epsilon,
+            "use_bias": self.use_bias,
+            "attention_bias": self.attention_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        if not isinstance(config["feed_forward"], int):
+            config = {**config, "feed_forward": _sublayers.revive(config["feed_forward"])}
+        return cls(**config)

@@ -1,0 +1,128 @@
+import keras
+
+from zoo.layers import _attention, _checks, _sublayers
+
+
+@keras.saving.register_keras_serializable("zoo")
+class BahdanauAttention(keras.layers.Layer):
+    """Additive attention with both of its projections.
+
+    e_j = v^T tanh(W s + U h_j),  a = softmax(e),  context = sum_j a_j h_j
+
+    The keys U h do not depend on the query. Where one value is attended to many times, as in decoding, `project` makes
+    them once and `keys=` hands them over.
+
+    Args:
+        units: width of the alignment, a whole number of at least 1.
+        use_bias: whether a bias is added before tanh. The paper has none.
+        kernel_initializer: of W and U.
+        score_initializer: of v. "zeros" makes attention uniform at the start, as in the paper.
+
+    Call arguments:
+        query: the states s, (batch, query_dim) or (batch, time, query_dim).
+        value: the annotations h, (batch, positions, value_dim).
+        keys: U h, (batch, positions, units), as `project(value)` gives it; computed from `value` where None.
+        query_mask: boolean, (batch,) or (batch, time): queries that are none get zeros.
+        value_mask: boolean, (batch, positions): where False the weight is exactly 0. Where all are False, weights and
+            context are zeros.
+
+    Returns (context, weights).
+
+    Input shape: query (batch, [time,] query_dim), value (batch, positions, value_dim).
+    Output shape: context (batch, [time,] value_dim), weights (batch, [time,] positions).
+
+    Example:
+
+    >>> layer = BahdanauAttention(units=5)
+    >>> context, weights = layer(keras.ops.ones((2, 3)), keras.ops.ones((2, 7, 4)))
+    >>> tuple(context.shape), tuple(weights.shape)
+    ((2, 4), (2, 7))
+
+    Reference: Bahdanau, Cho & Bengio 2014, "Neural Machine Translation by Jointly Learning to Align and Translate",
+    section 3.1 and appendix A.1.2.
+    """
+
+    def __init__(
+        self, units, use_bias=False, kernel_initializer="glorot_uniform", score_initializer="glorot_uniform", **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.units = _checks.whole("units", units)
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.score_initializer = keras.initializers.get(score_initializer)
+        self.supports_masking = True
+
+    def build(self, query_shape, value_shape):
+        if len(query_shape) not in (2, 3):
+            raise ValueError(
+                "BahdanauAttention takes a query of (batch, dim) or (batch, time, dim). "
+                f"Received: query_shape={tuple(query_shape)}"
+            )
+        _checks.rank("BahdanauAttention", value_shape, "batch, positions, dim", "value_shape")
+        query_dim = _checks.known("BahdanauAttention", query_shape, -1, "query_shape")
+        value_dim = _checks.known("BahdanauAttention", value_shape, -1, "value_shape")
+        query_kernel, value_kernel = (_sublayers.fresh(self.kernel_initializer, index) for index in range(2))
+        self.query_kernel = self.add_weight(
+            name="query_kernel", shape=(query_dim, self.units), initializer=query_kernel
+        )
+        self.value_kernel = self.add_weight(
+            name="value_kernel", shape=(value_dim, self.units), initializer=value_kernel
+        )
+        self.score_kernel = self.add_weight(
+            name="score_kernel", shape=(self.units, 1), initializer=_sublayers.fresh(self.score_initializer, 2)
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+
+    def call(self, query, value, keys=None, query_mask=None, value_mask=None):
+        if keys is None:
+            keys = self.project(value)  # (batch, positions, units)
+        single = len(query.shape) == 2
+        if single:
+            query = keras.ops.expand_dims(query, 1)  # (batch, 1, query_dim)
+            query_mask = None if query_mask is None else keras.ops.expand_dims(query_mask, 1)
+        states = keras.ops.expand_dims(keras.ops.matmul(query, self.query_kernel), 2)  # (batch, time, 1, units)
+        hidden = keras.ops.tanh(states + keras.ops.expand_dims(keys, 1))  # (batch, time, positions, units)
+        scores = keras.ops.squeeze(keras.ops.matmul(hidden, self.score_kernel), -1)  # (batch, time, positions)
+        weights = self._weigh(scores, query_mask, value_mask)
+        context = keras.ops.matmul(weights, value)  # (batch, time, value_dim)
+        if single:
+            return keras.ops.squeeze(context, 1), keras.ops.squeeze(weights, 1)
+        return context, weights
+
+    def _weigh(self, scores, query_mask, value_mask):
+        valid = _attention.every(
+            None if query_mask is None else keras.ops.expand_dims(query_mask, 2),  # (batch, time, 1)
+            None if value_mask is None else keras.ops.expand_dims(value_mask, 1),  # (batch, 1, positions)
+        )
+        weights = _attention.softmax(scores, valid)
+        if valid is None:
+            return weights
+        return weights * keras.ops.cast(keras.ops.any(valid, axis=-1, keepdims=True), weights.dtype)
+
+    def project(self, value):
+        """The keys U h of `value`, (batch, positions, units), for `keys=`."""
+        if not self.built:
+            raise ValueError("BahdanauAttention.project needs its weights. Call the layer once, or `build`, first.")
+        kernel, value = self._cast(self.value_kernel), self._cast(value)
+        keys = _sublayers.on_rows(lambda rows: keras.ops.matmul(rows, kernel), value)  # (batch, positions, units)
+        return keys + self._cast(self.bias) if self.use_bias else keys
+
+    def _cast(self, tensor):
+        return keras.ops.cast(tensor, self.compute_dtype)
+
+    def compute_mask(self, query, query_mask=None):
+        return [query_mask, query_mask]
+
+    def compute_output_shape(self, query_shape, value_shape):
+        leading = tuple(query_shape)[:-1]
+        return (*leading, value_shape[-1]), (*leading, value_shape[1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "score_initializer": keras.initializers.serialize(self.score_initializer),
+        }

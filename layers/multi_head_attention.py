@@ -1,0 +1,349 @@
+import keras
+
+from zoo.layers import _attention, _backend, _checks, _sublayers
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MultiHeadAttention(keras.layers.Layer):
+    """Multi-head attention with fused projections and a cache of keys and values for decoding.
+
+    head_i = softmax(Q_i K_i^T / sqrt(key_dim)) V_i,  output = [head_1, ..., head_n] W_o
+
+    Masks and names are those of `keras.layers.MultiHeadAttention`, but a query that may attend to nothing gets zeros
+    instead of the mean of the values. `attention(x)` is self-attention, with one matrix product for Q, K and V;
+    `attention(x, value)` has one for Q and one for K and V. `attention(x, x)` is the latter: the same function, a
+    little slower, with weights laid out otherwise.
+
+    Args:
+        num_heads: a whole number of at least 1.
+        key_dim: width of a head's queries and keys; None is the query's width over `num_heads`, which must divide it.
+        value_dim: width of a head's values; `key_dim` where None.
+        dropout: probability of dropping an attention weight in training, from 0 to below 1. Above 0 training leaves
+            the backend's fused attention.
+        use_bias: whether the projections have biases.
+        output_shape: width of the output; the query's where None.
+        kernel_initializer: of the projections; Q, K and V are each drawn as a matrix of their own.
+        bias_initializer: of their biases.
+        kernel_regularizer: of the projections.
+        bias_regularizer: of their biases.
+        seed: of dropout.
+
+    Call arguments:
+        query: (batch, time, dim).
+        value: (batch, positions, value's dim); None for self-attention.
+        key: (batch, positions, key's dim); `value` where None.
+        query_mask: boolean, (batch, time): queries that are none get zeros.
+        value_mask, key_mask: boolean, (batch, positions): what may be attended to. In self-attention the query's mask
+            is the value's too.
+        attention_mask: boolean, (batch, time, positions) or (batch, heads, time, positions), or what broadcasts to it.
+        return_attention_scores: whether the weights, (batch, heads, time, positions), are returned as well.
+        training: whether dropout acts.
+        use_causal_mask: whether a query attends to no position after its own.
+        cache: keys and values already projected, from `empty_cache` for self-attention, from `project(value)` for
+            attention to a value that stays. It is returned as well, last. `value_mask` is then (batch, length).
+        cache_index: where in the cache the keys and values of `query` are written, a whole number or a tensor, scalar
+            or (batch,): the position of its first element. A query then attends to all positions up to its own. None
+            writes nothing.
+        mask: the query's mask, by the name Keras has for it where the query is the only tensor.
+
+    Input shape: query (batch, time, dim), value (batch, positions, dim).
+    Output shape: (batch, time, output_shape).
+
+    Example, a step of decoding beside the whole:
+
+    >>> attention = MultiHeadAttention(num_heads=2)
+    >>> x = keras.random.normal((3, 5, 8))
+    >>> whole = attention(x, use_causal_mask=True)
+    >>> cache = attention.empty_cache(3, 5)
+    >>> for t in range(5):
+    ...     step, cache = attention(x[:, t : t + 1], cache=cache, cache_index=t)
+    >>> bool(keras.ops.all(keras.ops.abs(step[:, 0] - whole[:, 4]) < 1e-5))
+    True
+
+    Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        key_dim=None,
+        value_dim=None,
+        dropout=0.0,
+        use_bias=True,
+        output_shape=None,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = _checks.whole("num_heads", num_heads)
+        self.key_dim = None if key_dim is None else _checks.whole("key_dim", key_dim)
+        self.value_dim = None if value_dim is None else _checks.whole("value_dim", value_dim)
+        self.dropout = _checks.real("dropout", dropout, 0, 1, below=True)
+        self.use_bias = _checks.flag("use_bias", use_bias)
+        self.output_dim = None if output_shape is None else _checks.whole("output_shape", output_shape)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.seed = None if seed is None else _checks.whole("seed", seed, low=0)
+        self.supports_masking = True
+        self._dropout = keras.layers.Dropout(self.dropout, seed=seed, dtype=self.dtype_policy)
+
+    def build(self, query_shape, value_shape=None, key_shape=None):
+        width = self._check_shapes(query_shape, value_shape, key_shape)
+        self._key_width = self.key_dim or width // self.num_heads  # of one head
+        self._value_width = self.value_dim or self._key_width
+        keys, values = self.num_heads * self._key_width, self.num_heads * self._value_width
+        self._is_self_attention = value_shape is None
+        self._key_value_dense = None
+        if value_shape is None:
+            self._query_key_value_dense = self._make_dense("query_key_value", query_shape, [keys, keys, values])
+        else:
+            self._query_dense = self._make_dense("query", query_shape, [keys])
+            if key_shape is None:
+                self._key_value_dense = self._make_dense("key_value", value_shape, [keys, values])
+            else:
+                self._key_dense = self._make_dense("key", key_shape, [keys])
+                self._value_dense = self._make_dense("value", value_shape, [values])
+        self._output_dense = self._make_dense("output", (*query_shape[:-1], values), [self.output_dim or width])
+
+    def call(
+        self,
+        query,
+        value=None,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+        cache=None,
+        cache_index=None,
+        mask=None,
+    ):
+        query_mask = mask if query_mask is None else query_mask
+        if self._is_self_attention and cache is None and value_mask is None:
+            value_mask = query_mask
+        queries, keys, values = self._project(query, value, key, cache, cache_index)  # each (batch, heads, ..., width)
+        given = _attention.every(
+            None if value_mask is None else value_mask[:, None, None, :],
+            None if key_mask is None else key_mask[:, None, None, :],
+            None if attention_mask is None else _of_heads(attention_mask),
+        )  # what broadcasts to (batch, heads, time, positions)
+        plain = cache is None and not return_attention_scores and not (training and self.dropout)
+        # JAX's kernel needs keys and values of one width
+        fused = plain and self._key_width == self._value_width and _backend.has_fused_attention()
+        causal = None
+        if cache_index is not None or (use_causal_mask and not (fused and given is None)):
+            causal = _attention.causal(keras.ops.shape(queries)[2], keras.ops.shape(keys)[2], cache_index)
+        allowed = _attention.every(given, causal)
+        if fused:
+            context = self._attend_fused(queries, keys, values, allowed, use_causal_mask and allowed is None)
+        else:
+            context, weights = self._attend(queries, keys, values, allowed, training)
+
+        valid = _attention.every(
+            None if given is None else keras.ops.any(allowed, axis=-1, keepdims=True),
+            None if query_mask is None else query_mask[:, None, :, None],
+        )  # what broadcasts to (batch, heads, time, 1)
+        if valid is not None and valid.shape[1] != 1:  # heads of their own masks
+            context = context * keras.ops.cast(valid, context.dtype)
+        context = keras.ops.transpose(context, (0, 2, 1, 3))  # (batch, time, heads, value width)
+        shape = (-1, keras.ops.shape(context)[1], self.num_heads * self._value_width)
+        merged = keras.ops.reshape(context, shape)  # (batch, time, heads * value width)
+        outputs = _sublayers.on_rows(self._output_dense, merged)  # (batch, time, output_shape)
+        if valid is not None:  # zeros, where there would be a mean of values, or the bias
+            outputs = outputs * keras.ops.cast(keras.ops.any(valid, axis=1), outputs.dtype)
+
+        returned = [outputs]
+        if return_attention_scores:
+            returned.append(weights if valid is None else weights * keras.ops.cast(valid, weights.dtype))
+        if cache is not None:
+            returned.append((keys, values))
+        return returned[0] if len(returned) == 1 else tuple(returned)
+
+    def empty_cache(self, batch_size, length):
+        """(keys, values) of zeros for `length` positions of self-attention, each (batch, heads, length, width)."""
+        self._check_use("empty_cache", self_attention=True)
+        return tuple(
+            keras.ops.zeros((batch_size, self.num_heads, length, width), self.compute_dtype)
+            for width in (self._key_width, self._value_width)
+        )
+
+    def project(self, value, key=None):
+        """(keys, values) of a `value` that is attended to many times, for `cache=`."""
+        self._check_use("project", self_attention=False)
+        if self._key_value_dense is None:
+            keys = _sublayers.on_rows(self._key_dense, value if key is None else key)
+            values = _sublayers.on_rows(self._value_dense, value)
+        else:
+            keys, values = self._split(_sublayers.on_rows(self._key_value_dense, value))
+        return self._heads(keys), self._heads(values)
+
+    def _project(self, query, value, key, cache, cache_index):
+        """Queries, keys and values, each (batch, heads, time or positions, width)."""
+        self._check_call(value, key, cache, cache_index)
+        if self._is_self_attention:
+            projected = _sublayers.on_rows(self._query_key_value_dense, query)
+            queries, keys, values = map(self._heads, self._split(projected))
+            if cache is not None:
+                keys, values = (
+                    _attention.write(old, new, cache_index) for old, new in zip(cache, (keys, values), strict=True)
+                )
+            return queries, keys, values
+        queries = self._heads(_sublayers.on_rows(self._query_dense, query))
+        return queries, *(self.project(value, key) if cache is None else cache)
+
+    def _split(self, projected):
+        """The projections that stand side by side in `projected`, the last of which are the values."""
+        keys = self.num_heads * self._key_width
+        parts = [keys, 2 * keys] if self._is_self_attention else [keys]
+        return keras.ops.split(projected, parts, axis=-1)  # its gradient is one concatenation
+
+    def _heads(self, projected):
+        shape = (-1, keras.ops.shape(projected)[1], self.num_heads, projected.shape[-1] // self.num_heads)
+        return keras.ops.transpose(keras.ops.reshape(projected, shape), (0, 2, 1, 3))  # (batch, heads, time, width)
+
+    def _attend(self, queries, keys, values, allowed, training):
+        """(context, weights)"""
+        scores = keras.ops.matmul(queries * self._key_width**-0.5, keras.ops.swapaxes(keys, -1, -2))
+        weights = _attention.softmax(scores, allowed)  # (batch, heads, time, positions)
+        dropped = self._dropout(weights, training=training)
+        return keras.ops.matmul(dropped, values), weights  # (batch, heads, time, value width)
+
+    def _attend_fused(self, queries, keys, values, allowed, is_causal):
+        """The context, by the fastest kernel that the backend has for it."""
+        parts = [keras.ops.swapaxes(part, 1, 2) for part in (queries, keys, values)]  # (batch, time, heads, width)
+        context = keras.ops.dot_product_attention(*parts, mask=allowed, is_causal=is_causal)
+        return keras.ops.swapaxes(context, 1, 2)  # (batch, heads, time, value width)
+
+    def _make_dense(self, name, input_shape, widths):
+        """A dense layer whose columns are several projections side by side."""
+        first = {"query_key_value": 0, "query": 0, "key_value": 1, "key": 1, "value": 2, "output": 3}[name]
+        dense = keras.layers.Dense(
+            sum(widths),
+            use_bias=self.use_bias,
+            kernel_initializer=_sublayers.joined(self.kernel_initializer, widths, first),
+            bias_initializer=_sublayers.fresh(self.bias_initializer, first),
+            kernel_regularizer=self.kernel_regularizer,
+            bias_regularizer=self.bias_regularizer,
+            dtype=_sublayers.policy_for(self, name),
+            name=name,
+        )
+        dense.build(input_shape)
+        return dense
+
+    def _check_shapes(self, query_shape, value_shape, key_shape):
+        """The query's width."""
+        shapes = {"query_shape": query_shape, "value_shape": value_shape, "key_shape": key_shape}
+        for name, shape in shapes.items():
+            if shape is not None:
+                _checks.rank("MultiHeadAttention", shape, "batch, time, dim", name)
+                _checks.known("MultiHeadAttention", shape, -1, name)
+        if value_shape is None and key_shape is not None:
+            raise ValueError("MultiHeadAttention takes a key only with a value. Received: value=None")
+        if key_shape is not None and not _checks.agree(value_shape[:2], key_shape[:2]):
+            raise ValueError(
+                "value and key must be of one length. "
+                f"Received: value_shape={tuple(value_shape)}, key_shape={tuple(key_shape)}"
+            )
+        width = query_shape[-1]
+        if self.key_dim is None and width % self.num_heads:
+            raise ValueError(
+                "num_heads must divide the width of the query where key_dim is None. "
+                f"Received: num_heads={self.num_heads}, width={width}. Give key_dim, or other heads."
+            )
+        return width
+
+    def _check_call(self, value, key, cache, cache_index):
+        if self._is_self_attention:
+            if value is not None or key is not None:
+                raise ValueError(
+                    "This MultiHeadAttention was built for self-attention, attention(x), and has one projection for "
+                    "queries, keys and values. Call another layer with a value."
+                )
+            if (cache is None) != (cache_index is None):
+                raise ValueError(
+                    "Self-attention takes cache and cache_index together. "
+                    f"Received: {'cache_index' if cache is None else 'cache'} alone"
+                )
+            return
+        if (value is None) == (cache is None):
+            raise ValueError(
+                "This MultiHeadAttention was built for attention to a value: give value, or cache=project(value), and "
+                f"not both. Received: {'neither' if value is None else 'both'}"
+            )
+        if cache_index is not None:
+            raise ValueError("cache_index is for self-attention: what project gives stays as it is.")
+        if key is not None and self._key_value_dense is not None:
+            raise ValueError(
+                "This MultiHeadAttention was built without a key, with one projection of the value for keys and "
+                "values. Give the key from the first call on."
+            )
+
+    def _check_use(self, method, self_attention):
+        if not self.built:
+            raise ValueError(f"MultiHeadAttention.{method} needs the layer's sizes. Call the layer, or build, first.")
+        if self_attention != self._is_self_attention:
+            raise ValueError(
+                f"MultiHeadAttention.{method} is for {'self-attention' if self_attention else 'attention to a value'}, "
+                f"this layer was built for {'attention to a value' if self_attention else 'self-attention'}. "
+                f"Use {'project' if self_attention else 'empty_cache'}."
+            )
+
+    def compute_output_shape(self, query_shape, value_shape=None, key_shape=None):
+        return (*query_shape[:-1], self.output_dim or query_shape[-1])
+
+    def compute_output_spec(
+        self,
+        query,
+        value=None,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+        cache=None,
+        **arguments,
+    ):
+        specs = [keras.KerasTensor(self.compute_output_shape(query.shape), self.compute_dtype)]
+        if return_attention_scores:
+            positions = (query if value is None else value).shape[1] if cache is None else cache[0].shape[2]
+            shape = (query.shape[0], self.num_heads, query.shape[1], positions)
+            specs.append(keras.KerasTensor(shape, self.compute_dtype))
+        if cache is not None:
+            specs.append(tuple(keras.KerasTensor(part.shape, part.dtype) for part in cache))
+        return specs[0] if len(specs) == 1 else tuple(specs)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dtype": _sublayers.policy_of(self),
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "value_dim": self.value_dim,
+            "dropout": self.dropout,
+            "use_bias": self.use_bias,
+            "output_shape": self.output_dim,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "seed": self.seed,
+        }
+
+
+def _of_heads(mask):
+    """`mask` of (batch, heads, time, positions), from one that lacks heads, or batch and heads."""
+    while len(mask.shape) < 4:
+        mask = keras.ops.expand_dims(mask, -3)
+    return mask

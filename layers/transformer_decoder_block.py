@@ -1,0 +1,170 @@
+import keras
+
+from zoo.layers import _checks
+from zoo.layers._transformer_block import TransformerBlock
+
+
+@keras.saving.register_keras_serializable("zoo")
+class TransformerDecoderBlock(TransformerBlock):
+    """Causal self-attention, attention to an encoded sequence, and a feed-forward network.
+
+    Each has a residual connection and a layer norm, after the sum or, with `norm_first`, before the sublayer:
+    `TransformerEncoderBlock` has the formulas. `block(x)` has no attention to an encoded sequence, as in GPT;
+    `block(x, encoded)` has it. Which one it is, the first call decides.
+
+    To decode step by step, keep the cache of each block and hand it back:
+
+        cache = block.empty_cache(batch_size, length)
+        memory = block.project(encoded)                 # None for a block without `encoded`
+        y, cache = block(x, cache=cache, cache_index=t, memory=memory)
+
+    Args:
+        num_heads: of each attention; must divide the width of the input.
+        feed_forward: the hidden width of a dense network, Dense(hidden, activation) and Dense(dim); or a layer from
+            (batch, time, dim) to the same, such as a mixture of experts. It is given the mask where it takes one.
+        activation: of the dense network: any that Keras knows, or "gelu_tanh", the GELU of GPT-2.
+        dropout: probability of dropping a number of what a sublayer adds, from 0 to below 1.
+        attention_dropout: probability of dropping an attention weight.
+        norm_first: whether the norms stand before the sublayers.
+        epsilon: of the norms.
+        use_bias: whether projections, dense network and norms have biases.
+        attention_bias: whether the projections of the attentions have; as `use_bias` where None.
+        kernel_initializer: of all kernels.
+        seed: of dropout.
+
+    Call arguments:
+        inputs: the sequence, or the part of it at `cache_index`.
+        encoded: (batch, positions, encoded dim), what the encoder gives; None where there is none, or `memory`.
+        attention_mask: boolean, (batch, time, time) or what broadcasts to it: what self-attention may attend to,
+            beside being causal. With a cache its last axis is the cache's length.
+        return_attention_scores: whether weights are returned as well: those of the attention to `encoded`, (batch,
+            heads, time, positions), or of self-attention where there is none.
+        training: whether dropout acts.
+        cache: (keys, values) of self-attention; it is returned as well, last.
+        cache_index: the position in the cache of the first of `inputs`, a whole number or a tensor, scalar or (batch,).
+        memory: (keys, values) of `encoded`, as `project` gives them.
+        encoded_mask: boolean, (batch, positions): what of `encoded` or `memory` may be attended to.
+        mask, inputs_mask: boolean, (batch, time): two names for one. Keras gives the first where `inputs` is the only
+            tensor, the second where it is not.
+
+    Input shape: (batch, time, dim), and (batch, positions, encoded dim).
+    Output shape: (batch, time, dim).
+
+    Example:
+
+    >>> block = TransformerDecoderBlock(num_heads=2, feed_forward=16)
+    >>> block(keras.ops.ones((1, 3, 8)), keras.ops.ones((1, 5, 4))).shape == (1, 3, 8)
+    True
+
+    Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.1.
+    """
+
+    def build(self, inputs_shape, encoded_shape=None):
+        super().build(inputs_shape)
+        self._cross_attention = None
+        if encoded_shape is not None:
+            _checks.rank("TransformerDecoderBlock", encoded_shape, "batch, positions, dim", "encoded_shape")
+            self._cross_attention = self._make_attention("cross_attention", 1)
+            self._cross_attention.build(inputs_shape, encoded_shape)
+            self._cross_attention_norm = self._make_norm("cross_attention_norm", inputs_shape)
+
+    def call(
+        self,
+        inputs,
+        encoded=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        cache=None,
+        cache_index=None,
+        memory=None,
+        encoded_mask=None,
+        mask=None,
+        inputs_mask=None,
+    ):
+        self._check_call(encoded, memory)
+        mask = inputs_mask if mask is None else mask
+        crossing = self._cross_attention is not None
+        attended, *others = _as_tuple(
+            self._self_attention(
+                self._before(self._self_attention_norm, inputs),
+                query_mask=mask,
+                attention_mask=attention_mask,
+                return_attention_scores=return_attention_scores and not crossing,
+                training=training,
+                use_causal_mask=True,
+                cache=cache,
+                cache_index=cache_index,
+            )
+        )
+        x = self._after(self._self_attention_norm, inputs, attended, training)
+        if crossing:
+            attended, *weights = _as_tuple(
+                self._cross_attention(
+                    self._before(self._cross_attention_norm, x),
+                    encoded,
+                    query_mask=mask,
+                    value_mask=encoded_mask,
+                    return_attention_scores=return_attention_scores,
+                    training=training,
+                    cache=memory,
+                )
+            )
+            others = weights[: int(return_attention_scores)] + others
+            x = self._after(self._cross_attention_norm, x, attended, training)
+        outputs = self._feed(x, mask, training)
+        return (outputs, *others) if others else outputs
+
+    def empty_cache(self, batch_size, length):
+        """The (keys, values) of a self-attention that has seen nothing, for `length` positions."""
+        self._check_built("empty_cache")
+        return self._self_attention.empty_cache(batch_size, length)
+
+    def project(self, encoded):
+        """The (keys, values) of `encoded`, for `memory=`; None for a block without attention to it."""
+        self._check_built("project")
+        return None if self._cross_attention is None else self._cross_attention.project(encoded)
+
+    def _check_built(self, method):
+        if not self.built:
+            raise ValueError(
+                f"TransformerDecoderBlock.{method} needs the block's sizes. Call the block, or build, first."
+            )
+
+    def _check_call(self, encoded, memory):
+        given = sum(one is not None for one in (encoded, memory))
+        if given != (self._cross_attention is not None):
+            built = "with" if self._cross_attention is not None else "without"
+            takes = "one of encoded and memory" if self._cross_attention is not None else "neither encoded nor memory"
+            found = ["neither", "encoded" if memory is None else "memory", "both"][given]
+            raise ValueError(
+                f"This TransformerDecoderBlock was built {built} attention to an encoded sequence and takes {takes}. "
+                f"Received: {found}"
+            )
+
+    def compute_output_spec(
+        self,
+        inputs,
+        encoded=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        cache=None,
+        cache_index=None,
+        memory=None,
+        **arguments,
+    ):
+        specs = [keras.KerasTensor(inputs.shape, self.compute_dtype)]
+        if return_attention_scores:
+            batch, time, _ = inputs.shape
+            positions = time if cache is None else cache[0].shape[2]
+            if self._cross_attention is not None:
+                positions = encoded.shape[1] if memory is None else memory[0].shape[2]
+            specs.append(keras.KerasTensor((batch, self.num_heads, time, positions), self.compute_dtype))
+        if cache is not None:
+            specs.append(tuple(keras.KerasTensor(part.shape, part.dtype) for part in cache))
+        return tuple(specs) if len(specs) > 1 else specs[0]
+
+
+def _as_tuple(answer):
+    return answer if isinstance(answer, tuple) else (answer,)

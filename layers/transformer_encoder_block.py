@@ -1,0 +1,77 @@
+import keras
+
+from zoo.layers._transformer_block import TransformerBlock
+
+
+@keras.saving.register_keras_serializable("zoo")
+class TransformerEncoderBlock(TransformerBlock):
+    """Self-attention and a feed-forward network, each with a residual connection and a layer norm.
+
+    post-norm (the default): y = norm(x + attention(x)),  z = norm(y + feed_forward(y))
+    pre-norm (`norm_first`): y = x + attention(norm(x)),  z = y + feed_forward(norm(y))
+
+    A stack of pre-norm blocks ends with a norm of its own, which is not in here.
+
+    Args:
+        num_heads: of the attention; must divide the width of the input.
+        feed_forward: the hidden width of a dense network, Dense(hidden, activation) and Dense(dim); or a layer from
+            (batch, time, dim) to the same, such as a mixture of experts. It is given the mask where it takes one.
+        activation: of the dense network: any that Keras knows, or "gelu_tanh", the GELU of GPT-2.
+        dropout: probability of dropping a number of what a sublayer adds, from 0 to below 1.
+        attention_dropout: probability of dropping an attention weight.
+        norm_first: whether the norms stand before the sublayers.
+        epsilon: of the norms. BERT has 1e-12, GPT-2 1e-5, Tensor2Tensor 1e-6.
+        use_bias: whether projections, dense network and norms have biases.
+        attention_bias: whether the projections of the attention have; as `use_bias` where None.
+        kernel_initializer: of all kernels.
+        seed: of dropout.
+
+    Call arguments:
+        inputs: the sequence.
+        attention_mask: boolean, (batch, time, time) or what broadcasts to it: what may be attended to.
+        return_attention_scores: whether the weights, (batch, heads, time, time), are returned as well.
+        training: whether dropout acts.
+        mask, inputs_mask: boolean, (batch, time): two names for one. Keras gives the first where `inputs` is the only
+            tensor, the second where it is not.
+
+    Input shape: (batch, time, dim).
+    Output shape: as the input's.
+
+    Example:
+
+    >>> block = TransformerEncoderBlock(num_heads=2, feed_forward=16)
+    >>> block(keras.ops.ones((1, 3, 8))).shape == (1, 3, 8)
+    True
+
+    Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.1; Xiong et al. 2020, "On Layer Normalization
+    in the Transformer Architecture", for pre-norm.
+    """
+
+    def call(
+        self,
+        inputs,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        mask=None,
+        inputs_mask=None,
+    ):
+        mask = inputs_mask if mask is None else mask
+        attended = self._self_attention(
+            self._before(self._self_attention_norm, inputs),
+            query_mask=mask,
+            attention_mask=attention_mask,
+            return_attention_scores=return_attention_scores,
+            training=training,
+        )
+        attended, scores = attended if return_attention_scores else (attended, None)
+        x = self._after(self._self_attention_norm, inputs, attended, training)
+        outputs = self._feed(x, mask, training)
+        return (outputs, scores) if return_attention_scores else outputs
+
+    def compute_output_spec(self, inputs, attention_mask=None, return_attention_scores=False, **arguments):
+        outputs = keras.KerasTensor(inputs.shape, self.compute_dtype)
+        if not return_attention_scores:
+            return outputs
+        batch, time, _ = inputs.shape
+        return outputs, keras.KerasTensor((batch, self.num_heads, time, time), self.compute_dtype)
