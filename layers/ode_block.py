@@ -98,7 +98,7 @@ class ODEBlock(keras.layers.Layer):
         self.t = t
         self.steps = steps if steps is None else _checks.whole("steps", steps)
         self.rtol = _checks.real("rtol", rtol, 0, above=True)
-        self.atol = _checks.real("atol", atol, 0)
+        self.atol = _checks.real("atol", atol, 0, above=True)
         self.max_steps = _checks.whole("max_steps", max_steps)
         self.first_step = first_step if first_step is None else _checks.real("first_step", first_step, 0, above=True)
         self.norm = _checks.choice("norm", norm, ("rms", "worst_sample"))

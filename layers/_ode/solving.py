@@ -323,17 +323,24 @@ class Adaptive(_Solve):
             good = ratio <= 1.0
             state = pick(good, after, state)
             gone = pick(good, pick(last, scalar(span, dtype), gone + taken), gone)
-            return state, saved, gone, taken * self.factor(ratio, good), accepted + pick(good, 1, 0), attempts + 1
+            return (
+                state,
+                saved,
+                gone,
+                taken * self.factor(ratio, good, dtype),
+                accepted + pick(good, 1, 0),
+                attempts + 1,
+            )
 
         counters = _backend.count(0), _backend.count(0)
         carry = state, saved, scalar(0.0, dtype), h, *counters
         state, saved, gone, h, accepted, attempts = _backend.until(more, body, carry, self.plan.max_steps)
         return state, gone >= span, h, accepted, attempts, saved
 
-    def factor(self, ratio, good):
+    def factor(self, ratio, good, dtype):
         """Of the next step: 0.9 ratio^(-1/order), from 0.2 (1 after a good step) to 10; NaN is as bad as can be."""
         ideal = 0.9 * _backend.highest(ratio, 1e-10) ** (-1 / self.tableau.order)
-        least = _backend.pick(good, 1.0, 0.2)
+        least = _backend.pick(good, _backend.scalar(1.0, dtype), _backend.scalar(0.2, dtype))
         return _backend.pick(ideal > least, _backend.lowest(ideal, 10.0), least)
 
     def forward(self, x, weights, fixed, record):
