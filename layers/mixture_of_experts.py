@@ -297,15 +297,16 @@ def _canonical(config):
         if isinstance(value, dict):
             if isinstance(value.get("name"), str):
                 names.setdefault(value["name"], len(names))
-            for one in value.values():
-                collect(one)
+            for key, one in value.items():
+                if key != "dtype":  # the name of a policy is what it does
+                    collect(one)
         elif isinstance(value, (list, tuple)):
             for one in value:
                 collect(one)
 
     def plain(value):
         if isinstance(value, dict):
-            return {key: plain(one) for key, one in value.items() if not _draws(key)}
+            return {key: one if key == "dtype" else plain(one) for key, one in value.items() if not _draws(key)}
         if isinstance(value, (list, tuple)):
             return [plain(one) for one in value]
         return ("name", names[value]) if isinstance(value, str) and value in names else value

@@ -90,11 +90,11 @@ MASK = [[1] * 6, [1, 0, 1, 1, 0, 1], [1] * 6, [0] * 6]
             False,
         ),
         (
-            lambda: [keras.Sequential([layers.LSTM(5)]) for _ in range(2)],
-            {"routing": "example"},
+            lambda: [layers.GlobalAveragePooling1D() for _ in range(2)],
+            {"routing": "example", "balance_loss": 0.0},
             (3, 5, 8),
             [[1] * 5, [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]],
-            (3, 5),
+            (3, 8),
             False,
         ),
     ],
@@ -211,18 +211,19 @@ def test_experts_count_as_alike_by_what_they_compute():
     assert alike(*named)
     assert alike(mlp(), mlp())
     assert alike(functional(True), functional(True))
-    assert not alike(functional(True), functional(False))
+    assert alike(functional(True), functional(False))  # the same, but for names
+    assert not alike(functional(True), functional(True, "tanh"))
     assert not alike(layers.Dense(5), layers.Dense(5, "tanh"))
     assert not alike(layers.Dense(5), layers.Dense(5, use_bias=False))
     assert not alike(layers.Dense(5), layers.Dense(5, dtype="mixed_bfloat16"))
     assert not alike(mlp(), mlp(hidden=3))
 
 
-def functional(twice):
-    """Two models of the same layers, wired otherwise."""
+def functional(forth, activation=None):
+    """Models of two layers that are subtracted from each other."""
     x = keras.Input((8,))
-    first, second = layers.Dense(5)(x), layers.Dense(5)(x)
-    return keras.Model(x, layers.Subtract()([first, second] if twice else [second, first]))
+    first, second = layers.Dense(5)(x), layers.Dense(5, activation)(x)
+    return keras.Model(x, layers.Subtract()([first, second] if forth else [second, first]))
 
 
 def test_an_expert_that_gets_no_token_does_no_harm():
@@ -297,9 +298,7 @@ def test_masked_tokens_get_0_and_count_for_nothing(top_k):
 
 
 def test_examples_are_routed_by_their_valid_positions():
-    layer = MixtureOfExperts(
-        [keras.Sequential([layers.GlobalAveragePooling1D(), layers.Dense(5)])] * 2, None, "example"
-    )
+    layer = MixtureOfExperts([layers.GlobalAveragePooling1D() for _ in range(2)], None, "example")
     x, mask = normal(2, 6, 8), np.array([[True] * 6, [True] * 4 + [False] * 2])
     whole = numbers(layer(x, mask=mask))
     np.testing.assert_allclose(whole[1:], numbers(layer(x[1:, :4])), atol=1e-6)
