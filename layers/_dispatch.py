@@ -121,7 +121,7 @@ def feed_spilled(feed_all, feed_one, rows, spill, weights):
         inner = tuple(outputs.shape)[2:]
 
         def body(i, results):
-            owned = tuple(at(weight, owners[i]) for weight in weights)
+            owned = tuple(at(weight, at(owners, i)) for weight in weights)
             return put(results, i, feed_one(at(blocks, i), owned))
 
         results = keras.ops.zeros((*keras.ops.shape(blocks)[:2], *inner), outputs.dtype)
@@ -137,7 +137,7 @@ def feed_spilled(feed_all, feed_one, rows, spill, weights):
 
         def body(i, carry):
             row_bars, weight_bars = carry
-            owner = owners[i]
+            owner = at(owners, i)
             owned = tuple(at(weight, owner) for weight in weights)
             _, (bar, owned) = _backend.vjp(feed_one, (at(blocks, i), owned), at(block_bars, i))
             summed = [put(all, owner, at(all, owner) + one) for all, one in zip(weight_bars, owned, strict=True)]
@@ -196,10 +196,9 @@ def combine(outputs, weights, layout, training):
 
 
 def at(tensor, index):
-    """tensor[index]"""
-    inner = keras.ops.shape(tensor)[1:]
-    found = keras.ops.slice(tensor, (index, *[0] * len(inner)), (1, *inner))
-    return keras.ops.reshape(found, inner)
+    """tensor[index], for an index that is a tensor."""
+    # no slice: XLA on TensorFlow wants its start constant, and would compile anew for whatever values it comes from
+    return keras.ops.take(tensor, index, axis=0)
 
 
 def put(tensor, index, value):

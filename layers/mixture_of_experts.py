@@ -211,7 +211,9 @@ class MixtureOfExperts(keras.layers.Layer):
         ]
 
         def body(i, outputs):
-            return _dispatch.put(outputs, i, keras.ops.switch(spill.owners[i], branches, _dispatch.at(blocks, i)))
+            return _dispatch.put(
+                outputs, i, keras.ops.switch(_dispatch.at(spill.owners, i), branches, _dispatch.at(blocks, i))
+            )
 
         inner = self.experts[0].compute_output_shape((None, *rows.shape[1:]))[1:]
         outputs = keras.ops.zeros((*keras.ops.shape(blocks)[:2], *inner), self.compute_dtype)

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -133,6 +135,30 @@ def test_free_batches_are_compiled_too():
     for training in (False, True):
         way = tf.function(lambda x: layer(x, training=training), [tf.TensorSpec([None, 8])], jit_compile=True)  # noqa: B023
         np.testing.assert_allclose(numbers(way(x)), loop(layer, x), atol=2e-5)
+
+
+def test_xla_compiles_once_for_all_values():
+    """What XLA on TensorFlow needs as a constant is no parameter: each step of training would be compiled anew."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("JAX has no such constants")
+    import tensorflow as tf
+
+    layer, x = built(4, 16, 2), tf.constant(normal(30, 8))
+    values = [tf.constant(numbers(one.value)) for one in layer.trainable_variables]
+    others = [(one, one.value) for one in layer.non_trainable_variables]
+
+    @tf.function(jit_compile=True)
+    def step(x, *values):
+        with tf.GradientTape() as tape:
+            tape.watch([x, *values])
+            with keras.StatelessScope([*zip(layer.trainable_variables, values, strict=True), *others]):
+                loss = tf.reduce_sum(layer(x, training=True) ** 2)
+        return tape.gradient(loss, [x, *values])
+
+    text = step.experimental_get_compiler_ir(x, *values)(stage="hlo")
+    parameters = re.search(r"entry_computation_layout=\{\((.*)\)->", text).group(1)
+    for tensor in (x, *values):
+        assert f"f32[{','.join(map(str, tensor.shape))}]" in parameters
 
 
 def test_is_the_loop_where_experts_get_all_or_nothing():

@@ -600,6 +600,7 @@ class TestTorch:
         np.testing.assert_allclose(found, expected)
 
     @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's compiler looks at it
     @pytest.mark.parametrize("gradient", ["checkpoint", "backprop"])
     def test_inductor(self, gradient):
         f, x = Timed(), noise(4, 3)
