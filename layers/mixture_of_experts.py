@@ -16,8 +16,8 @@ class MixtureOfExperts(keras.layers.Layer):
     With `top_k` no expert is computed for a token that did not choose it. Where shapes are known at run time
     (TensorFlow in eager and graph mode, torch) that goes for any experts. By XLA and on JAX it goes for experts that
     are alike (one class, one config but for names and initial values, no state, noise or losses of their own), whose
-    weights are stacked; for others training needs `capacity_factor`, and is refused without. An expert that no token
-    chose runs on a row of zeros, whose outcome nobody uses. `ExpertFeedForward` is quicker for the feed-forward layers
+    weights are stacked; for others training needs `capacity_factor`, and is refused without, and in inference losses
+    of the experts' own do not count. An expert that no token chose runs on a row of zeros, whose outcome nobody uses. `ExpertFeedForward` is quicker for the feed-forward layers
     of Transformers.
 
     Args:
@@ -156,7 +156,7 @@ class MixtureOfExperts(keras.layers.Layer):
             layout, _ = _dispatch.slotted(routing.experts, len(self.experts), capacity)
             runs = keras.ops.split(_dispatch.dispatch(rows, layout, training), len(self.experts), axis=0)
             outputs = self._run_each(runs, training)
-        elif self._stacked:
+        elif self._stacked and not _quantized(self.experts):
             layout, spill = _dispatch.spilled(routing.experts, len(self.experts))
             outputs = self._run_stacked(_dispatch.dispatch(rows, layout, training), spill, training)
         elif training:
@@ -194,7 +194,7 @@ class MixtureOfExperts(keras.layers.Layer):
             before = [scope.get_current_value(variable) for variable in expert.variables]
             outputs = _run(expert, rows, training)
             after = [scope.get_current_value(variable) for variable in expert.variables]
-        if scope.losses or any(one is not other for one, other in zip(before, after, strict=True)):
+        if (training and scope.losses) or any(one is not other for one, other in zip(before, after, strict=True)):
             raise ValueError(
                 f"The experts of {self.name} change a state, draw noise or add losses, so that XLA and JAX cannot "
                 f"train them stacked with top_k={self.top_k}. Give capacity_factor=, or top_k=None, or on TensorFlow "
@@ -205,10 +205,17 @@ class MixtureOfExperts(keras.layers.Layer):
     def _run_blocks(self, rows, spill):
         """Experts that are not alike, in inference: a loop over the blocks in use, each of which takes its expert."""
         blocks = keras.ops.reshape(rows, (-1, spill.block, *rows.shape[1:]))  # (blocks, block, ...)
-        branches = [
-            lambda rows, expert=expert: keras.ops.cast(_run(expert, rows, False), self.compute_dtype)
-            for expert in self.experts
-        ]
+
+        def branch(expert):
+            values = [(variable, variable.value) for variable in expert.variables]  # a scope hides those around it
+
+            def run(rows):
+                with keras.StatelessScope(values):  # a loss must not leave the loop
+                    return keras.ops.cast(_run(expert, rows, False), self.compute_dtype)
+
+            return run
+
+        branches = [branch(expert) for expert in self.experts]
 
         def body(i, outputs):
             return _dispatch.put(
@@ -278,6 +285,12 @@ def _floats(expert):
 
 def _stateful(experts):
     return any(not variable.trainable for expert in experts for variable in expert.variables)
+
+
+def _quantized(experts):
+    """Whether weights are whole numbers, which are not stacked."""
+    layers = [layer for expert in experts for layer in expert._flatten_layers()]
+    return any(getattr(layer, "quantization_mode", None) for layer in layers)
 
 
 def _alike(experts):

@@ -202,6 +202,14 @@ def test_experts_with_a_state_noise_or_losses_are_not_stacked(expert):
         assert np.isfinite(model.train_on_batch(x, x[:, :5]))
 
 
+def test_losses_of_experts_that_are_not_alike_do_not_leak_in_inference():
+    experts = [layers.Dense(5, activity_regularizer="l2"), layers.Dense(5, "relu", activity_regularizer="l1")]
+    layer, x = built(experts, 1, capacity_factor=2.0), normal(30, 8)
+    model = keras.Sequential([keras.Input((8,)), layer])
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.evaluate(x, x[:, :5], verbose=0))
+
+
 def test_experts_count_as_alike_by_what_they_compute():
     def alike(*experts):
         layer = built(experts, 1)
