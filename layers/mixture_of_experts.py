@@ -16,9 +16,9 @@ class MixtureOfExperts(keras.layers.Layer):
     With `top_k` no expert is computed for a token that did not choose it. Where shapes are known at run time
     (TensorFlow in eager and graph mode, torch) that goes for any experts. By XLA and on JAX it goes for experts that
     are alike (one class, one config but for names and initial values, no state, noise or losses of their own), whose
-    weights are stacked; for others training needs `capacity_factor`, and is refused without, and in inference losses
-    of the experts' own do not count. An expert that no token chose runs on a row of zeros, whose outcome nobody uses. `ExpertFeedForward` is quicker for the feed-forward layers
-    of Transformers.
+    weights are stacked; others need `capacity_factor` to train, and are refused without, and their own losses do not
+    count in inference. An expert that no token chose runs on a row of zeros, whose outcome nobody uses.
+    `ExpertFeedForward` is quicker for the feed-forward layers of Transformers.
 
     Args:
         experts: a list of Keras layers of one output shape. They are this layer's from now on.
