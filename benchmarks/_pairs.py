@@ -24,11 +24,11 @@ def paired(first, second, *, rounds=20, warmup=2, clock=time.perf_counter):
     return np.median(ratios), tuple(np.quantile(medians, [0.025, 0.975])), np.median(times, axis=0)
 
 
-def show(name, result):
+def show(name, result, goal=""):
+    """Prints a line; `goal` is the ratio that the layer was to reach, or ""."""
     ratio, (low, high), (ours, theirs) = result
-    print(
-        f"{name:<44}{ratio:>7.3f}   [{low:.3f}, {high:.3f}]   {ours * 1e3:.1f} ms / {theirs * 1e3:.1f} ms", flush=True
-    )
+    times = f"{ours * 1e3:.1f} ms / {theirs * 1e3:.1f} ms"
+    print(f"{name:<48}{ratio:>7.3f}   [{low:.3f}, {high:.3f}]   {times:<22}{goal}".rstrip(), flush=True)
 
 
 def _time(function, clock):

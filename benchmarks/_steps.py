@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from _pairs import paired, show
 
 
 def modes():
@@ -26,6 +27,18 @@ def step(function, arrays, mode, layers=()):
             return keras.tree.flatten(function(*tensors))
 
     return globals()[f"_{keras.backend.backend()}"](stateless, arrays, trained, mode)
+
+
+def against(name, ours, theirs, arrays, rounds, goal=""):
+    """Times `ours` and `theirs`, each (function, layer, ...), in every mode of the backend."""
+    for mode in modes():
+        first, second = (step(function, arrays, mode, layers) for function, *layers in (ours, theirs))
+        show(f"{name}, {mode}", paired(first, second, rounds=rounds), goal)
+
+
+def padding(batch, time):
+    """Sentences from a half of the length to the whole."""
+    return np.arange(time) < np.linspace(time / 2, time, batch)[:, None]
 
 
 def _noise(shapes):

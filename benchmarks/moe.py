@@ -12,17 +12,17 @@ import argparse
 
 import keras
 import numpy as np
-from _pairs import paired
+from _pairs import paired, show
 from _steps import modes, step
 
 from zoo.layers import ExpertFeedForward
 
 TOKENS, WIDTH, HIDDEN, TOP_K = 4096, 256, 1024, 2
 EXPERTS = (4, 8, 16, 32, 64)
-DROPLESS = {"graph": 2.0, "XLA": 2.8}
-CAPACITY = 1.6
-DOUBLING = {"graph": 1.3, "XLA": 1.45}
-EVERY = 10
+DROPLESS = {"graph": "at most 2.0", "XLA": "at most 2.8"}
+CAPACITY = "at most 1.6"
+DOUBLING = {"graph": "at most 1.3", "XLA": "at most 1.45"}
+EVERY = "at least 10"
 
 
 class EveryExpert(keras.layers.Layer):
@@ -54,13 +54,6 @@ def runner(layer, x, mode):
     return step(lambda tensor: keras.ops.mean(keras.ops.square(layer(tensor, training=True))), [x], mode, [layer])
 
 
-def show(name, result, target=None):
-    ratio, (low, high), (ours, theirs) = result
-    goal = "" if target is None else f"target {target}"
-    times = f"{ours * 1e3:.0f} ms / {theirs * 1e3:.0f} ms"
-    print(f"{name:<40}{ratio:>7.2f}   [{low:.2f}, {high:.2f}]   {times:<20}{goal}", flush=True)
-
-
 def main(mode, experts, rounds):
     x = normal(TOKENS, WIDTH)
     layers = keras.layers
@@ -71,14 +64,14 @@ def main(mode, experts, rounds):
         layer = ExpertFeedForward(count, HIDDEN, TOP_K)
         limited = ExpertFeedForward(count, HIDDEN, TOP_K, capacity_factor=1.25)
         ours = runner(layer, x, mode)
-        show(f"dropless, {count} experts, {mode}", paired(ours, dense, rounds=rounds), DROPLESS.get(mode))
+        show(f"dropless, {count} experts, {mode}", paired(ours, dense, rounds=rounds), DROPLESS.get(mode, ""))
         limited = paired(runner(limited, x, mode), dense, rounds=rounds)
         show(f"capacity_factor=1.25, {count} experts, {mode}", limited, CAPACITY)
         if half is not None:
-            show(f"doubling to {count} experts, {mode}", paired(ours, half, rounds=rounds), DOUBLING.get(mode))
+            show(f"doubling to {count} experts, {mode}", paired(ours, half, rounds=rounds), DOUBLING.get(mode, ""))
         half = ours
     every = paired(runner(EveryExpert(layer), x, mode), ours, rounds=max(rounds // 4, 5), warmup=1)
-    show(f"every expert, {count} experts, {mode}", every, f"at least {EVERY}")
+    show(f"every expert, {count} experts, {mode}", every, EVERY)
 
 
 if __name__ == "__main__":
@@ -87,6 +80,6 @@ if __name__ == "__main__":
     parser.add_argument("--experts", nargs="*", type=int, default=EXPERTS)
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
-    print(f"{'on ' + keras.backend.backend():<40}  ratio   interval       ours / theirs")
+    print(f"{'mixture, on ' + keras.backend.backend():<48}  ratio   interval         ours / theirs")
     for mode in options.modes:
         main(mode, options.experts, options.rounds)

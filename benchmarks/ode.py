@@ -68,7 +68,7 @@ def block(dynamics, solver, **arguments):
 def report(name, ours, theirs, limit, options):
     """Prints a ratio with the limit that the issue asks for."""
     if options.only in name:
-        show(f"{name} (<= {limit})", paired(ours, theirs, rounds=options.rounds, clock=time.process_time))
+        show(name, paired(ours, theirs, rounds=options.rounds, clock=time.process_time), limit and f"at most {limit}")
 
 
 def grown(step):
@@ -178,7 +178,7 @@ def torch_part(options):
         report(f"{kind} dopri5 checkpoint / odeint_adjoint", checkpoint, theirs(adjoint, **adaptive), 0.35, options)
         backprop = ours("rk4", steps=count, gradient="backprop")
         report(f"{kind} rk4 backprop / odeint", backprop, theirs(direct, **fixed), 1.15, options)
-        report(f"{kind} rk4 checkpoint / odeint", ours("rk4", steps=count), theirs(direct, **fixed), "-", options)
+        report(f"{kind} rk4 checkpoint / odeint", ours("rk4", steps=count), theirs(direct, **fixed), "", options)
         if options.inductor:
             compiled = ours("rk4", steps=count, compile_dynamics="inductor")
             report(f"{kind} rk4 checkpoint inductor / odeint", compiled, theirs(direct, **fixed), 0.9, options)
