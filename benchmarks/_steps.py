@@ -29,11 +29,11 @@ def step(function, arrays, mode, layers=()):
     return globals()[f"_{keras.backend.backend()}"](stateless, arrays, trained, mode)
 
 
-def against(name, ours, theirs, arrays, rounds, goal=""):
-    """Times `ours` and `theirs`, each (function, layer, ...), in every mode of the backend."""
+def against(name, ours, theirs, arrays, rounds, goals=None):
+    """Times `ours` and `theirs`, each (function, layer, ...), in every mode of the backend; `goals` are by mode."""
     for mode in modes():
         first, second = (step(function, arrays, mode, layers) for function, *layers in (ours, theirs))
-        show(f"{name}, {mode}", paired(first, second, rounds=rounds), goal)
+        show(f"{name}, {mode}", paired(first, second, rounds=rounds), (goals or {}).get(mode, ""))
 
 
 def padding(batch, time):

@@ -1,3 +1,4 @@
+import functools
 import math
 
 import keras
@@ -111,7 +112,8 @@ class GroupNorm(keras.layers.Layer):
         else:
             weights = keras.ops.reshape(keras.ops.cast(mask, "float32"), (shape[0], 1, x.shape[1] or -1))
         if training:
-            y = _backend.custom_gradient(self._forward, self._backward)(x, gamma, beta, weights)
+            backward = functools.partial(self._backward, masked=mask is not None)
+            y = _backend.custom_gradient(self._forward, backward)(x, gamma, beta, weights)
         else:  # plain operations: exports take no custom gradient
             y, _ = self._forward(x, gamma, beta, weights)
         y = keras.ops.reshape(keras.ops.cast(y, self.compute_dtype), shape)
@@ -130,7 +132,7 @@ class GroupNorm(keras.layers.Layer):
         slope = inverse * gamma  # (batch, 1, channels)
         return deviation * slope + (beta - left * slope), (deviation, left, inverse, gamma, shares)
 
-    def _backward(self, kept, upstream):
+    def _backward(self, kept, upstream, masked):
         """The gradients for x, gamma and beta; the mask's is never asked for."""
         deviation, left, inverse, gamma, shares = kept
         ones = keras.ops.ones_like(shares)
@@ -139,9 +141,14 @@ class GroupNorm(keras.layers.Layer):
         # the mean and the variance are means over `shares`: through them each position gets its share
         by_mean = self._group_mean(total * gamma) * inverse
         by_variance = self._group_mean(along * gamma) * inverse**3
-        through = deviation * by_variance + (by_mean - left * by_variance)
-        shares = keras.ops.transpose(shares, (0, 2, 1))  # (batch, positions, 1)
-        gradient = upstream * (inverse * gamma) - shares * through
+        by_rest = by_mean - left * by_variance
+        if masked:
+            shares = keras.ops.transpose(shares, (0, 2, 1))  # (batch, positions, 1)
+            through = shares * (deviation * by_variance + by_rest)
+        else:  # all shares are one number: one pass over the positions less
+            share = shares[:, :, :1]  # (batch, 1, 1)
+            through = deviation * (share * by_variance) + share * by_rest
+        gradient = upstream * (inverse * gamma) - through
         return (
             gradient,
             keras.ops.sum(along * inverse, axis=(0, 1)),
