@@ -2,27 +2,15 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import close, normal, numbers
 from tests.layers.gradients import gradients
 from zoo.layers import BahdanauAttention
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
-RNG = np.random.default_rng(0)
 PADDING = np.arange(5) < np.array([5, 3, 4])[:, None]  # (3, 5)
 H = np.array([[[1, 0], [0, 1], [1, 1]]], "float32")
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
-
-
-def close(ours, theirs, atol=1e-6):
-    np.testing.assert_allclose(numbers(ours), numbers(theirs), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +88,7 @@ def test_a_query_without_time_is_one_of_a_single_step():
         layer(query[:, None], value, query_mask=mask[:, None], value_mask=PADDING),
         strict=True,
     ):
-        close(single, several[:, 0])
+        close(single, several[:, 0], 1e-6)
         assert np.all(numbers(single)[1] == 0)
 
 
@@ -108,7 +96,7 @@ def test_keys_projected_before_change_nothing():
     query, value = normal(3, 2, 7), normal(3, 5, 4)
     layer = BahdanauAttention(6, use_bias=True)
     for whole, step in zip(layer(query, value), layer(query, value, layer.project(value)), strict=True):
-        close(whole, step)
+        close(whole, step, 1e-6)
     with pytest.raises(ValueError, match="Call the layer once"):
         BahdanauAttention(6).project(value)
 
@@ -122,8 +110,8 @@ def test_masked_positions_are_exactly_zero_and_change_nothing():
     longer = np.concatenate([np.where(PADDING[..., None], value, 1e3), normal(3, 4, 4)], axis=1)
     mask = np.concatenate([PADDING, np.zeros((3, 4), bool)], axis=1)
     other, others = layer(query, longer, value_mask=mask)
-    close(other, context)
-    close(others[..., :5], weights)
+    close(other, context, 1e-6)
+    close(others[..., :5], weights, 1e-6)
 
 
 def test_a_row_without_a_position_is_zero():
@@ -140,7 +128,7 @@ def test_one_position_is_attended_to_whole():
     query, value = normal(3, 7), normal(3, 1, 4)
     context, weights = BahdanauAttention(6)(query, value)
     assert np.all(numbers(weights) == 1)
-    close(context, value[:, 0])
+    close(context, value[:, 0], 1e-6)
 
 
 def test_masks_go_by_the_arguments_and_the_querys_goes_on():
@@ -153,8 +141,9 @@ def test_masks_go_by_the_arguments_and_the_querys_goes_on():
     context, _ = layer(embedding(first), embedding(second))
     model = keras.Model([first, second], [context, keras.layers.GlobalAveragePooling1D()(context)])
     found, mean = model([tokens, others])
-    close(found, expected)
-    close(mean, np.stack([row[: mask.sum()].mean(0) for row, mask in zip(numbers(expected), tokens > 0, strict=True)]))
+    close(found, expected, 1e-6)
+    rows = zip(numbers(expected), tokens > 0, strict=True)
+    close(mean, np.stack([row[: mask.sum()].mean(0) for row, mask in rows]), 1e-6)
 
 
 def test_has_the_papers_number_of_parameters():

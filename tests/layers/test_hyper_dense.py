@@ -2,20 +2,11 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import normal, numbers
 from zoo.layers import HyperDense, Quadratic
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
-
-RNG = np.random.default_rng(0)
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 @pytest.mark.parametrize(

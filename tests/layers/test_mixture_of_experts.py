@@ -2,23 +2,15 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import RNG, normal, numbers
 from tests.layers.gradients import gradients
 from zoo.layers import MixtureOfExperts, Router
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
-RNG = np.random.default_rng(0)
 BACKEND = keras.backend.backend()
 layers = keras.layers
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 def dense(count=4, units=5):

@@ -2,27 +2,15 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import RNG, close, normal, numbers
 from tests.layers.gradients import gradients
 from zoo.layers import MultiHeadAttention
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
-RNG = np.random.default_rng(0)
 LENGTHS = np.array([5, 3, 4])
 PADDING = np.arange(5) < LENGTHS[:, None]  # (3, 5)
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
-
-
-def close(ours, theirs, atol=1e-5):
-    np.testing.assert_allclose(numbers(ours), numbers(theirs), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(

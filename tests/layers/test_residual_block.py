@@ -2,24 +2,11 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import close, normal, numbers
 from zoo.layers import ResidualBlock, ZeroPadShortcut
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
-
-RNG = np.random.default_rng(0)
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
-
-
-def close(ours, theirs, atol=1e-5):
-    np.testing.assert_allclose(numbers(ours), numbers(theirs), rtol=0, atol=atol)
 
 
 def basic(filters, strides, **arguments):

@@ -2,21 +2,12 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import RNG, normal, numbers
 from tests.layers.gradients import gradients
 from zoo.layers import Router, Routing
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
-
-RNG = np.random.default_rng(0)
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 def number(tensor):

@@ -2,17 +2,12 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import normal
 from tests.layers.gradients import gradients
 from zoo.layers import SoftGate, SoftmaxGate
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
-
-RNG = np.random.default_rng(0)
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
 
 
 def sigmoid(r):

@@ -2,22 +2,14 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import normal, numbers
 from tests.layers.gradients import gradients
 from zoo.layers import SoftmaxGate
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
-RNG = np.random.default_rng(0)
 P = np.array([0.09003057, 0.24472847, 0.66524096])  # softmax of 1, 2, 3
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 @pytest.mark.parametrize(

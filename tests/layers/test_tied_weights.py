@@ -2,22 +2,14 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.arrays import normal, numbers
 from tests.layers.gradients import of_weights
 from zoo.layers import TiedWeights
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
-RNG = np.random.default_rng(0)
 TURNS = (np.arange(4)[None, :] - np.arange(4)[:, None]) % 4
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 @keras.saving.register_keras_serializable("test_tied_weights")

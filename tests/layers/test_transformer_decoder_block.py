@@ -3,24 +3,15 @@ import numpy as np
 import pytest
 
 from tests.layers import transformer_blocks as blocks
+from tests.layers.arrays import RNG, close, normal, numbers
 from tests.layers.gradients import gradients
-from tests.layers.transformer_blocks import numbers
 from zoo.layers import SinusoidalPositions, TransformerDecoderBlock
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
-RNG = np.random.default_rng(0)
 TARGET = np.arange(5) < np.array([5, 3, 4])[:, None]  # (3, 5)
 SOURCE = np.arange(4) < np.array([2, 4, 3])[:, None]  # (3, 4)
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype("float32")
-
-
-def close(ours, theirs, atol=1e-5):
-    np.testing.assert_allclose(numbers(ours), numbers(theirs), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 import keras
 import numpy as np
 
-
-def numbers(tensor):
-    return keras.ops.convert_to_numpy(tensor)
+from tests.layers.arrays import numbers
 
 
 def shake(layer, rng):
