@@ -3,16 +3,6 @@
 import keras
 
 
-def every(*masks):
-    """The conjunction of boolean `masks` that broadcast, those that are None left out; None where all are."""
-    merged = None
-    for mask in masks:
-        if mask is not None:
-            mask = keras.ops.cast(mask, "bool")
-            merged = mask if merged is None else keras.ops.logical_and(merged, mask)
-    return merged
-
-
 def softmax(scores, allowed=None):
     """Softmax over the last axis, in the dtype of `scores`; where `allowed` is False it is exactly 0.
 

@@ -1,14 +1,13 @@
-"""What layers do with masks: booleans of (batch, positions, ...), True where a position is valid."""
+"""What layers do with masks: booleans, True where a position is valid."""
 
 import keras
 
 
-def all_valid(masks):
-    """Where every mask of a list that is not None is True; None where all are None."""
-    given = [mask for mask in masks or () if mask is not None]
-    if not given:
-        return None
-    valid = given[0]
-    for mask in given[1:]:
-        valid = keras.ops.logical_and(valid, mask)
-    return valid
+def every(*masks):
+    """The conjunction of boolean `masks` that broadcast, those that are None left out; None where all are."""
+    merged = None
+    for mask in masks:
+        if mask is not None:
+            mask = keras.ops.cast(mask, "bool")
+            merged = mask if merged is None else keras.ops.logical_and(merged, mask)
+    return merged

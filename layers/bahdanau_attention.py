@@ -1,6 +1,6 @@
 import keras
 
-from zoo.layers import _attention, _checks, _sublayers
+from zoo.layers import _attention, _checks, _masks, _sublayers
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -91,7 +91,7 @@ class BahdanauAttention(keras.layers.Layer):
         return context, weights
 
     def _weigh(self, scores, query_mask, value_mask):
-        valid = _attention.every(
+        valid = _masks.every(
             None if query_mask is None else keras.ops.expand_dims(query_mask, 2),  # (batch, time, 1)
             None if value_mask is None else keras.ops.expand_dims(value_mask, 1),  # (batch, 1, positions)
         )

@@ -1,6 +1,6 @@
 import keras
 
-from zoo.layers import _attention, _backend, _checks, _sublayers
+from zoo.layers import _attention, _backend, _checks, _masks, _sublayers
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -131,7 +131,7 @@ class MultiHeadAttention(keras.layers.Layer):
         if self._is_self_attention and cache is None and value_mask is None:
             value_mask = query_mask
         queries, keys, values = self._project(query, value, key, cache, cache_index)  # each (batch, heads, ..., width)
-        given = _attention.every(
+        given = _masks.every(
             None if value_mask is None else value_mask[:, None, None, :],
             None if key_mask is None else key_mask[:, None, None, :],
             None if attention_mask is None else _of_heads(attention_mask),
@@ -142,13 +142,13 @@ class MultiHeadAttention(keras.layers.Layer):
         causal = None
         if cache_index is not None or (use_causal_mask and not (fused and given is None)):
             causal = _attention.causal(keras.ops.shape(queries)[2], keras.ops.shape(keys)[2], cache_index)
-        allowed = _attention.every(given, causal)
+        allowed = _masks.every(given, causal)
         if fused:
             context = self._attend_fused(queries, keys, values, allowed, use_causal_mask and allowed is None)
         else:
             context, weights = self._attend(queries, keys, values, allowed, training)
 
-        valid = _attention.every(
+        valid = _masks.every(
             None if given is None else keras.ops.any(allowed, axis=-1, keepdims=True),
             None if query_mask is None else query_mask[:, None, :, None],
         )  # what broadcasts to (batch, heads, time, 1)

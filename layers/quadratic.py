@@ -126,7 +126,7 @@ class Quadratic(keras.layers.Layer):
         return (*x[:-1], self.units)
 
     def compute_mask(self, inputs, previous_mask):
-        return _masks.all_valid(previous_mask) if isinstance(inputs, (list, tuple)) else previous_mask
+        return _masks.every(*(previous_mask or ())) if isinstance(inputs, (list, tuple)) else previous_mask
 
     def get_config(self):
         return {

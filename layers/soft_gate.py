@@ -80,7 +80,7 @@ class SoftGate(keras.layers.Layer):
         return tuple(input_shape[0])
 
     def compute_mask(self, inputs, previous_mask):
-        return _masks.all_valid(previous_mask)
+        return _masks.every(*(previous_mask or ()))
 
     def get_config(self):
         return {
