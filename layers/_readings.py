@@ -75,12 +75,14 @@ class Readings(keras.layers.Layer):
         total = np.array(keras.ops.convert_to_numpy(self._state.value))[1]
         if total[-1] == 0:
             return {}
-        found = {}
-        for name in self.sizes:
-            start, size = self._place(name)
-            for index in range(size):
-                found[name if size == 1 else f"{name}_{index}"] = float(total[start + index] / total[-1])
-        return found
+        return dict(zip(self.names, map(float, total[:-1] / total[-1]), strict=True))
+
+    @property
+    def names(self):
+        """{name of one number, such as `load_3`: the reading that it is of}, in the order of `sizes`."""
+        return {
+            name if size == 1 else f"{name}_{index}": name for name, size in self.sizes.items() for index in range(size)
+        }
 
     def _place(self, name):
         """(where `name` starts, how many numbers it is)"""

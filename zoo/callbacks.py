@@ -76,12 +76,25 @@ class AveragedWeights(keras.callbacks.Callback):
             variable.assign(self._raw[variable.path])
 
 
+def readings(model):
+    """{column of a history: (layer, its name there, the reading that it is of)} of what a model's layers tell."""
+    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "readings")]
+    told = [name for layer in layers for name in layer.readings.names]
+    labels = [layer.name for layer in layers]
+    columns = {}
+    for layer in layers:
+        label = layer.name if labels.count(layer.name) == 1 else layer.path
+        for name, reading in layer.readings.names.items():
+            columns[name if told.count(name) == 1 else f"{label}/{name}"] = (layer, name, reading)
+    return columns
+
+
 class LayerReadings(keras.callbacks.Callback):
     """Puts what layers tell about themselves into `History`: the mean over each epoch's training steps.
 
-    A layer that tells something has `readings`, with `reset()` and `means()`: an ODE block's function evaluations
-    (`nfe`), a mixture's load of expert 3 (`load_3`). A reading that several layers have is named after each
-    layer, such as `block1/nfe`, or after its path where layers share their name.
+    A layer that tells something has `readings`: an ODE block's function evaluations (`nfe`), a mixture's load of
+    expert 3 (`load_3`). A reading that several layers have is named after each layer, such as `block1/nfe`, or after
+    its path where layers share their name.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -91,17 +104,13 @@ class LayerReadings(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the step has taken the variables' buffers
-        layers = self._layers()
-        told = [layer.readings.means() for layer in layers]
-        readings = [name for means in told for name in means]
-        names = [layer.name for layer in layers]
-        for layer, means in zip(layers, told, strict=True):
-            label = layer.name if names.count(layer.name) == 1 else layer.path
-            for name, value in means.items():
-                logs[name if readings.count(name) == 1 else f"{label}/{name}"] = value
+        means = {layer: layer.readings.means() for layer in self._layers()}
+        for column, (layer, name, _) in readings(self.model).items():
+            if name in means[layer]:  # else the layer was not called
+                logs[column] = means[layer][name]
 
     def _layers(self):
-        return [layer for layer in self.model._flatten_layers() if hasattr(layer, "readings")]
+        return {layer for layer, _, _ in readings(self.model).values()}
 
 
 class StopAfter(keras.callbacks.Callback):

@@ -28,6 +28,23 @@ DRAWN = 200
 LISTED = 100
 """Rows of the table of classes, and classes of a confusion matrix that cannot show all, at most."""
 
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#999933", "#882255")
+"""Of lines, classes and experts, told apart by those who see fewer colours; beyond them it begins again."""
+
+LEGEND = 8
+"""Lines of a panel that are named."""
+
+CLASS_COLOURS = {
+    "blue": (0, 114, 178),
+    "orange": (230, 159, 0),
+    "green": (0, 158, 115),
+    "purple": (204, 121, 167),
+    "sky blue": (86, 180, 233),
+    "red": (213, 94, 0),
+    "yellow": (240, 228, 66),
+}
+"""Of the classes of a mask from the second on, over and over; by Okabe and Ito."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Theme:
@@ -176,7 +193,7 @@ def dress(axes, theme):
     return axes
 
 
-def curves(history, best, monitor, theme):
+def curves(history, best, monitor, theme, omit=()):
     """Learning curves: a panel for the loss, for every other metric, and for the learning rate.
 
     Args:
@@ -184,10 +201,9 @@ def curves(history, best, monitor, theme):
         best: the epoch of the best weights.
         monitor: the key of `history` that they are best by, or None.
         theme: a `Theme`.
+        omit: keys of `history` that are left out.
     """
-    from matplotlib.ticker import MaxNLocator
-
-    keys = [key for row in history for key in row if key not in ("epoch", "learning_rate")]
+    keys = [key for row in history for key in row if key not in ("epoch", "learning_rate", *omit)]
     metrics = sorted(dict.fromkeys(key.removeprefix("val_") for key in keys), key=lambda name: name != "loss")
     names = [*metrics, "learning_rate"]
     heights = [2.0] * len(metrics) + [1.3]
@@ -196,19 +212,47 @@ def curves(history, best, monitor, theme):
     for axes, name in zip(panels, names, strict=True):
         _curve(axes, history, name, theme)
         _mark(axes, history, name, best, monitor, theme)
-    panels[-1].set_xlabel("epoch", color=theme.ink, fontsize=10, fontfamily=FONT)
-    panels[-1].xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    handles, titles = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        titles,
-        loc="outside upper left",
-        ncols=len(handles),
-        frameon=False,
-        labelcolor=theme.ink,
-        prop={"family": FONT, "size": 10},
-    )
+    _number_epochs(panels[-1], theme)
+    _legend(figure, panels[0], theme, loc="outside upper left", ncols=3)
     return figure
+
+
+def readings(history, groups, theme):
+    """What layers told in training: a panel for each reading.
+
+    Args:
+        history: `Run.history`.
+        groups: {reading: its keys of `history`}.
+        theme: a `Theme`.
+    """
+    figure = new(theme, 2.1 * len(groups) + 0.4, layout="constrained")
+    panels = figure.subplots(len(groups), sharex=True, squeeze=False)[:, 0]
+    epochs = [row["epoch"] for row in history]
+    for axes, (reading, keys) in zip(panels, groups.items(), strict=True):
+        dress(axes, theme).grid(color=theme.grid, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        for number, key in enumerate(keys):
+            values = [row.get(key, math.nan) for row in history]
+            colour = PALETTE[number % len(PALETTE)]
+            marker = "o" if len(history) <= 30 else None
+            axes.plot(epochs, values, color=colour, label=key, linewidth=1.6, marker=marker, markersize=3)
+        axes.set_title(reading, loc="left", color=theme.ink, fontsize=10, fontfamily=FONT, fontweight="bold")
+        if 1 < len(keys) <= LEGEND:
+            _legend(axes, axes, theme, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _number_epochs(panels[-1], theme)
+    return figure
+
+
+def _number_epochs(axes, theme):
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch", color=theme.ink, fontsize=10, fontfamily=FONT)
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+
+
+def _legend(owner, axes, theme, **options):
+    style = {"frameon": False, "labelcolor": theme.ink, "prop": {"family": FONT, "size": 10}}
+    owner.legend(*axes.get_legend_handles_labels(), **style, **options)
 
 
 def _curve(axes, history, name, theme):
@@ -266,7 +310,7 @@ def matrix(counts, totals, labels, theme):
         _write_counts(axes, counts, norm(fractions), theme)
     every = math.ceil(len(labels) / 30)
     ticks = range(0, len(labels), every)
-    names = [_cut(labels[tick], 16) for tick in ticks]
+    names = [cut(labels[tick], 16) for tick in ticks]
     upright = {"rotation": 90} if len(names) * max(map(len, names)) > 50 else {}
     size = 10 if len(ticks) <= 12 else 8 if len(ticks) <= NUMBERED else 7
     style = {"fontsize": size, "fontfamily": FONT, "color": theme.ink, "parse_math": False}
@@ -311,7 +355,7 @@ def gallery(pictures, captions, theme, columns=4):
             axes.text(
                 left,
                 top + side + 0.12 + line * below,
-                _cut(text, 19 if below else 17),  # bold letters are wider
+                cut(text, 19 if below else 17),  # bold letters are wider
                 color=theme.muted if below else theme.ink,
                 fontsize=9,
                 fontfamily=FONT,
@@ -337,6 +381,13 @@ def _hang(axes, picture, left, top, side, theme):
     axes.add_patch(Rectangle((left, top), wide, high, fill=False, edgecolor=theme.grid, linewidth=0.8))
 
 
+def tinted(picture, mask):
+    """A picture, uint8 (height, width, channels), in colour, with the classes of its mask from 1 on tinted."""
+    colours = np.array([*CLASS_COLOURS.values()], float)[(mask - 1) % len(CLASS_COLOURS)]  # (height, width, 3)
+    pixels = np.broadcast_to(picture[..., :3], (*mask.shape, 3)).astype(float)
+    return np.where(mask[..., None] > 0, (pixels + colours) / 2, pixels).round().astype(np.uint8)
+
+
 def drawable(label, number):
     """`label` on one line, or `#number` where the figures' font lacks one of its letters."""
     label = " ".join(label.split())
@@ -356,5 +407,5 @@ def _named(label, number):
     return label if drawable(label, number) != f"#{number}" else f"#{number} {label}"
 
 
-def _cut(text, most):
+def cut(text, most):
     return text if len(text) <= most else f"{text[: most - 1]}…"

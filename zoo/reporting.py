@@ -17,6 +17,7 @@ import shutil
 import typing
 
 from zoo import figures, files, registry, runs
+from zoo.callbacks import readings
 from zoo.data import open_source, pipeline
 from zoo.errors import InputError, RunError
 from zoo.fields import show
@@ -82,6 +83,7 @@ class _Trained:
         source: the data; None where they cannot be read again.
         splits: {split: its batches} of those that the network did not train on, the one that counts first.
         measured: {split: {name: value}} of the loss and the metrics on those.
+        readings: {key of `history`: the reading that it is of} of what layers tell about themselves.
     """
 
     run: runs.Run
@@ -93,6 +95,7 @@ class _Trained:
     source: typing.Any
     splits: dict
     measured: dict
+    readings: dict
 
 
 def _measure(run, dataset, data_dir, skip_bad):
@@ -111,6 +114,7 @@ def _measure(run, dataset, data_dir, skip_bad):
         source=source,
         splits=splits,
         measured={split: model.evaluate(data, verbose=0, return_dict=True) for split, data in splits.items()},
+        readings={column: reading for column, (_, _, reading) in readings(model).items()},
     )
 
 
@@ -144,12 +148,33 @@ def _parts(trained):
         title="Learning curves",
         caption="Training values are means over an epoch in which the weights change, with augmentation and dropout "
         f"where the recipe has them{averaged}: they may well be worse than validation's.",
-        draw=functools.partial(figures.curves, trained.history, trained.best["epoch"], trained.monitor),
+        draw=functools.partial(
+            figures.curves, trained.history, trained.best["epoch"], trained.monitor, omit=tuple(trained.readings)
+        ),
     )
+    common = [curves, *_readings(trained)]
     if not trained.splits:
-        return [curves]
+        return common
     split, data = next(iter(trained.splits.items()))
-    return [curves, *trained.recipe.report_parts(Outcome(trained.model, trained.model.reader, split, data))]
+    return [*common, *trained.recipe.report_parts(Outcome(trained.model, trained.model.reader, split, data))]
+
+
+def _readings(trained):
+    """The `Part` with what layers told about themselves, where any did."""
+    groups = {}
+    for column, reading in trained.readings.items():
+        if any(column in row for row in trained.history):
+            groups.setdefault(reading.removesuffix("_backward"), []).append(column)
+    if not groups:
+        return []
+    return [
+        figures.Part(
+            name="readings",
+            title="What layers tell",
+            caption="Means over the training steps of each epoch.",
+            draw=functools.partial(figures.readings, trained.history, groups),
+        )
+    ]
 
 
 # What is said -------------------------------------------------------------------------------------------------------
@@ -177,7 +202,8 @@ def _facts(trained, skip_bad):
 
 def _metrics(trained):
     """The names of the loss and the metrics, the loss first."""
-    keys = [key for key in trained.best if key not in ("epoch", "learning_rate") and not key.startswith("val_")]
+    other = ("epoch", "learning_rate", *trained.readings)
+    keys = [key for key in trained.best if key not in other and not key.startswith("val_")]
     return sorted(keys, key=lambda name: name != "loss")
 
 

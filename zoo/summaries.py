@@ -1,4 +1,4 @@
-"""What a recipe's network costs: parameters, multiply-adds of one forward pass, bytes."""
+"""What a recipe's network costs: parameters, multiply-adds of one forward pass, bytes of weights and activations."""
 
 import dataclasses
 import math
@@ -11,32 +11,84 @@ from zoo.weights import variables
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """`multiply_adds` of one example in inference; None where the backend's graph is not one that we can read."""
+    """What a network costs.
+
+    Attributes:
+        parameters, trainable: how many, of all and of those that train.
+        multiply_adds: of one example in inference; None where the backend's graph is not one that we can read.
+        bytes: of the weights.
+        activation_bytes: kept for the backward pass of a training step; None as before.
+    """
 
     parameters: int
     trainable: int
     multiply_adds: int | None
     bytes: int
+    activation_bytes: int | None
 
 
-def summarize(model):
-    """The `Summary` of a `keras.Model`."""
+def summarize(model, input_shape=None, batch_size=1):
+    """The `Summary` of a `keras.Model`.
+
+    Args:
+        input_shape: of an example, where the model takes several.
+        batch_size: of the step whose activations are counted.
+    """
+    readable = keras.backend.backend() == "tensorflow"
     return Summary(
         parameters=model.count_params(),
         trainable=sum(math.prod(variable.shape) for variable in model.trainable_variables),
-        multiply_adds=multiply_adds(model) if keras.backend.backend() == "tensorflow" else None,
+        multiply_adds=multiply_adds(model, input_shape) if readable else None,
         bytes=sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in variables(model)),
+        activation_bytes=activation_bytes(model, input_shape, batch_size) if readable else None,
     )
 
 
-def multiply_adds(model):
+def multiply_adds(model, input_shape=None):
     """Multiply-adds of one example, counted in the traced inference graph: convolutions and matrix products."""
     import tensorflow as tf
 
-    specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
-    forward = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
-    traced = forward.get_concrete_function(*specs)
+    forward = tf.function(lambda *inputs: _call(model, inputs, training=False))
+    traced = forward.get_concrete_function(*_specs(model, input_shape, 1))
     return sum(_count(operation) for operation in traced.graph.get_operations())
+
+
+def activation_bytes(model, input_shape=None, batch_size=1):
+    """Bytes that the backward pass of a training step reads of the forward pass, counted in the traced graph.
+
+    Weights are not among them, nor what loops of unknown length keep.
+    """
+    import tensorflow as tf
+
+    kept = {}
+
+    @tf.function
+    def step(*inputs):
+        with tf.GradientTape() as tape:
+            outputs = _call(model, inputs, training=True)
+        graph = tf.compat.v1.get_default_graph()
+        forward = {operation.name for operation in graph.get_operations()}
+        tape.gradient(outputs, model.trainable_variables)
+        for operation in graph.get_operations():
+            if operation.name not in forward:
+                kept.update({one.name: one for one in operation.inputs if one.op.name in forward})
+
+    step.get_concrete_function(*_specs(model, input_shape, batch_size))
+    counted = (one for one in kept.values() if one.op.type not in ("ReadVariableOp", "Const"))
+    return sum(one.shape.num_elements() * one.dtype.size for one in counted if one.shape.is_fully_defined())
+
+
+def _specs(model, input_shape, batch_size):
+    import tensorflow as tf
+
+    shapes = [input_shape if None in tensor.shape[1:] else tensor.shape[1:] for tensor in model.inputs]
+    return [
+        tf.TensorSpec((batch_size, *shape), tensor.dtype) for shape, tensor in zip(shapes, model.inputs, strict=True)
+    ]
+
+
+def _call(model, inputs, training):
+    return model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
 
 
 def _count(operation):

@@ -1,5 +1,6 @@
 """`check_recipe`: the laws that every recipe keeps."""
 
+import functools
 import hashlib
 import json
 import random
@@ -14,7 +15,7 @@ from zoo.fields import sweep
 from zoo.training import make_plan
 
 
-def check_recipe(name, *, samples=None, data_dir=None):
+def check_recipe(name, *, samples=None, data_dir=None, **given):
     """Raises AssertionError where a recipe breaks a law that all recipes keep; needs keras-tuner.
 
     Every default is legal and within its search range; sampling nothing is the default; the network is the same
@@ -25,8 +26,9 @@ def check_recipe(name, *, samples=None, data_dir=None):
         name: the recipe's name, with or without a variant.
         samples: {field: value} for fields of text, whose other values cannot be guessed.
         data_dir: where its data lie.
+        given: fields, such as those that make a network small.
     """
-    recipe = registry.recipe(name)
+    recipe = registry.recipe(name, **given)
     _check_defaults(type(recipe))
     _check_sampling(recipe)
     _check_network(recipe)
@@ -73,7 +75,7 @@ def _check_network(recipe):
 def _check_fields(recipe, samples, data_dir):
     """Every override of a field that counts changes network, weights, objective, batches, schedule or plan."""
     source = open_source(recipe.dataset, data_dir=data_dir)
-    known = {}
+    known = functools.cache(lambda effect, recipe: effect(recipe, source))
     changed, tried = set(), set()
     for name, active, other in sweep(type(recipe), recipe.values(), samples):
         try:
@@ -82,34 +84,44 @@ def _check_fields(recipe, samples, data_dir):
             continue  # two fields make each other impossible
         if name in changed or name == "dataset":
             continue
+        try:
+            differs = any(known(effect, first) != effect(second, source) for effect in (_made, _fed, _stepped))
+        except InputError:
+            continue  # the field and the data do
         tried.add(name)
-        if first not in known:
-            known[first] = _effect(first, source)
-        if known[first] != _effect(second, source) or _step(first, source) != _step(second, source):
+        if differs:
             changed.add(name)
     assert tried == changed, f"{recipe.label}: {sorted(tried - changed)} change nothing"
 
 
-def _effect(recipe, source):
-    """Hashes of everything that a recipe decides, but for the outcome of training."""
+# Everything that a recipe decides, but for the outcome of training; what is quickly seen comes first.
+
+
+def _made(recipe, source):
+    """The network, its weights, and what it is compiled with."""
     model = building.build(recipe, steps_per_epoch=10)
-    preparation = recipe.make_preparation(recipe.make_reader(source), source)
-    training = pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed)
-    batches = [next(iter(training)) for _ in range(2)]
-    optimizer = model.optimizer
     return {
         "network": model.to_json(),
         "weights": {path: _hash(array) for path, array in weights.of(model).items()},
         "trainable": [variable.path for variable in model.trainable_variables],
-        "optimizer": json.dumps(keras.saving.serialize_keras_object(optimizer), sort_keys=True, default=str),
+        "optimizer": json.dumps(keras.saving.serialize_keras_object(model.optimizer), sort_keys=True, default=str),
         "loss": json.dumps(keras.saving.serialize_keras_object(recipe.make_loss()), sort_keys=True, default=str),
-        "batches": [[_hash(part) for part in batch] for batch in batches],
-        "plan": make_plan(recipe, len(training), True),
         "jit": model.jit_compile,
     }
 
 
-def _step(recipe, source):
+def _fed(recipe, source):
+    """The first batch of two epochs, and the plan of training."""
+    preparation = recipe.make_preparation(recipe.make_reader(source), source)
+    training = pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed)
+    batches = [next(iter(training)) for _ in range(2)]
+    return {
+        "batches": [[_hash(part) for part in batch] for batch in batches],
+        "plan": make_plan(recipe, len(training), True),
+    }
+
+
+def _stepped(recipe, source):
     """The weights after one step, for what shows nowhere else, such as which variables decay."""
     model = building.build(recipe, steps_per_epoch=10)
     preparation = recipe.make_preparation(recipe.make_reader(source), source)
