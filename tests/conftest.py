@@ -17,3 +17,23 @@ def finished(tmp_path_factory):
     import zoo
 
     return zoo.train("lenet", epochs=2, directory=tmp_path_factory.mktemp("runs") / "finished", quiet=True)
+
+
+@pytest.fixture
+def mocked(monkeypatch, tmp_path):
+    """A function of splits: sets of TensorFlow Datasets then hold noise, 50 examples a split, and count as prepared."""
+    import tensorflow_datasets as tfds
+
+    def info(split):
+        files = tfds.core.ShardedFileTemplate(
+            dataset_name="mocked", data_dir=tmp_path, split=split, filetype_suffix="tfrecord"
+        )
+        return tfds.core.SplitInfo(name=split, shard_lengths=[50], num_bytes=0, filename_template=files)
+
+    def mock(*splits):
+        known = tfds.core.splits.SplitDict([info(split) for split in splits])
+        monkeypatch.setattr(tfds.core.DatasetInfo, "splits", known)
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+    with tfds.testing.mock_data(num_examples=50):
+        yield mock

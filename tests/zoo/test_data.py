@@ -127,10 +127,10 @@ def test_digits_are_split_once_and_for_all_in_proportion():
 def test_pixels_are_the_digits_of_scikit_learn():
     from sklearn.datasets import load_digits
 
-    from zoo.data.digits import splits
+    from zoo.data.memory_source import stratified
 
     digits = load_digits()
-    rows = splits(digits.target)["test"]
+    rows = stratified(digits.target)["test"]
     ours = sorted(
         (np.asarray(example["image"]).tobytes(), int(example["label"]))
         for example in open_source("digits").examples("test")
@@ -256,8 +256,8 @@ def test_pictures_are_decoded_once_and_seen_again_when_they_change(pictures, mon
     from zoo.data import folder_source
 
     decoded = []
-    decode = folder_source._decode
-    monkeypatch.setattr(folder_source, "_decode", lambda path: decoded.append(path) or decode(path))
+    decode = folder_source.decode_picture
+    monkeypatch.setattr(folder_source, "decode_picture", lambda path: decoded.append(path) or decode(path))
     first = open_source(f"folder:{pictures}").fingerprint
     assert len(decoded) == 40
     assert open_source(f"folder:{pictures}").fingerprint == first
@@ -270,32 +270,27 @@ def test_pictures_are_decoded_once_and_seen_again_when_they_change(pictures, mon
 # TensorFlow Datasets ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def mocked(monkeypatch, tmp_path):
-    """tfds: sets filled with noise instead of downloads; every set counts as prepared, with 50 examples a split."""
-    import tensorflow_datasets as tfds
-
-    def info(split):
-        files = tfds.core.ShardedFileTemplate(
-            dataset_name="mocked", data_dir=tmp_path, split=split, filetype_suffix="tfrecord"
-        )
-        return tfds.core.SplitInfo(name=split, shard_lengths=[50], num_bytes=0, filename_template=files)
-
-    sizes = [info(split) for split in ("train", "test")]
-    with tfds.testing.mock_data(num_examples=50):
-        monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
-        monkeypatch.setattr(tfds.core.DatasetInfo, "splits", tfds.core.splits.SplitDict(sizes))
-        yield
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_set_of_tensorflow_datasets_trains(mocked):
-    recipe, source = open_recipe("lenet", {"dataset": "tfds:cifar10", "batch_size": 5})
-    assert recipe.input_shape == (32, 32, 3)
-    assert len(source.features["label"].names) == recipe.classes == 10
-    assert source.notes == ("validation is the last tenth of train",)
-    images, _ = next(iter(zoo.dataset(recipe, "validation")))
-    assert images.shape == (5, 32, 32, 3)
+@pytest.mark.parametrize(
+    ("recipe", "given", "splits", "classes", "note"),
+    [
+        ("lenet", {"dataset": "tfds:cifar10"}, ("train", "test"), 10, "validation is the last tenth of train"),
+        ("resnet/20", {}, ("train", "test"), 10, "validation is the last tenth of train"),
+        ("resnet", {"dataset": "tfds:cifar100"}, ("train", "test"), 100, "validation is the last tenth of train"),
+        ("resnet", {"dataset": "tfds:imagenette"}, ("train", "validation"), 10, "test is validation"),
+        ("resnet/18", {"input_shape": (64, 48, 3)}, ("train", "validation", "test"), 1000, None),
+    ],
+)
+def test_sets_of_tensorflow_datasets_train(recipe, given, splits, classes, note, mocked):
+    mocked(*splits)
+    recipe, source = open_recipe(recipe, {**given, "batch_size": 5})
+    assert recipe.dataset.startswith("tfds:")
+    assert len(source.features["label"].names) == recipe.classes == classes
+    assert not source.notes if note is None else note in source.notes[0]
+    for split in ("train", "validation"):
+        images, labels = next(iter(zoo.dataset(recipe, split)))
+        assert images.shape == (5, *recipe.input_shape)
+        assert labels.shape == (5,)
 
 
 def test_no_network_is_said_at_once_with_the_folder(monkeypatch, tmp_path):

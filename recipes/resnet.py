@@ -1,0 +1,277 @@
+import keras
+
+import zoo.layers
+from zoo.errors import InputError
+from zoo.fields import choice, flag, integer, real
+from zoo.tasks import ImageClassification
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Residual blocks of each stage in the imagenet family; from depth 50 on they are bottlenecks."""
+
+CIFAR = {
+    "family": "small",
+    "dataset": "tfds:cifar10",
+    "input_shape": (32, 32, 3),
+    "epochs": 182,  # 64,000 steps of 128 on 45,000 pictures
+    "batch_size": 128,
+    "learning_rate": 0.1,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "decay_norms": True,
+    "schedule": "step",
+    "milestones": (0.5, 0.75),
+    "crop": 4,
+    "flip": "horizontal",
+    "rotation": 0.0,
+    "zoom": 0.0,
+    "shift": 0.0,
+}
+IMAGENET = CIFAR | {
+    "family": "imagenet",
+    "dataset": "tfds:imagenet2012",
+    "input_shape": (224, 224, 3),
+    "classes": 1000,
+    "epochs": 90,
+    "batch_size": 256,
+    "milestones": (1 / 3, 2 / 3, 8 / 9),
+    "crop": 32,
+}
+
+
+class ResNet(
+    ImageClassification,
+    dataset="digits",
+    epochs=60,
+    batch_size=64,
+    optimizer="sgd",
+    learning_rate=0.1,
+    weight_decay=5e-4,
+    schedule="cosine",
+    jit_compile=False,
+    input_shape=(32, 32, 1),
+    rotation=12.0,
+    zoom=0.1,
+    shift=0.1,
+):
+    """ResNet: each block adds what its convolutions make of its input to that input.
+
+    He, Zhang, Ren & Sun 2016, "Deep Residual Learning for Image Recognition". `resnet/20` to `resnet/110` are its
+    networks for 32 x 32 pictures (section 4.2; 269,722 parameters at depth 20), with shortcuts of option A, which
+    have none. `resnet/18` to `resnet/152` are those for ImageNet as everybody builds them since: the stride stands on
+    the 3 x 3 convolution ("v1.5"), convolutions have no bias, batch norm has epsilon 1e-5 (25,557,032 trainable
+    parameters at depth 50). Plain `resnet` is the network of depth 20, for the digits.
+
+    `norm` and `groups` are Wu & He 2018, "Group Normalization"; `zero_init_residual` is Goyal et al. 2017, section
+    5.1; `drop_path` Huang et al. 2016, its probability rising with depth; `stage=ode` keeps the first block of each
+    stage and solves dx/dt = f(x), f the body of one more, where the others stood (Chen et al. 2018).
+
+    `jit_compile` is off because on a CPU XLA's convolutions are slower: `python benchmarks/vision.py`.
+    """
+
+    variants = {
+        **{str(depth): CIFAR | {"depth": depth} for depth in (20, 32, 44, 56)},
+        "110": CIFAR | {"depth": 110, "warmup": 0.006},  # the paper's 400 steps of a smaller rate
+        **{str(depth): IMAGENET | {"depth": depth} for depth in BLOCKS},
+    }
+
+    family: str = choice("small", "imagenet", default="small", help="3 stages from 16 channels, or 4 from 64")
+    depth: int = integer(
+        default=20, legal=(8, 2000), search=(20, 56), step=6, help="layers with weights: 6n + 2, or 18 to 152"
+    )
+    width: float = real(default=1.0, legal=(0.25, 16), search=(0.5, 2.0), help="times as many channels, in eights")
+    norm: str = choice(
+        "batch",
+        "group",
+        "layer",
+        "none",
+        default="batch",
+        search=("batch", "group", "layer"),
+        help="after every convolution; layer is over positions and channels",
+    )
+    groups: int | None = integer(
+        default=None,
+        legal=(1, 4096),
+        optional=True,
+        when={"norm": "group"},
+        help="of a group norm; none is two channels a group in the narrowest stage, at most 32 groups",
+    )
+    activation: str = choice(
+        "relu", "gelu", "silu", "elu", default="relu", search=("relu", "gelu", "silu"), help="after norms and sums"
+    )
+    shortcut: str = choice(
+        "family",
+        "A",
+        "B",
+        default="family",
+        help="where channels grow: A pads zeros, B projects; A in the small family, B in the other",
+    )
+    stem: str = choice("family", "small", "imagenet", default="family", help="3 x 3, or 7 x 7 and a pool, both halving")
+    zero_init_residual: bool = flag(
+        default=False,
+        search=(True, False),
+        when={"norm": ("batch", "group", "layer")},
+        help="blocks start as the identity: their last norm's gamma is 0",
+    )
+    drop_path: float = real(
+        default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="probability of dropping the last block's body"
+    )
+    stage: str = choice(
+        "residual", "ode", default="residual", help="ode: one differential equation for all but one block"
+    )
+    head: str = choice(
+        "dense",
+        "moe",
+        "quadratic",
+        default="dense",
+        search=("dense", "moe", "quadratic"),
+        help="from features to logits",
+    )
+
+    def check(self):
+        if self.family == "small" and self.depth % 6 != 2:
+            below = self.depth - (self.depth - 2) % 6
+            raise InputError(f"depth of family=small must be 6n + 2, such as {below} or {below + 6}. "
+                             f"Received: depth={self.depth}.")  # fmt: skip
+        if self.family == "imagenet" and self.depth not in BLOCKS:
+            raise InputError(f"depth of family=imagenet must be one of {', '.join(map(str, BLOCKS))}. "
+                             f"Received: depth={self.depth}.")  # fmt: skip
+        if min(self.input_shape[:2]) < 8:
+            raise InputError(f"ResNet needs pictures of at least 8 x 8. Received: input_shape={self.input_shape}. "
+                             "Pictures are resized to input_shape: give a larger one.")  # fmt: skip
+        if self.norm == "group" and self._widths[0] % self._groups:
+            raise InputError(f"groups must divide the {self._widths[0]} channels of the narrowest stage. "
+                             f"Received: groups={self._groups}.")  # fmt: skip
+        if self.stage == "ode" and self.norm == "batch":
+            raise InputError("stage=ode needs norm=group, layer or none: a batch norm changes its averages while the "
+                             "equation is solved. Received: norm=batch.")  # fmt: skip
+
+    def network(self):
+        # Layers
+        scale = keras.layers.Rescaling(1 / 64, offset=-2.0, name="scale")  # -2 to 2
+        stem = self._make_stem()
+        stages = self._make_stages()
+        pool = keras.layers.GlobalAveragePooling2D(name="features")
+        head = self._make_head()
+
+        # Network
+        images = keras.Input(self.input_shape, name="images")
+        x = scale(images)
+        for layer in stem:
+            x = layer(x)  # (batch, height, width, 16), or (batch, height / 4, width / 4, 64)
+        for block in stages:
+            x = block(x)  # each stage but the first halves the picture and doubles the channels
+        return keras.Model(images, head(pool(x)), name="resnet")
+
+    def _make_stem(self):
+        large = self.stem == "imagenet" or (self.stem == "family" and self.family == "imagenet")
+        size, strides = (7, 2) if large else (3, 1)
+        layers = [
+            *self._convolution(self._stem_width, size, strides, "stem"),
+            keras.layers.Activation(self.activation, name="stem_activation"),
+        ]
+        if large:
+            layers += [
+                keras.layers.ZeroPadding2D(1, name="stem_pool_pad"),
+                keras.layers.MaxPooling2D(3, strides=2, name="stem_pool"),
+            ]
+        return layers
+
+    def _make_stages(self):
+        counts = ((self.depth - 2) // 6,) * 3 if self.family == "small" else BLOCKS[self.depth]
+        places = [(stage, index) for stage, count in enumerate(counts) for index in range(count)]
+        before, blocks = self._stem_width, []
+        for number, (stage, index) in enumerate(places):
+            name = f"stage{stage + 1}_block{index + 1}"
+            width = self._widths[stage]
+            if self.stage == "ode" and index:
+                if index == 1:
+                    dynamics = keras.Sequential(self._make_body(width, 1, f"{name}_"), name=f"{name}_dynamics")
+                    blocks.append(zoo.layers.ODEBlock(dynamics, solver="rk4", steps=2, name=name))
+                continue
+            strides = 2 if index == 0 and stage else 1
+            blocks.append(
+                zoo.layers.ResidualBlock(
+                    self._make_body(width, strides),
+                    shortcut=self._make_shortcut(before, width * self._expansion, strides),
+                    activation=self.activation,
+                    drop_path=self.drop_path * number / max(len(places) - 1, 1),
+                    name=name,
+                )
+            )
+            before = width * self._expansion
+        return blocks
+
+    def _make_body(self, width, strides, prefix=""):
+        """Two 3 x 3 convolutions, or a bottleneck of 1 x 1, 3 x 3 and 1 x 1."""
+        sizes = [(width, 3, strides), (width, 3, 1)]
+        if self._expansion > 1:
+            sizes = [(width, 1, 1), (width, 3, strides), (width * self._expansion, 1, 1)]
+        layers = []
+        for index, (filters, size, step) in enumerate(sizes):
+            name = f"{prefix}conv{index + 1}"
+            last = index == len(sizes) - 1
+            layers += self._convolution(filters, size, step, name, last and self.zero_init_residual)
+            if not last:
+                layers.append(keras.layers.Activation(self.activation, name=f"{name}_activation"))
+        return layers
+
+    def _make_shortcut(self, before, after, strides):
+        """None where the identity fits."""
+        if before == after and strides == 1:
+            return None
+        if self.shortcut == "A" or (self.shortcut == "family" and self.family == "small"):
+            return zoo.layers.ZeroPadShortcut(after, strides, name="shortcut")
+        return keras.Sequential(self._convolution(after, 1, strides, "shortcut"), name="shortcut")
+
+    def _convolution(self, filters, size, strides, name, zero_init=False):
+        """A convolution and its norm. Strided ones are padded on both sides alike, which "same" does not."""
+        normed = self.norm != "none"
+        pad = size > 1 and strides > 1
+        convolve = keras.layers.Conv2D(
+            filters,
+            size,
+            strides=strides,
+            padding="valid" if pad else "same",
+            use_bias=not normed,
+            kernel_initializer="he_normal",
+            name=name,
+        )
+        layers = [keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")] if pad else []
+        return [*layers, convolve, *([self._make_norm(f"{name}_norm", zero_init)] if normed else [])]
+
+    def _make_norm(self, name, zero_init):
+        gamma = "zeros" if zero_init else "ones"
+        if self.norm == "batch":
+            return zoo.layers.BatchNorm(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)
+        groups = self._groups if self.norm == "group" else 1
+        return zoo.layers.GroupNorm(groups, gamma_initializer=gamma, name=name)
+
+    def _make_head(self):
+        shared = {"dtype": "float32", "name": "head"}
+        match self.head:
+            case "dense":
+                return keras.layers.Dense(self.classes, **shared)
+            case "moe":
+                experts = [keras.layers.Dense(self.classes, dtype="float32") for _ in range(4)]
+                return zoo.layers.MixtureOfExperts(experts, **shared)
+            case "quadratic":
+                return zoo.layers.Quadratic(self.classes, rank=4, **shared)
+
+    @property
+    def _expansion(self):
+        """Channels of a block's output for one within."""
+        return 4 if self.family == "imagenet" and self.depth >= 50 else 1
+
+    @property
+    def _stem_width(self):
+        return self._widths[0]
+
+    @property
+    def _widths(self):
+        """Channels of each stage, within its blocks."""
+        narrowest, stages = (16, 3) if self.family == "small" else (64, 4)
+        return [max(8, round(narrowest * 2**stage * self.width / 8) * 8) for stage in range(stages)]
+
+    @property
+    def _groups(self):
+        return self.groups or min(32, self._widths[0] // 2)
