@@ -22,6 +22,7 @@ HEAVY = ("tensorflow", "keras_tuner", "tensorflow_datasets", "jax", "torch")
 
 # Modules that import one of HEAVY at their top; whoever needs one imports it inside a function.
 HEAVY_AT_THE_TOP = {
+    "zoo.data.cells": "a TFDS builder is a class whose base is TFDS's",
     "zoo.data.digits": "a TFDS builder is a class whose base is TFDS's",
     "zoo.layers._backend.tensorflow": "imported on first use, where Keras runs on TensorFlow",
     "zoo.layers._backend.jax": "imported on first use, where Keras runs on JAX",

@@ -18,7 +18,8 @@ def _register():
         import zoo.losses
         import zoo.metrics
         import zoo.optimizers
-        import zoo.readers  # noqa: F401
+        import zoo.readers
+        import zoo.table_reader  # noqa: F401
     except Exception as error:
         warnings.warn(f"zoo could not register its layers with Keras: {error!r}", stacklevel=2)
 

@@ -31,6 +31,8 @@ class Recipe(fields.Declared):
     """
 
     variants: typing.ClassVar[dict] = {}
+    tiles: typing.ClassVar[bool] = False
+    """Whether inputs can be asked in tiles."""
 
     dataset: str | None = fields.text(
         default=None,
@@ -126,6 +128,10 @@ class Recipe(fields.Declared):
 
     def make_metrics(self):
         return []
+
+    def ask(self, model, tensors):
+        """What `model` says of the inputs that a reader's `read_raw` gave; `make_predictions` makes it readable."""
+        return model.predict(tensors, batch_size=self.batch_size, verbose=0)
 
     def report_parts(self, outcome):
         """The `zoo.figures.Part`s that a report has beside its curves, made of a `zoo.reporting.Outcome`."""

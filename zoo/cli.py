@@ -1,8 +1,10 @@
 """The command line: `zoo VERB ...`. A key and a value is a field; a dash is an option of the verb."""
 
 import contextlib
+import dataclasses
 import errno
 import os
+import pathlib
 import sys
 
 import click
@@ -90,11 +92,19 @@ def show(recipe, fields, quiet):
         click.echo()
     from zoo.summaries import summarize
 
-    cost = summarize(made.network())
-    multiply_adds = "not counted on this backend" if cost.multiply_adds is None else f"{cost.multiply_adds:,}"
+    cost = summarize(made.network(), getattr(made, "input_shape", None), made.batch_size)
     click.echo(f"parameters     {cost.parameters:,} ({cost.trainable:,} trainable)")
-    click.echo(f"multiply-adds  {multiply_adds} (one forward pass of one example)")
+    if cost.multiply_adds is None:
+        click.echo("multiply-adds  not counted on this backend, nor activations")
+    else:
+        click.echo(f"multiply-adds  {cost.multiply_adds:,} (one forward pass of one example)")
+        activations = f"{cost.activation_bytes / 1e6:.2f} MB"
+        click.echo(f"activations    {activations} (float32, kept by a training step of batch_size={made.batch_size})")
     click.echo(f"size           {cost.bytes / 1e6:.2f} MB (float32 weights)")
+    for variant in made.variants:
+        named = [name for name in made.origin.given if shown(getattr(made, name)) == variant]
+        if named and made.variant != variant:
+            click.echo(f"\n{made.label} with {named[0]}={variant} is not the variant {made.name}/{variant}.")
 
 
 @zoo.command()
@@ -163,27 +173,57 @@ def evaluate(run, split, dataset, data_dir, skip_bad, quiet):
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
+@click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment in squares of N pixels: large pictures.")
+@click.option(
+    "--overlap",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Pixels that neighbouring tiles share (default: what the network sees).",
+)
+@click.option(
+    "--masks", metavar="DIR", callback=_filled, default="predictions", show_default=True, help="Where masks go."
+)
 @skip_bad
 @quiet
-def predict(run, inputs, top, csv, skip_bad, quiet):
-    """Print what a run says of files."""
+def predict(run, inputs, top, csv, tile, overlap, masks, skip_bad, quiet):
+    """Print what a run says of files.
+
+    Segmentation prints each class's share of the pixels, and writes a mask: a PNG of class ids under the file's name.
+    """
     run = _run(run)
     from zoo.prediction import predict
-    from zoo.runs import table
+    from zoo.runs import load, table
 
-    predictions = predict(run, list(inputs), skip_bad=skip_bad)
+    asked = {"skip_bad": skip_bad, "tile": tile, "overlap": overlap}
+    if run.recipe.tiles:
+        model, predictions = load(run), []
+        for path, target in _targets(inputs, masks).items():  # one at a time: masks are as large as pictures
+            for one in predict(model, [path], **asked):
+                one.write(target)
+                predictions.append(dataclasses.replace(one, mask=None))
+    else:
+        predictions = predict(run, list(inputs), **asked)
     if csv:
         rows = []
         for one in predictions:
             row = {"input": one.name}
-            for rank, (label, probability) in enumerate(list(one.probabilities.items())[:top], 1):
-                row |= {f"label_{rank}": label, f"probability_{rank}": f"{probability:.6f}"}
+            if hasattr(one, "value"):
+                row["value"] = f"{one.value:.9g}"
+                rows.append(row)
+                continue
+            part = "share" if run.recipe.tiles else "probability"
+            for rank, (label, value) in enumerate(list(_parts(one).items())[:top], 1):
+                row |= {f"label_{rank}": label, f"{part}_{rank}": f"{value:.6f}"}
             rows.append(row)
         click.echo(table(rows), nl=False)
         return
+    width = max((len(one.name) for one in predictions), default=0)
     for one in predictions:
-        ranked = list(one.probabilities.items())[:top]
-        click.echo(f"{one.name}  " + "   ".join(f"{label} {probability:.1%}" for label, probability in ranked))
+        if hasattr(one, "value"):
+            said = f"{one.value:.6g}"
+        else:
+            said = "   ".join(f"{label} {part:.1%}" for label, part in list(_parts(one).items())[:top])
+        click.echo(f"{one.name:<{width}}  {said}")
 
 
 @zoo.command()
@@ -230,13 +270,15 @@ def data():
 @quiet
 def data_list(data_dir, quiet):
     """List the data sets that need no network, those prepared, and the other forms."""
-    from zoo.data.opening import BUILT_IN, FORMS
+    from zoo.data.opening import BUILT_IN, FORMS, TABLES
     from zoo.data.tfds_source import data_root
 
     root = data_root(data_dir)
     for name in BUILT_IN:
         state = "prepared" if any((root / f"zoo_{name}").glob("[0-9]*")) else "prepared on first use"
         click.echo(f"{name:<16}{state}")
+    for name in TABLES:
+        click.echo(f"{name:<16}a table, in memory")
     ours = {f"zoo_{name}" for name in BUILT_IN}
     others = sorted(p.parent.relative_to(root).as_posix() for p in root.glob("*/[0-9]*") if p.parent.name not in ours)
     for name in dict.fromkeys(others):
@@ -265,6 +307,23 @@ def verify(name, data_dir, quiet):
     count = _prepared_source(name, data_dir).verify()
     if not quiet:
         click.echo(f"{name}: all {count:,} examples were read.")
+
+
+def _targets(inputs, folder):
+    """{picture: where its mask goes}; a file that is there, or would be written twice, is an `InputError`."""
+    targets = {path: pathlib.Path(folder, f"{pathlib.Path(path).stem}.png") for path in inputs}
+    places = list(targets.values())
+    for place in places:
+        if place.exists() or places.count(place) > 1:
+            why = "exists" if place.exists() else "would be the mask of two pictures"
+            raise InputError(f"{place} {why}: name another folder with --masks.")
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    return targets
+
+
+def _parts(prediction):
+    """{label: probability}, or of a mask {label: share of the pixels}, the largest first."""
+    return prediction.shares if hasattr(prediction, "shares") else prediction.probabilities
 
 
 def _run(path):

@@ -6,11 +6,11 @@ import sys
 
 import keras
 
-from zoo import files, readers, registry, runs, weights
+from zoo import files, readers, registry, runs, table_reader, weights
 from zoo.base import dtype_policy
 from zoo.fields import Origin
 
-assert readers  # registers the readers with Keras
+_ = readers, table_reader  # they register the readers with Keras
 
 
 def main(job, format, target):
@@ -27,8 +27,9 @@ def main(job, format, target):
     if format == "saved_model":
         signatures = _write_saved_model(network, reader, target)
     else:
-        signatures = _write_tensors(network, target, format)
-    files.write(target / "labels.txt", "\n".join(reader.labels) + "\n")
+        signatures = _write_tensors(network, reader, target, format)
+    if reader.labels:
+        files.write(target / "labels.txt", "\n".join(reader.labels) + "\n")
     description = {
         "recipe": recipe.label,
         "format": format,
@@ -40,6 +41,8 @@ def main(job, format, target):
         "trained with": facts["trained"],
         "exported with": runs.versions(),
     }
+    if hasattr(reader, "input_names"):
+        description["columns"] = {name: column for column, name in reader.input_names.items()}
     files.write_json(target / "signature.json", description)
 
 
@@ -68,15 +71,20 @@ def _endpoint(network, reader, read):
     return lambda *inputs: reader.answer(network(read(*inputs), training=False))
 
 
-def _write_tensors(network, target, format):
-    """The network alone, with logits and probabilities, as `model.onnx` or `model.tflite`."""
-    logits = network.outputs[0]
-    named = {
-        "logits": keras.layers.Identity(name="logits")(logits),
-        "probabilities": keras.layers.Softmax(name="probabilities")(logits),
-    }
+def _write_tensors(network, reader, target, format):
+    """The network alone, with logits and probabilities (or the value), as `model.onnx` or `model.tflite`."""
+    outputs = network.outputs[0]
+    if reader.labels:
+        named = {
+            "logits": keras.layers.Identity(name="logits")(outputs),
+            "probabilities": keras.layers.Softmax(name="probabilities")(outputs),
+        }
+    else:
+        value = keras.layers.Identity(name="value")(reader.unscale(outputs))
+        named = {"scaled": keras.layers.Identity(name="scaled")(outputs), "value": value}
     model = keras.Model(network.inputs, named, name=network.name)
-    model([keras.ops.zeros((1, *tensor.shape[1:]), tensor.dtype) for tensor in network.inputs])  # ONNX wants one call
+    sizes = [(1, *(64 if size is None else size for size in tensor.shape[1:])) for tensor in network.inputs]
+    model([keras.ops.zeros(size, tensor.dtype) for size, tensor in zip(sizes, network.inputs, strict=True)])  # for ONNX
     name = "model.onnx" if format == "onnx" else "model.tflite"
     model.export(str(target / name), format=format, verbose=False)
     inputs = {tensor.name: _described(tensor) for tensor in network.inputs}

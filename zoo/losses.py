@@ -36,3 +36,44 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "smoothing": self.smoothing}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MaskLoss(keras.losses.Loss):
+    """How far class scores of pixels are from a mask of class ids. Pixels with any other id are outside the loss.
+
+    cross_entropy: -sum_x w(x) log p_y(x) / n, over the n pixels x with a class
+    dice: 1 - mean over classes k of (2 sum_x p_k(x) t_k(x) + 1) / (sum_x p_k(x) + sum_x t_k(x) + 1), t one-hot
+    both: their sum. The sums run over a whole batch.
+
+    Args:
+        kind: "cross_entropy", "dice" or "both".
+    Input shape: masks (batch, height, width) integers; logits (batch, height, width, classes); sample weights, the w
+        of cross-entropy, as the masks.
+    Reference: Ronneberger, Fischer & Brox 2015, "U-Net", equation 1; Milletari, Navab & Ahmadi 2016, "V-Net",
+        section 3 (Dice, here without squares).
+    """
+
+    def __init__(self, kind="cross_entropy", name="mask_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.kind = kind
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        ops = keras.ops
+        logits = ops.cast(y_pred, "float32")  # (batch, height, width, classes)
+        classes, ids = logits.shape[-1], ops.cast(y_true, "int32")
+        counts = ops.logical_and(ids >= 0, ids < classes)  # (batch, height, width)
+        target = ops.one_hot(ops.where(counts, ids, -1), classes, dtype="float32")  # zeros outside the loss
+        loss = 0.0
+        if self.kind in ("cross_entropy", "both"):
+            weights = 1.0 if sample_weight is None else ops.cast(sample_weight, "float32")
+            surprise = -ops.sum(target * ops.log_softmax(logits), axis=-1)  # (batch, height, width)
+            loss += ops.sum(surprise * weights) / ops.maximum(ops.sum(ops.cast(counts, "float32")), 1.0)
+        if self.kind in ("dice", "both"):
+            odds = ops.softmax(logits) * ops.cast(counts, "float32")[..., None]
+            both, either = (ops.sum(part, axis=(0, 1, 2)) for part in (odds * target, odds + target))  # (classes,)
+            loss += 1.0 - ops.mean((2.0 * both + 1.0) / (either + 1.0))
+        return loss
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind}

@@ -27,13 +27,16 @@ def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, 
     }
 
 
-def predict(run, inputs, *, skip_bad=False):
-    """What a run's best weights say of raw inputs; for pictures a list of `zoo.tasks.image_classification.Prediction`.
+def predict(run, inputs, *, skip_bad=False, tile=None, overlap=None):
+    """What a run's best weights say of raw inputs; where they are classified, a list of `zoo.tasks.Prediction`.
 
     Args:
         run: a `Run`, its folder, or a model of `zoo.load`.
-        inputs: paths of files, or arrays; for pictures, uint8 (height, width, channels) of any size. One or a list.
+        inputs: paths of files, or arrays; for pictures, uint8 (height, width, channels) of any size; for tables, CSV
+            files, or mappings from columns to a value or values, data frames too. One or a list.
         skip_bad: leave out inputs that cannot be read.
+        tile, overlap: of a picture that is segmented, as of `zoo.tiling.tiles`: for one that is too large to be asked
+            whole. Without an overlap, tiles share what the network sees.
     Raises: `InputError` where an input cannot be read, with its name.
     """
     model = _model(run)
@@ -43,8 +46,21 @@ def predict(run, inputs, *, skip_bad=False):
     names, tensors = model.reader.read_raw(inputs, skip_bad)
     if not names:
         return []
-    outputs = model.predict(tensors, batch_size=model.recipe.batch_size, verbose=0)
+    outputs = model.recipe.ask(model, tensors, **_tiling(model.recipe, tile, overlap))
     return model.recipe.make_predictions(model.reader, names, outputs)
+
+
+def _tiling(recipe, tile, overlap):
+    """The options that `recipe.ask` takes of these, checked."""
+    given = {name: value for name, value in (("tile", tile), ("overlap", overlap)) if value is not None}
+    if given and not recipe.tiles:
+        raise InputError(f"{recipe.name} takes its inputs whole: leave {' and '.join(given)} out.")
+    if "overlap" in given and tile is None:
+        raise InputError(f"overlap={overlap} has no effect without a tile.")
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < (0 if name == "overlap" else 1):
+            raise InputError(f"{name} must be a whole number of pixels. Received: {name}={value!r}.")
+    return given
 
 
 def _model(run):

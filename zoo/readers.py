@@ -10,6 +10,7 @@ import pathlib
 import keras
 
 from zoo.data._tensorflow import tensorflow
+from zoo.data.crops import mirrored
 from zoo.errors import InputError
 
 
@@ -38,7 +39,14 @@ class ImageReader(keras.layers.Layer):
         """uint8 (..., height, width, channels) of any size and 1 to 4 channels, to uint8 (..., *image_shape)."""
         tf = tensorflow()
 
-        height, width, channels = self.image_shape
+        pixels = tf.image.resize(self._fit_channels(images), self.image_shape[:2], antialias=True)
+        return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 255.0)), tf.uint8)
+
+    def _fit_channels(self, images):
+        """Pictures of 1 to 4 channels, to float32 of those that the network takes."""
+        tf = tensorflow()
+
+        channels = self.image_shape[-1]
         count = tf.shape(images)[-1]
         colour = count >= 3  # 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha
         pixels = tf.cast(images, tf.float32)
@@ -51,10 +59,7 @@ class ImageReader(keras.layers.Layer):
             )
         else:
             pixels = tf.cond(colour, lambda: pixels[..., :3], lambda: tf.repeat(pixels[..., :1], 3, axis=-1))
-        rank = len(images.shape)
-        pixels = tf.ensure_shape(pixels, [None] * (rank - 1) + [channels])
-        pixels = tf.image.resize(pixels, (height, width), antialias=True)
-        return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 255.0)), tf.uint8)
+        return tf.ensure_shape(pixels, [None] * (len(images.shape) - 1) + [channels])
 
     def read_bytes(self, data):
         """A batch of PNG or JPEG bytes, strings (batch,), to uint8 (batch, *image_shape)."""
@@ -70,6 +75,11 @@ class ImageReader(keras.layers.Layer):
         """
         import numpy as np
 
+        names, pictures = self._read(inputs, skip_bad)
+        return names, np.stack(pictures) if pictures else np.empty((0, *self.image_shape), np.uint8)
+
+    def _read(self, inputs, skip_bad):
+        """([name], [uint8 (height, width, channels)]), as `fit_images` leaves them."""
         names, pictures = [], []
         for number, one in enumerate(inputs):
             name = str(one) if isinstance(one, (str, os.PathLike)) else f"#{number}"
@@ -79,7 +89,7 @@ class ImageReader(keras.layers.Layer):
             except InputError:
                 if not skip_bad:
                     raise
-        return names, np.stack(pictures) if pictures else np.empty((0, *self.image_shape), np.uint8)
+        return names, pictures
 
     def _picture(self, one):
         """uint8 (height, width, channels) of a path or an array."""
@@ -151,3 +161,87 @@ class ImageReader(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "image_shape": list(self.image_shape), "labels": list(self.labels)}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MaskReader(ImageReader):
+    """Reads pictures as `ImageReader` does, but leaves them the size that they have, and answers with masks.
+
+    Args:
+        image_shape, labels: as of `ImageReader`; of the shape only the channels count.
+        margin: pixels that the network's answer is smaller than its input on each side. What it takes is mirrored by
+            so many, so that a mask is of its picture's size.
+    """
+
+    def __init__(self, image_shape, labels, margin=0, **kwargs):
+        super().__init__(image_shape, labels, **kwargs)
+        self.margin = margin
+
+    def fit_images(self, images):
+        """uint8 (..., height, width, channels) of 1 to 4 channels, to uint8 (..., height, width, image_shape[2])."""
+        tf = tensorflow()
+
+        return tf.cast(tf.round(self._fit_channels(images)), tf.uint8)
+
+    def frame(self, images):
+        """Pictures (batch, height, width, channels), as the network takes them: float32, mirrored by `margin`."""
+        tf = tensorflow()
+
+        if self.margin:
+            for axis in (1, 2):
+                size = tf.shape(images)[axis]
+                places = mirrored(tf.range(-self.margin, size + self.margin), size)
+                images = tf.gather(images, places, axis=axis)
+        return tf.cast(images, tf.float32)
+
+    def read_bytes(self, data):
+        """A batch of PNG or JPEG bytes of pictures of one size, to uint8 (batch, height, width, image_shape[2])."""
+        tf = tensorflow()
+
+        def read(one):
+            picture = self.fit_images(self.decode(one))
+            return tf.shape(picture), tf.reshape(picture, [-1])
+
+        pixels = tf.RaggedTensorSpec([None], tf.uint8, ragged_rank=0)
+        shapes, pixels = tf.map_fn(read, data, fn_output_signature=(tf.TensorSpec([3], tf.int32), pixels))
+        one_size = tf.reduce_all(shapes == shapes[:1])
+        with tf.control_dependencies([tf.Assert(one_size, ["Pictures asked together must be of one size:", shapes])]):
+            shape = tf.concat([tf.shape(shapes)[:1], shapes[0]], axis=0)
+        return tf.ensure_shape(tf.reshape(pixels.flat_values, shape), [None, None, None, self.image_shape[-1]])
+
+    def read_raw(self, inputs, skip_bad=False):
+        """(names, [uint8 (height, width, image_shape[2])]); otherwise as of `ImageReader`."""
+        return self._read(inputs, skip_bad)
+
+    def signatures(self):
+        """{signature name: (function to network inputs, input specs by name)}, for the export."""
+        tf = tensorflow()
+
+        return {
+            "serving_default": (
+                lambda image_bytes: self.frame(self.read_bytes(image_bytes)),
+                {"image_bytes": tf.TensorSpec([None], tf.string)},
+            ),
+            "serve_images": (
+                lambda images: self.frame(self.fit_images(images)),
+                {"images": tf.TensorSpec([None, None, None, None], tf.uint8)},
+            ),
+            "serve_tensors": (
+                lambda images: images,
+                {"images": tf.TensorSpec([None, None, None, self.image_shape[-1]], tf.float32)},
+            ),
+        }
+
+    def answer(self, logits):
+        """{output name: tensor} of logits (batch, height, width, classes), for the export."""
+        tf = tensorflow()
+
+        logits = tf.cast(logits, tf.float32)
+        return {
+            "mask": tf.cast(tf.argmax(logits, axis=-1), tf.uint8),
+            "probabilities": tf.nn.softmax(logits),
+            "logits": logits,
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}

@@ -93,12 +93,13 @@ def recipe(name, /, **given):
     return open_recipe(name, given)[0] if "dataset" in given else configured(name, given)
 
 
-def open_recipe(recipe, given, **options):
+def open_recipe(recipe, given, adapt=True, **options):
     """(the recipe fitted to its data, the opened `Source`).
 
     Args:
         recipe: a name, or a `Recipe`.
         given: {field: value}; `dataset` may be data in memory.
+        adapt: whether the data decide fields; what is trained already reads other data as it learned to.
         options: those of `zoo.data.open_source`.
     """
     from zoo.data import open_source
@@ -113,9 +114,11 @@ def open_recipe(recipe, given, **options):
     source = open_source(data, **options)
     if "dataset" in given:
         given = {**given, "dataset": source.name}
-    if source.ready:
+    if source.ready or not adapt:
         return recipe.replace(**given), source
-    recipe = recipe.adapted(recipe.adapt(source)).replace(**given)  # what is given may count on these data only
+    # what is given may decide how data are read, and may count on these data only
+    hopeful = recipe.restored(recipe.origin, recipe.normal(recipe.values() | given))
+    recipe = recipe.adapted(hopeful.adapt(source)).replace(**given)
     return recipe.adapted(recipe.adapt(source)), source
 
 

@@ -68,7 +68,7 @@ def dataset(recipe, split="train", *, data_dir=None, skip_bad=False, **given):
     elif isinstance(recipe, Run) or (isinstance(recipe, str) and Run.exists(recipe)):
         run = Run.open(recipe)
         recipe, reader = run.recipe, run.reader()
-    recipe, source = registry.open_recipe(recipe, given, data_dir=data_dir, skip_bad=skip_bad)
+    recipe, source = registry.open_recipe(recipe, given, reader is None, data_dir=data_dir, skip_bad=skip_bad)
     preparation = recipe.make_preparation(reader or recipe.make_reader(source), source)
     if split == "train":
         return pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed)
@@ -358,7 +358,8 @@ def _probe(source, recipe, reader):
     """{signature/input: array}: the first examples, as network inputs and, where there are raw ones, as those."""
     split = "validation" if "validation" in source.sizes else "train"
     if source.ready:
-        return {"serve_tensors/images": np.asarray(next(iter(source.examples(split)))[0])[:PROBE]}
+        (name,) = reader.signatures()["serve_tensors"][1]
+        return {f"serve_tensors/{name}": np.asarray(next(iter(source.examples(split)))[0])[:PROBE]}
     return recipe.make_probe(reader, source.examples(split).take(PROBE))
 
 
@@ -366,7 +367,7 @@ def make_answers(recipe, probe):
     """A function from weights to the network's float32 answers on the probe, on the CPU: as exports are verified."""
     with keras.device("cpu"), reproducible(recipe.seed), dtype_policy("float32"):
         twin = recipe.network()
-    inputs = probe["serve_tensors/images"]
+    (inputs,) = (values for key, values in probe.items() if key.startswith("serve_tensors/"))
 
     def answers(arrays):
         weights.put(twin, arrays)

@@ -102,7 +102,7 @@ def test_answers_that_differ_are_an_error_and_leave_no_folder(finished, tmp_path
     from zoo import files
 
     files.write_json(hashes, {**json.loads(hashes.read_text()), "answers.npz": files.digest(answers)})
-    with pytest.raises(zoo.RunError, match=r"is off by \S+e-0[23] of the largest logit"):
+    with pytest.raises(zoo.RunError, match=r"is off by \S+e-0[23] of the largest output"):
         zoo.export(run, tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

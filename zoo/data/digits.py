@@ -3,19 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-
-def splits(labels):
-    """{split: indices}: examples sorted by label (order kept within one), every fifth to test, the next to validation.
-
-    So each split has each class in proportion, and no random generator decides it: 1,077 / 360 / 360 of 1,797.
-    """
-    place = np.empty(len(labels), int)
-    place[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % 5
-    return {
-        "train": np.flatnonzero(place >= 2),
-        "validation": np.flatnonzero(place == 1),
-        "test": np.flatnonzero(place == 0),
-    }
+from zoo.data.memory_source import stratified
 
 
 class ZooDigits(tfds.core.GeneratorBasedBuilder):
@@ -46,7 +34,7 @@ class ZooDigits(tfds.core.GeneratorBasedBuilder):
         digits = load_digits()
         return {
             split: self._generate_examples(digits.images[indices], digits.target[indices])
-            for split, indices in splits(digits.target).items()
+            for split, indices in stratified(digits.target).items()
         }
 
     def _generate_examples(self, images, labels):

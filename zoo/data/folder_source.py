@@ -24,19 +24,14 @@ class FolderSource(Source):
 
     def __init__(self, spec, data_dir=None, skip_bad=False):
         self.name = spec
-        root = pathlib.Path(spec.partition(":")[2]).expanduser()
-        if not root.is_dir():
-            raise InputError(f"dataset={spec}: {root} is {'not a folder' if root.exists() else 'not there'}.")
-        own = [split for split in SPLITS if (root / split).is_dir()]
-        if own and "train" not in own:
-            raise InputError(f"dataset={spec}: {root} has {', '.join(own)} but no train folder.")
+        root, own = folder_of(spec)
         found = {split: _pictures(root / split) for split in own} if own else {None: _pictures(root)}
         labels = sorted({label for pictures in found.values() for label, _ in pictures})
         if not labels:
             raise InputError(f"dataset={spec}: no PNG or JPEG in the subfolders of {root}; each class is a subfolder.")
         if len(labels) == 1:
             raise InputError(f"dataset={spec}: only one class, {labels[0]!r}, in {root}; two are the least.")
-        facts = _inspect(root, [path for pictures in found.values() for _, path in pictures], data_dir)
+        facts = inspect(root, [path for pictures in found.values() for _, path in pictures], data_dir, decode_picture)
         bad = [path for path, fact in facts.items() if fact["channels"] is None]
         if bad and not skip_bad:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
@@ -78,6 +73,17 @@ class FolderSource(Source):
         return fetch
 
 
+def folder_of(spec):
+    """(the folder of `folder:PATH`, the splits that it has of its own)."""
+    root = pathlib.Path(spec.partition(":")[2]).expanduser()
+    if not root.is_dir():
+        raise InputError(f"dataset={spec}: {root} is {'not a folder' if root.exists() else 'not there'}.")
+    own = [split for split in SPLITS if (root / split).is_dir()]
+    if own and "train" not in own:
+        raise InputError(f"dataset={spec}: {root} has {', '.join(own)} but no train folder.")
+    return root, own
+
+
 def _pictures(root):
     """[(class, path)], sorted, of the pictures in the subfolders of `root`."""
     return [
@@ -89,12 +95,16 @@ def _pictures(root):
     ]
 
 
-def _inspect(root, paths, data_dir):
-    """{path: {"channels" (None: unreadable), "error", "sha256", "size", "time"}}, decoding what is new or changed."""
+def inspect(root, paths, data_dir, decode, kind=""):
+    """{path: what `decode` says of it, and "size" and "time"}, decoding what is new or changed.
+
+    Args:
+        kind: tells apart what different decoders said of one folder.
+    """
     from zoo.data.tfds_source import data_root
 
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    index = data_root(data_dir) / "folders" / f"{key}.json"
+    index = data_root(data_dir) / "folders" / f"{key}{kind}.json"
     try:
         known = json.loads(index.read_text())
     except (OSError, ValueError):
@@ -107,7 +117,7 @@ def _inspect(root, paths, data_dir):
         if path.is_symlink() or (facts[path].get("size"), facts[path].get("time")) != (stat.st_size, stat.st_mtime_ns)
     ]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, fact in zip(new, pool.map(_decode, new), strict=True):
+        for path, fact in zip(new, pool.map(decode, new), strict=True):
             facts[path] = {**fact, "size": stats[path].st_size, "time": stats[path].st_mtime_ns}
     if new:
         index.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +125,8 @@ def _inspect(root, paths, data_dir):
     return facts
 
 
-def _decode(path):
+def decode_picture(path):
+    """{"channels" (None: unreadable), "pixels" (height, width), "error", "sha256"} of a picture."""
     tf = tensorflow()
     try:
         data = path.read_bytes()
@@ -123,7 +134,8 @@ def _decode(path):
         return {"channels": None, "error": f"{error.strerror}.", "sha256": ""}
     fact = {"channels": None, "error": "", "sha256": hashlib.sha256(data).hexdigest()}
     try:
-        fact["channels"] = int(tf.io.decode_image(data, expand_animations=False).shape[-1])
+        height, width, fact["channels"] = tf.io.decode_image(data, expand_animations=False).shape
+        fact["pixels"] = [height, width]
     except tf.errors.InvalidArgumentError as error:
         message = "the file is empty." if not data else str(error.message).splitlines()[0]
         fact["error"] = message.split("}}")[-1].split(" [Op:")[0].strip().rstrip(".") + "."

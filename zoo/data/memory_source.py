@@ -5,11 +5,12 @@ import hashlib
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
-from zoo.data.source import SPLITS, Image, Label, Source
+from zoo.data.source import SPLITS, VOID, Image, Label, Mask, Source
 from zoo.errors import InputError, unknown
 
 
-def _check_splits(splits):
+def check_splits(splits):
+    """Raises where `splits` has no train, or a name that is no split."""
     for split in splits:
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
@@ -20,11 +21,13 @@ def _check_splits(splits):
 class ArraySource(Source):
     """{split: (pictures, labels)}: uint8 (n, height, width, channels) or (n, height, width), and integers (n,).
 
+    Integers (n, height, width) are masks of class ids; 255 is outside the loss.
+
     Where `train` is all there is, validation and test take 15 % of it each, by a hash of the row's number.
     """
 
     def __init__(self, splits):
-        _check_splits(splits)
+        check_splits(splits)
         arrays = {split: self._checked(split, *pair) for split, pair in splits.items()}
         digest = hashlib.sha256()
         for split in sorted(arrays):
@@ -41,11 +44,15 @@ class ArraySource(Source):
             raise InputError("dataset has no training example: give more.")
         self._arrays = arrays
         self.sizes = {split: len(labels) for split, (_, labels) in arrays.items()}
-        classes = 1 + max(int(labels.max(initial=0)) for _, labels in arrays.values())
-        self.features = {
-            "image": Image(arrays["train"][0].shape[-1]),
-            "label": Label(tuple(str(index) for index in range(classes))),
-        }
+        kinds = {labels.ndim for _, labels in arrays.values()}
+        if len(kinds) > 1:
+            raise InputError("dataset has labels in one split and masks in another.")
+        masks = kinds == {3}
+        largest = max(int(labels[labels != VOID].max(initial=0)) if masks else int(labels.max(initial=0))
+                      for _, labels in arrays.values())  # fmt: skip
+        names = tuple(str(index) for index in range(largest + 1))
+        self._name = "mask" if masks else "label"
+        self.features = {"image": Image(arrays["train"][0].shape[-1]), self._name: (Mask if masks else Label)(names)}
 
     @staticmethod
     def _checked(split, images, labels):
@@ -57,15 +64,18 @@ class ArraySource(Source):
                 f"Pictures of {split} must be uint8 (n, height, width, 1 or 3). "
                 f"Received: {images.dtype} {images.shape}."
             )
-        if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
+        masks = labels.shape == images.shape[:3]
+        fits = (masks or labels.shape == images.shape[:1]) and np.issubdtype(labels.dtype, np.integer)
+        if not fits or labels.min(initial=0) < 0 or (masks and labels.max(initial=0) > VOID):
             raise InputError(
-                f"Labels of {split} must be {len(images)} integers from 0. Received: {labels.dtype} {labels.shape}."
+                f"Labels of {split} must be {len(images)} integers from 0, or masks of the pictures' size from 0 to "
+                f"{VOID}. Received: {labels.dtype} {labels.shape}."
             )
-        return images, labels.astype(np.int64)
+        return images, labels.astype(np.uint8 if masks else np.int64)
 
     def examples(self, split):
         images, labels = self._arrays[split]
-        return tensorflow().data.Dataset.from_tensor_slices({"image": images, "label": labels})
+        return tensorflow().data.Dataset.from_tensor_slices({"image": images, self._name: labels})
 
 
 class BatchSource(Source):
@@ -74,7 +84,7 @@ class BatchSource(Source):
     ready = True
 
     def __init__(self, splits):
-        _check_splits(splits)
+        check_splits(splits)
         self._splits = splits
         self.sizes = {split: int(data.cardinality()) for split, data in splits.items()}
         if any(size < 0 for size in self.sizes.values()):
@@ -92,3 +102,17 @@ def part_of(key):
     """The split of an item without one: 70, 15, 15 % by a hash of `key`, the same for ever."""
     part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
     return "train" if part < 70 else "validation" if part < 85 else "test"
+
+
+def stratified(labels):
+    """{split: indices}: rows sorted by label (order kept within one), every fifth to test, the next to validation.
+
+    So each split has each class in proportion, and no random generator decides it.
+    """
+    place = np.empty(len(labels), int)
+    place[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % 5
+    return {
+        "train": np.flatnonzero(place >= 2),
+        "validation": np.flatnonzero(place == 1),
+        "test": np.flatnonzero(place == 0),
+    }

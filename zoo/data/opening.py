@@ -4,47 +4,60 @@ from collections.abc import Mapping
 
 from zoo.errors import InputError, nearest
 
-BUILT_IN = {"digits": "zoo.data.digits"}
+BUILT_IN = {"cells": "zoo.data.cells", "digits": "zoo.data.digits"}
 """Sets that are in the package and need no network: name -> the module of its TFDS builder."""
 
-FORMS = "tfds:NAME[:VERSION], folder:PATH"
+TABLES = ("breast_cancer", "iris", "moons", "spirals", "wine", "xor")
+"""Tables of `zoo.data.tables`, made whenever they are opened."""
+
+FORMS = "tfds:NAME[:VERSION], folder:PATH, csv:PATH"
 
 
 def open_source(spec, *, data_dir=None, skip_bad=False):
     """The `Source` that `spec` names, prepared where it was not.
 
     Args:
-        spec: `digits`, `tfds:NAME[:VERSION]`, `folder:PATH`; or data in memory: `(x, y)`, a `tf.data.Dataset` of
-            batches, or a mapping from split to either.
+        spec: `digits`, `cells:seed=1` (a set that is drawn takes options), `tfds:NAME[:VERSION]`, `folder:PATH` (a
+            subfolder a class, or `images` and `masks`), `csv:PATH` (a file, or a folder of train.csv and more); or
+            data in memory: `(x, y)`, a `tf.data.Dataset` of batches, or a mapping from split to either.
         data_dir: where prepared data lie; None is `ZOO_DATA`, else TensorFlow Datasets' own folder.
-        skip_bad: leave out pictures that cannot be read, instead of an error.
+        skip_bad: leave out pictures, rows and numbers that cannot be read, instead of an error.
     Raises: `InputError` for a name that is unknown, or data that cannot be used.
     """
     if not isinstance(spec, str):
         return _in_memory(spec)
     kind, colon, rest = spec.partition(":")
-    if spec in BUILT_IN:
+    if kind in BUILT_IN:
         from zoo.data.tfds_source import BuiltInSource
 
-        return BuiltInSource(spec, BUILT_IN[spec], data_dir)
+        return BuiltInSource(kind, BUILT_IN[kind], data_dir, rest)
+    if spec in TABLES:
+        from zoo.data.table_source import BuiltInTable
+
+        return BuiltInTable(spec)
+    if kind == "csv" and rest:
+        from zoo.data.table_source import CsvSource
+
+        return CsvSource(spec, skip_bad)
     if kind == "tfds" and rest:
         from zoo.data.tfds_source import TfdsSource
 
         return TfdsSource(spec, data_dir)
     if kind == "folder" and rest:
         from zoo.data.folder_source import FolderSource
+        from zoo.data.mask_folder_source import MaskFolderSource, has_masks
 
-        return FolderSource(spec, data_dir, skip_bad)
+        return (MaskFolderSource if has_masks(rest) else FolderSource)(spec, data_dir, skip_bad)
     if kind in ("arrays", "batches") and colon:
         raise InputError(
             f"dataset={spec} was handed over in memory and is not here. Pass the same data again: "
             "zoo.train(..., dataset=(x, y))."
         )
-    if spec in ("tfds:", "folder:"):
+    if spec in ("tfds:", "folder:", "csv:"):
         raise InputError(f"dataset={spec} needs a {'name' if kind == 'tfds' else 'path'} behind the colon: {FORMS}.")
-    known = [*BUILT_IN, "tfds:", "folder:"]
+    known = [*BUILT_IN, *TABLES, "tfds:", "folder:", "csv:"]
     raise InputError(
-        f"Unknown dataset {spec!r}.{nearest(spec, known)} There are: {', '.join(BUILT_IN)}, {FORMS}; "
+        f"Unknown dataset {spec!r}.{nearest(spec, known)} There are: {', '.join([*BUILT_IN, *TABLES])}, {FORMS}; "
         "`zoo data list` shows them."
     )
 
@@ -54,6 +67,10 @@ def _in_memory(data):
 
     splits = dict(data) if isinstance(data, Mapping) else {"train": data}
     if all(isinstance(value, tuple) and len(value) == 2 for value in splits.values()):
+        if all(getattr(x, "ndim", None) == 2 for x, _ in splits.values()):
+            from zoo.data.table_source import ArrayTable
+
+            return ArrayTable(splits)
         return ArraySource(splits)
     if all(hasattr(value, "element_spec") for value in splits.values()):
         return BatchSource(splits)

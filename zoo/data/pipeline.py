@@ -7,6 +7,8 @@ the last is validated and saved; in `zoo.dataset`, every pass is the next epoch.
 
 import typing
 
+import numpy as np
+
 from zoo.data._tensorflow import tensorflow
 from zoo.errors import InputError
 
@@ -25,7 +27,9 @@ LIGHT_BYTES = 1 << 20
 class Preparation(typing.Protocol):
     """What a task tells the pipeline: how its examples are read, and how a batch becomes tensors."""
 
-    def read(self, example): ...  # {feature: raw value} -> a tuple of tensors of fixed shape, for the cache
+    def read(self, example): ...  # {feature: raw value} -> a tuple of tensors, for the cache
+
+    # def cut(self, values, seed), where there is one: such a tuple -> what training makes a batch of
 
     def finish(self, batch): ...  # such a tuple, batched -> (inputs, targets), for evaluation
 
@@ -62,10 +66,11 @@ def training(source, preparation, *, batch_size, seed, epochs=None):
         drawn = numbers.flat_map(lambda epoch: _windows(source, preparation, batch_size, seed, epoch))
 
     def finish(epoch, step, drawn):
-        values = drawn if values_of is None else values_of(drawn)
-        return preparation.finish_training(values, _seed(seed, epoch, step))
+        pair = _seed(seed, epoch, step)
+        values = drawn if values_of is None else values_of(drawn, pair)
+        return preparation.finish_training(values, pair)
 
-    if held is not None and _size(value[0] for value in held) * batch_size <= LIGHT_BYTES:
+    if isinstance(held, tuple) and _size(value[0] for value in held) * batch_size <= LIGHT_BYTES:
         options = tf.data.Options()
         options.autotune.enabled = False
         data = drawn.map(finish).prefetch(8).with_options(options)
@@ -93,37 +98,60 @@ def _windows(source, preparation, batch_size, seed, epoch):
         order = tf.random.experimental.stateless_shuffle(rows, seed=_seed(seed, epoch, number))
         return tf.data.Dataset.from_tensor_slices(tuple(tf.gather(value, order) for value in values))
 
-    windows = source.examples("train").map(preparation.read, tf.data.AUTOTUNE, deterministic=True).batch(WINDOW)
-    batches = windows.enumerate().flat_map(lambda number, values: shuffled(number, values))
+    def cut(number, values):
+        return preparation.cut(values, tf.random.experimental.stateless_fold_in(_seed(seed, epoch, number), 0))
+
+    read = source.examples("train").map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
+    if hasattr(preparation, "cut"):
+        read = read.enumerate().map(cut, tf.data.AUTOTUNE, deterministic=True)
+    batches = read.batch(WINDOW).enumerate().flat_map(lambda number, values: shuffled(number, values))
     batches = batches.batch(batch_size, drop_remainder=True).enumerate()
     return batches.map(lambda step, values: (epoch, step, values))
 
 
 def _values_of(source, preparation, held):
-    """A function from indices to a batch of what `read` returns; None where examples come as a stream only."""
+    """A function from indices and a seed pair to a batch, as `read` or `cut` leaves it; None for a mere stream."""
     tf = tensorflow()
-    if held is not None:
-        return lambda rows: tuple(tf.gather(value, rows) for value in held)
-    fetch = source.fetcher("train")
-    if fetch is None:
+    cut, fetch = getattr(preparation, "cut", None), source.fetcher("train")
+    if held is None and fetch is None:
         return None
-    spec = source.examples("train").map(preparation.read).element_spec
-    return lambda rows: tf.map_fn(lambda row: preparation.read(fetch(row)), rows, fn_output_signature=spec)
+    if isinstance(held, tuple):
+        return lambda rows, pair: tuple(tf.gather(value, rows) for value in held)
+
+    def made(row, number, pair):
+        values = preparation.read(fetch(row)) if held is None else held(row)
+        return values if cut is None else cut(values, tf.random.experimental.stateless_fold_in(pair, number))
+
+    spec = tf.data.Dataset.range(1).map(lambda row: made(row, row, [0, 0])).element_spec
+
+    def batch(rows, pair):
+        numbers = tf.range(tf.size(rows, tf.int64))
+        return tf.map_fn(lambda both: made(*both, pair), (rows, numbers), fn_output_signature=spec)
+
+    return batch
 
 
 def evaluation(source, split, preparation, *, batch_size):
-    """A split in its own order, whole, without augmentation; None where the source has no such split."""
+    """A split in its own order, whole, without augmentation; None where the source has no such split.
+
+    Where examples are of several shapes, a batch has those of one shape: it comes when it is full, or at the end.
+    """
     tf = tensorflow()
     if split not in source.sizes:
         return None
     if source.ready:
         return source.examples(split)
     held = _held(source, split, preparation)
-    if held is not None:
-        data = tf.data.Dataset.from_tensor_slices(held).batch(batch_size)
+    if isinstance(held, tuple):
+        data = tf.data.Dataset.from_tensor_slices(held)
+    elif held is not None:
+        data = tf.data.Dataset.range(source.sizes[split]).map(held, tf.data.AUTOTUNE, deterministic=True)
     else:
-        read = source.examples(split).map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
-        data = read.batch(batch_size)
+        data = source.examples(split).map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
+    if _fixed(data.element_spec):
+        data = data.batch(batch_size)
+    else:
+        data = data.group_by_window(_shape_number, lambda _, alike: alike.batch(batch_size), batch_size)
     data = data.map(lambda *values: preparation.finish(values), tf.data.AUTOTUNE, deterministic=True)
     return data.prefetch(tf.data.AUTOTUNE)
 
@@ -136,15 +164,66 @@ def _seed(seed, epoch, step):
 
 
 def _held(source, split, preparation):
-    """The split read whole, as a tuple of tensors in memory; None where it would be too large."""
+    """The split in memory: a tuple of tensors, `_Packed` where there is a `cut`; None where it would be too large."""
     tf = tensorflow()
     read = source.examples(split).map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
-    if _size(read.element_spec) * source.sizes[split] > CACHE_BYTES:
-        return None
     with tf.device("CPU:0"), source.reading():
+        if hasattr(preparation, "cut"):
+            return _Packed.of(read)
+        if _size(read.element_spec) * source.sizes[split] > CACHE_BYTES:
+            return None
         for values in read.batch(source.sizes[split]):
             return values
     raise InputError(f"dataset={source.name}: its {split} split is empty.")
+
+
+class _Packed:
+    """Examples of any shapes in memory, the values of all end to end; called with an index, it gives an example.
+
+    Args:
+        examples: tuples of arrays.
+        specs: of such a tuple.
+    """
+
+    def __init__(self, examples, specs):
+        tf = tensorflow()
+        self._parts = []
+        for arrays, spec in zip(zip(*examples, strict=True), specs, strict=True):
+            ends = np.cumsum([array.size for array in arrays])
+            values = np.concatenate([array.reshape(-1) for array in arrays])
+            shapes = np.array([array.shape for array in arrays])
+            self._parts.append((*map(tf.constant, (values, ends, shapes)), spec.shape))
+
+    @classmethod
+    def of(cls, data):
+        """What `data` holds; None where that is more than `CACHE_BYTES`."""
+        examples, size = [], 0
+        for example in data.as_numpy_iterator():
+            size += sum(array.nbytes for array in example)
+            if size > CACHE_BYTES:
+                return None
+            examples.append(example)
+        return cls(examples, data.element_spec)
+
+    def __call__(self, row):
+        tf = tensorflow()
+        found = []
+        for values, ends, shapes, known in self._parts:
+            whole = tf.reshape(values[ends[row] - tf.reduce_prod(shapes[row]) : ends[row]], shapes[row])
+            found.append(tf.ensure_shape(whole, known))
+        return tuple(found)
+
+
+def _shape_number(first, *_):
+    """A number for each shape of an example's first tensor, a picture."""
+    tf = tensorflow()
+    height, width = tf.unstack(tf.shape(first, tf.int64)[:2])
+    return height * 2**32 + width
+
+
+def _fixed(tensors):
+    """Whether the shapes of all specs are known."""
+    return all(tensor.shape.is_fully_defined() for tensor in tensors)
 
 
 def _size(tensors):

@@ -22,12 +22,34 @@ class Label:
     names: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """A feature: class ids of a picture's pixels, uint8 (height, width); `VOID` marks pixels outside the loss.
+
+    Attributes:
+        names: of the classes, in the order of their ids.
+        why: what the number of classes was read from, where data that name none have a file to show.
+    """
+
+    names: tuple[str, ...]
+    why: str = ""
+
+
+VOID = 255
+"""The id of pixels in a mask that nobody labelled."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A feature: a column of a table."""
+
+
 class Source(abc.ABC):
     """A data set that is there and can be read.
 
     Attributes:
         name: what it was opened by, such as `digits`; a recipe's field `dataset` holds it.
-        features: {name of the feature: `Image` or `Label`}.
+        features: {name of the feature: `Image`, `Label` or `Mask`}.
         sizes: {split: number of examples}.
         fingerprint: text that changes when the data change.
         notes: what a report should say about it, such as a test split that is missing.

@@ -11,11 +11,14 @@ import socket
 
 from zoo import files
 from zoo.data._tensorflow import tensorflow
-from zoo.data.source import Image, Label, Source
+from zoo.data.source import Image, Label, Mask, Source
 from zoo.errors import InputError, nearest
 
 HOST = ("storage.googleapis.com", 443)
 """Asked once, for three seconds, before TensorFlow Datasets retries for minutes."""
+
+MASKS = {"oxford_iiit_pet": ("segmentation_mask", ("pet", "background", "outline"), 1)}
+"""Sets whose masks are pictures to TensorFlow Datasets: name -> (feature, names of the classes, id of the first)."""
 
 
 def data_root(data_dir=None):
@@ -48,6 +51,7 @@ class TfdsSource(Source):
     """
 
     local = False
+    _config = None
 
     def __init__(self, spec, data_dir=None, name=None):
         self.name = name or spec
@@ -55,12 +59,7 @@ class TfdsSource(Source):
         with _hushed():
             self._builder = self._prepared(data_dir)
         info = self._builder.info
-        self._image, self._label = self._keys(info)
-        label = info.features[self._label]
-        self.features = {
-            "image": Image(info.features[self._image].shape[-1] or 3),
-            "label": Label(tuple(label.int2str(index) for index in range(label.num_classes))),
-        }
+        self._keys, self.features = self._describe(info)
         self._splits, self.notes = self._choose(info.splits)
         self.sizes = {split: info.splits[where].num_examples for split, where in self._splits.items()}
         checks = [f"{name}:{split.num_examples}:{split.num_bytes}" for name, split in sorted(info.splits.items())]
@@ -73,9 +72,15 @@ class TfdsSource(Source):
         config = tfds.ReadConfig(try_autocache=False)  # the pipeline holds what it reads
         with self.reading():
             data = self._builder.as_dataset(split=self._splits[split], shuffle_files=False, read_config=config)
-        return data.map(
-            lambda example: {"image": example[self._image], "label": example[self._label]}, tf.data.AUTOTUNE
-        )
+        first = MASKS[self._builder.name][2] if self._builder.name in MASKS else 0
+
+        def renamed(example):
+            values = {name: example[key] for name, key in self._keys.items()}
+            if "mask" in values:
+                values["mask"] = values["mask"][..., 0] - tf.constant(first, tf.uint8)
+            return values
+
+        return data.map(renamed, tf.data.AUTOTUNE)
 
     def verify(self):
         """Reads every example of every split; a damaged file raises with its folder."""
@@ -138,7 +143,8 @@ class TfdsSource(Source):
         if name.partition("/")[0] not in built:
             raise InputError(f"TensorFlow Datasets has no set {name!r}.{nearest(name, built)}")
         try:
-            return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root))
+            config = {} if self._config is None else {"config": self._config}
+            return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root), **config)
         except Exception as error:  # a damaged dataset_info.json ends in one of many errors
             folder = root / name.partition("/")[0]
             raise InputError(
@@ -147,18 +153,31 @@ class TfdsSource(Source):
             ) from error
 
     @staticmethod
-    def _keys(info):
+    def _describe(info):
+        """({our name of a feature: its name there}, {our name: what it is}) of a picture and its label and mask."""
         import tensorflow_datasets as tfds
 
-        def first(kind):
-            keys = [key for key, feature in info.features.items() if isinstance(feature, kind)]
+        def first(kind, but=()):
+            keys = [key for key, feature in info.features.items() if isinstance(feature, kind) and key not in but]
             preferred = [key for key in (info.supervised_keys or ()) if key in keys]
             return (preferred or keys or [None])[0]
 
-        image, label = first(tfds.features.Image), first(tfds.features.ClassLabel)
-        if image is None or label is None:
-            raise InputError(f"{info.full_name} has no picture with a class label; it has {', '.join(info.features)}.")
-        return image, label
+        label = first(tfds.features.ClassLabel)
+        mask, names, _ = MASKS.get(info.name, (first(tfds.features.LabeledImage), None, 0))
+        image = first(tfds.features.Image, but=(mask,))
+        if image is None or (label is None and mask is None):
+            raise InputError(
+                f"{info.full_name} has no picture with a class label or a mask; it has {', '.join(info.features)}."
+            )
+        keys, features = {"image": image}, {"image": Image(info.features[image].shape[-1] or 3)}
+        if label is not None:
+            known = info.features[label]
+            keys["label"] = label
+            features["label"] = Label(tuple(known.int2str(index) for index in range(known.num_classes)))
+        if mask is not None:
+            keys["mask"] = mask
+            features["mask"] = Mask(tuple(names or info.features[mask].names))
+        return keys, features
 
     def _choose(self, splits):
         chosen, notes = {"train": "train", "validation": "validation", "test": "test"}, ()
@@ -175,7 +194,7 @@ class TfdsSource(Source):
     def _labelled(self, split):
         with self.reading():
             for example in self._builder.as_dataset(split=f"{split}[:1]"):
-                return int(example[self._label]) >= 0
+                return "label" not in self._keys or int(example[self._keys["label"]]) >= 0
         return False
 
     def _damaged(self, what):
@@ -186,13 +205,29 @@ class TfdsSource(Source):
 
 
 class BuiltInSource(TfdsSource):
-    """A builder of ours, which needs no network; registered as `zoo_<name>`, so that none replaces TFDS's own."""
+    """A builder of ours, which needs no network; registered as `zoo_<name>`, so that none replaces TFDS's own.
+
+    Args:
+        options: `seed=1,size=96`, for a set whose module has `configure`; what is as by default is left out of `name`.
+    """
 
     local = True
 
-    def __init__(self, name, module, data_dir=None):
-        importlib.import_module(module)
-        super().__init__(f"tfds:zoo_{name}", data_dir, name)
+    def __init__(self, name, module, data_dir=None, options=""):
+        module = importlib.import_module(module)
+        if options:
+            if not hasattr(module, "configure"):
+                raise InputError(f"dataset={name} has no options. Received: {name}:{options}.")
+            self._config = module.configure(self._pairs(name, options))
+        super().__init__(f"tfds:zoo_{name}", data_dir, f"{name}:{self._config.name}" if self._config else name)
+
+    @staticmethod
+    def _pairs(name, options):
+        """{option: text} of `seed=1,size=96`."""
+        pairs = [pair.partition("=") for pair in options.split(",")]
+        if not all(equals for _, equals, _ in pairs):
+            raise InputError(f"Options of {name} are given as {name}:NAME=VALUE,... Received: {name}:{options}.")
+        return {option: text for option, _, text in pairs}
 
     def _prepare(self, builder):
         import tensorflow_datasets as tfds

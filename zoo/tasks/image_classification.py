@@ -14,23 +14,7 @@ from zoo.errors import InputError
 from zoo.losses import SmoothedCrossentropy
 from zoo.metrics import Accuracy
 from zoo.readers import ImageReader
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What a network says of one picture.
-
-    Attributes:
-        name: the file's path, or the number of the array.
-        label: the likeliest class.
-        probability: its softmax probability.
-        probabilities: {label: probability}, the likeliest first.
-    """
-
-    name: str
-    label: str
-    probability: float
-    probabilities: dict[str, float]
+from zoo.tasks import _classes
 
 
 class ImageClassification(Recipe):
@@ -126,14 +110,7 @@ class ImageClassification(Recipe):
 
     def make_predictions(self, reader, names, logits):
         """A `Prediction` for each name, of logits (n, classes)."""
-        logits = np.asarray(logits, "float64")
-        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        predictions = []
-        for name, row in zip(names, odds / odds.sum(axis=-1, keepdims=True), strict=True):
-            ranked = {reader.labels[index]: float(row[index]) for index in np.argsort(-row, kind="stable")}
-            label = next(iter(ranked))
-            predictions.append(Prediction(name, label, ranked[label], ranked))
-        return predictions
+        return _classes.make_predictions(names, reader.labels, logits)
 
     def make_probe(self, reader, examples):
         """{signature/input: array} of raw examples: as they are, and as the network takes them."""

@@ -1,0 +1,528 @@
+"""Tables: the same numbers in training, prediction and export, and one clear line for what a file has wrong."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo import cli, table_figures, weights
+from zoo.data import open_source, pipeline
+from zoo.data.table_source import CsvSource
+from zoo.registry import open_recipe
+from zoo.table_reader import TableReader, fit
+
+CITIES = ("Berlin", 'Paris, "nord"', "Zürich", "")
+
+
+def table(rows=240):
+    """Rows of numbers with gaps, cities, whole numbers as codes, something constant nowhere, and a class."""
+    rng = np.random.default_rng(0)
+    made = []
+    for row in range(rows):
+        age, code = rng.uniform(18, 80), int(rng.integers(3))
+        made.append(
+            {
+                "alter (Jahre)": "" if row % 11 == 0 else f"{age:.1f}",
+                "city": CITIES[rng.integers(4)],
+                "code": str(code),
+                "income": f"{rng.normal(5e4, 9e3):.2f}",
+                "label": "ja" if age / 40 + code > 1.9 else "nein",
+            }
+        )
+    return made
+
+
+def write(path, rows, delimiter=",", encoding="utf-8"):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_bytes(text.getvalue().encode(encoding))
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("csv") / "table.csv", table())
+
+
+FIELDS = {"target": "label", "categorical": "code", "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def run(path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "table"
+    return zoo.train("mlp", dataset=f"csv:{path}", directory=folder, quiet=True, **FIELDS)
+
+
+def columns(source, split):
+    return {name: values[source.rows[split]] for name, values in source.columns.items()}
+
+
+# Data -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "rows", "inputs", "classes"), [
+    ("moons", 2000, 2, 2), ("spirals", 2000, 2, 2), ("xor", 2000, 2, 2),
+    ("iris", 150, 4, 3), ("wine", 178, 13, 3), ("breast_cancer", 569, 30, 2),
+])  # fmt: skip
+def test_tables_of_the_package_are_the_same_for_ever_and_split_in_proportion(name, rows, inputs, classes):
+    source = open_source(name)
+    assert source.fingerprint == open_source(name).fingerprint
+    assert sum(source.sizes.values()) == source.verify() == rows
+    recipe, _ = open_recipe("mlp", {"dataset": name})
+    assert (recipe.inputs, recipe.classes) == (inputs, classes)
+    labels = source.columns[source.target]
+    for indices in source.rows.values():
+        for label in set(labels):
+            assert abs((labels[indices] == label).mean() - (labels == label).mean()) < 0.03
+
+
+def test_a_row_keeps_its_split_whatever_is_added_around_it(tmp_path):
+    rows = table()
+    before = open_source(f"csv:{write(tmp_path / 'a.csv', rows)}")
+    after = open_source(f"csv:{write(tmp_path / 'b.csv', [*table(400)[240:], *rows[::-1], *rows])}")
+    assert before.sizes["train"] == pytest.approx(0.7 * 240, abs=25)
+    for split in before.sizes:
+        ours, theirs = (
+            {tuple(row) for row in zip(*columns(one, split).values(), strict=True)} for one in (before, after)
+        )
+        assert ours <= theirs
+
+
+def test_a_folder_may_have_its_own_splits(tmp_path):
+    rows = table()
+    write(tmp_path / "train.csv", rows[:100])
+    write(tmp_path / "test.csv", rows[100:130])
+    source = open_source(f"csv:{tmp_path}")
+    assert source.sizes == {"train": 100, "test": 30}
+    assert source.notes == ("no validation split: training goes without",)
+    assert source.columns["income"][source.rows["test"]].tolist() == [row["income"] for row in rows[100:130]]
+    assert source.where(101) == f"{tmp_path / 'test.csv'}, line 3"
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ('a,b\n1,"x, ""y"""\n', {"a": ["1"], "b": ['x, "y"']}),
+    ("\ufeffa;b\r\n1,5;x\r\n\r\n2;y\r\n", {"a": ["1,5", "2"], "b": ["x", "y"]}),
+    ("größe\t猫\n 1 \t x \n", {"größe": ["1"], "猫": ["x"]}),
+    ('a,b\n"two\nlines",2\n3,\n', {"a": ["two\nlines", "3"], "b": ["2", ""]}),
+    ("a\n1\n2\n", {"a": ["1", "2"]}),
+])  # fmt: skip
+def test_cells_are_what_the_file_says(text, expected, tmp_path):
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    source = CsvSource(f"csv:{_in_train(tmp_path / 't.csv')}")
+    assert {name: values.tolist() for name, values in source.columns.items()} == expected
+
+
+def _in_train(path):
+    """A folder whose train.csv is the file: so few rows may all fall into another split."""
+    folder = path.parent / "folder"
+    folder.mkdir()
+    path.rename(folder / "train.csv")
+    return folder
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_scaled_by_the_training_rows_and_categories_are_one_hot(path):
+    source = open_source(f"csv:{path}")
+    reader = fit(source, "label", regression=False, categorical=("code",))
+    train = columns(source, "train")
+    ages = np.array([float(age or "nan") for age in train["alter (Jahre)"]])
+    read = reader.read(reader.parse(train, str))
+    assert read.shape == (source.sizes["train"], reader.width) == (source.sizes["train"], 2 + 4 + 3 + 1)
+    expected = np.nan_to_num((ages - np.nanmean(ages)) / np.nanstd(ages))
+    np.testing.assert_allclose(read[:, 0], expected, atol=1e-5)
+    np.testing.assert_array_equal(read[:, 1], np.isnan(ages))
+    np.testing.assert_array_equal(read[:, 2:6], [[city == one for one in sorted(CITIES)] for city in train["city"]])
+    np.testing.assert_array_equal(read[:, 6:9], [[code == one for one in "012"] for code in train["code"]])
+    income = train["income"].astype(float)
+    np.testing.assert_allclose(read[:, 9], (income - income.mean()) / income.std(), atol=1e-5)
+
+
+@pytest.mark.parametrize("gap", ["", "NA", "nan", "?", None, float("nan")])
+def test_a_number_that_is_missing_is_the_mean_and_says_so(gap, run):
+    reader = run.reader()
+    row = {"alter (Jahre)": gap, "city": "Berlin", "code": 1, "income": reader.columns[3]["mean"]}
+    _, read = reader.read_raw([row])
+    assert read[0].tolist() == [0, 1, 0, 1, 0, 0, 0, 1, 0, 0]
+
+
+def test_a_category_that_training_had_not_is_all_zeros(run):
+    row = {"alter (Jahre)": 30, "city": "Oslo", "code": 7, "income": 1.0}
+    _, read = run.reader().read_raw([row])
+    assert not read[0, 1:9].any()
+
+
+def test_scales_far_from_one_are_no_trouble():
+    for scale in (1e-12, 1.0, 1e12):
+        values = scale * np.array([1.0, 2.0, 3.0, 4.0])
+        rows = values[:, None], np.array([0, 1, 0, 1])
+        source = open_source({"train": rows, "test": rows})
+        reader = fit(source, "y", regression=False)
+        read = reader.read(reader.parse(source.columns, str))[:4]
+        np.testing.assert_allclose(read[:, 0], np.array([-1.5, -0.5, 0.5, 1.5]) / np.sqrt(1.25), rtol=1e-5)
+
+
+@pytest.mark.backend
+def test_training_prediction_and_export_read_the_same_numbers(run, path):
+    source = open_source(f"csv:{path}")
+    recipe, reader = run.recipe, run.reader()
+    preparation = recipe.make_preparation(reader, source)
+    test = np.concatenate(
+        [x for x, _ in pipeline.evaluation(source, "test", preparation, batch_size=7).as_numpy_iterator()]
+    )
+    names, every = reader.read_raw([str(path)])
+    np.testing.assert_array_equal(test, every[source.rows["test"]])
+    assert [names[row] for row in source.rows["test"][:2]] == [
+        f"{path}:{row + 2}" for row in source.rows["test"][:2]
+    ]  # fmt: skip
+    batch, _ = next(iter(pipeline.training(source, preparation, batch_size=20, seed=0).as_numpy_iterator()))
+    known = {row.tobytes() for row in every[source.rows["train"]]}
+    assert all(row.tobytes() in known for row in batch)
+    read, specs = reader.signatures()["serving_default"]
+    parsed = reader.parse(source.columns, str)
+    raw = {key.partition("/")[2]: values for key, values in reader.raw_probe(parsed).items()}
+    assert list(specs) == list(raw) == ["alter_Jahre", "city", "code", "income"]
+    answers = read(*(tf.constant(list(values), specs[name].dtype) for name, values in raw.items()))
+    np.testing.assert_array_equal(answers.numpy(), every)
+
+
+def test_a_reader_is_its_config():
+    columns = [{"name": "a", "mean": 0.5, "deviation": 2.0, "gaps": True}, {"name": "b", "values": ["", "[UNK]", "é"]}]
+    reader = TableReader(columns, "c", labels=["no", "yes"])
+    again = TableReader.from_config(json.loads(json.dumps(reader.get_config())))
+    rows = [{"a": 4.5, "b": "[UNK]"}, {"a": None, "b": "é"}, {"a": 0.5, "b": "x"}]
+    np.testing.assert_array_equal(reader.read_raw(rows)[1], again.read_raw(rows)[1])
+    assert reader.read_raw(rows)[1].tolist() == [[2, 0, 0, 1, 0], [0, 1, 0, 0, 1], [0, 0, 0, 0, 0]]
+
+
+def test_inputs_of_an_export_have_plain_names():
+    names = ["km/h", "größe (cm)", "a b", "a_b", "A B", "class", "self", "1st", "猫", "_"]
+    reader = TableReader([{"name": name, "mean": 0.0, "deviation": 1.0, "gaps": False} for name in names], "y")
+    assert list(reader.input_names) == names
+    plain = list(reader.input_names.values())
+    assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) for name in plain)
+    assert len({name.lower() for name in plain}) == len(plain)
+    assert plain[:3] == ["km_h", "groe_cm", "a_b"]
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+
+def broken(row, **cells):
+    """The table with other cells in a row; line row + 2 of the file."""
+    rows = table()
+    rows[row] |= cells
+    return rows
+
+
+@pytest.mark.parametrize(("rows", "fields", "message"), [
+    (table(), {"target": None}, "target=COLUMN. There are: alter (Jahre), city, code, income, label."),
+    (table(), {"target": "lable"}, "Did you mean 'label'"),
+    (table(), {"ignore": "incom"}, "ignore=incom: there is no column 'incom'. Did you mean 'income'"),
+    (table(), {"categorical": "label"}, "there is no column 'label'"),
+    (broken(5, label=""), {}, "line 7: the target 'label' is missing"),
+    (broken(5, income="viel"), {}, "line 7, column 'income': 'viel' is text where training has numbers."),
+    (broken(5, income="1_000"), {}, "'1_000' is text"),
+    (broken(5, income="1e99"), {}, "'1e99' is text"),
+    ([row | {"same": "3"} for row in table()], {}, "column 'same' is '3' in all "),
+    ([row | {"label": "ja"} for row in table()], {}, "the target 'label' is 'ja' in all "),
+    (table(), {"target": "income"}, "predict it as a number with loss=mse"),
+    (table(), {"target": "city", "loss": "mse"}, "line 2: the target 'city' is "),
+    (table(), {"target": "label", "ignore": "alter (Jahre),city,code,income"}, "no column beside the target"),
+    ([row | {"id": f"x{n}"} for n, row in enumerate(table(2000))], {}, "ignore=id"),
+])  # fmt: skip
+def test_what_a_table_has_wrong_is_one_line_that_says_where(rows, fields, message, tmp_path):
+    path = write(tmp_path / "t.csv", rows)
+    with pytest.raises(zoo.InputError) as raised:
+        zoo.train("mlp", dataset=f"csv:{path}", directory=tmp_path / "run", **{"target": "label", **fields})
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (None, "No such file"),
+    (b"", "every column needs a name of its own"),
+    (b"a,b\n", "no row below its header"),
+    (b"a,a\n1,2\n", "every column needs a name of its own. Received: a, a."),
+    (b"a,\n1,2\n", "every column needs a name"),
+    (b"a,b\n1,2\n3\n", "line 3: 1 cells, but the header has 2"),
+    (b'a,b\n1,"2\n3,4\n', "Is a quote missing?"),
+    ("a,b\nß,2\n".encode("latin-1"), "is not UTF-8 text"),
+])  # fmt: skip
+def test_what_is_no_csv_is_named(data, message, tmp_path):
+    if data is not None:
+        (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(zoo.InputError, match=re.escape(message)) as raised:
+        open_source(f"csv:{tmp_path / 't.csv'}")
+    assert str(tmp_path / "t.csv") in str(raised.value)
+
+
+def test_a_folder_without_train_and_one_of_two_headers_are_named(tmp_path):
+    with pytest.raises(zoo.InputError, match=r"has no train\.csv"):
+        open_source(f"csv:{tmp_path}")
+    write(tmp_path / "train.csv", table())
+    write(tmp_path / "test.csv", [{"city": "x"}])
+    with pytest.raises(zoo.InputError, match=r"other columns than train\.csv: alter"):
+        open_source(f"csv:{tmp_path}")
+
+
+def test_bad_rows_are_left_out_and_bad_numbers_are_missing_only_when_asked(tmp_path, run):
+    path = write(tmp_path / "t.csv", broken(3, income="viel"))
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("1,2\n")
+    source = open_source(f"csv:{path}", skip_bad=True)
+    assert source.notes == ("1 unreadable row left out",)
+    assert source.verify() == 240
+    with pytest.raises(zoo.InputError, match="line 242: 2 cells"):
+        zoo.predict(run, [path])
+    assert len(zoo.predict(run, [path], skip_bad=True)) == 240
+
+
+def test_one_value_and_gaps_are_two(tmp_path):
+    rows = [row | {"flag": "1" if number % 3 else ""} for number, row in enumerate(table())]
+    source = open_source(f"csv:{write(tmp_path / 't.csv', rows)}")
+    reader = fit(source, "label", regression=False)
+    flags = reader.read(reader.parse(source.columns, str))[:, -2:]
+    np.testing.assert_array_equal(flags, [[0, row["flag"] == ""] for row in rows])
+
+
+def test_predictions_want_the_columns_of_training(run, tmp_path):
+    row = {"alter (Jahre)": "3", "city": "x", "code": "1", "income": "5"}
+    short = {name: value for name, value in row.items() if name != "income"}
+    for inputs, message in (
+        ([short], "there is no column 'income'"),
+        ([write(tmp_path / "t.csv", [row | {"income": "viel"}])], f"{tmp_path / 't.csv'}:2, column 'income': 'viel'"),
+        ([row | {"income": "viel"}], "#0, column 'income': 'viel'"),
+        ([{**row, "city": ["a", "b"]}], "lists of one length"),
+        ([3], "Received: int"),
+        ([tmp_path / "nowhere.csv"], "nowhere.csv cannot be read"),
+    ):
+        with pytest.raises(zoo.InputError, match=re.escape(message)):
+            zoo.predict(run, inputs)
+    with pytest.raises(zoo.InputError, match="must be a table"):
+        zoo.train("mlp", dataset="digits", directory=tmp_path / "run")
+
+
+def test_other_data_are_read_as_the_run_learned_to(run, tmp_path):
+    rows = [row | {"city": "Oslo", "code": "1"} for row in table() if row["label"] == "ja"]
+    found = zoo.evaluate(run, "train", dataset=f"csv:{write(tmp_path / 'ja.csv', rows)}")
+    assert 0 <= found["accuracy"] <= 1
+    unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in table()]
+    with pytest.raises(zoo.InputError, match="there is no column 'label'"):
+        zoo.evaluate(run, dataset=f"csv:{write(tmp_path / 'x.csv', unlabelled)}")
+    with pytest.raises(zoo.InputError, match="'vielleicht' is no class that the network was trained on: ja, nein"):
+        zoo.evaluate(run, dataset=f"csv:{write(tmp_path / 'v.csv', broken(9, label='vielleicht'))}")
+
+
+# Runs -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.backend
+def test_a_run_that_paused_ends_as_one_that_did_not(run, path, tmp_path):
+    zoo.train("mlp", dataset=f"csv:{path}", directory=tmp_path / "run", until=1, quiet=True, **FIELDS)
+    again = zoo.train(resume=tmp_path / "run", quiet=True)
+    assert (run.path / "history.csv").read_text() == (again.path / "history.csv").read_text()
+    for stem in ("weights", "optimizer", "answers"):
+        ours, theirs = (weights.read(one.checkpoint() / f"{stem}.npz") for one in (run, again))
+        for key, array in ours.items():
+            np.testing.assert_array_equal(array, theirs[key])
+
+
+def test_a_table_is_answered_row_by_row(run, path):
+    rows = table()
+    by_file = zoo.predict(run, path)
+    by_row = zoo.predict(run, rows[:3])
+    by_column = zoo.predict(run, {name: [row[name] for row in rows[:3]] for name in rows[0]})
+    assert [one.name for one in by_file[:2]] == [f"{path}:2", f"{path}:3"]
+    assert [one.name for one in by_row] == ["#0", "#1", "#2"]
+    assert [one.name for one in by_column] == ["#0:0", "#0:1", "#0:2"]
+    for file, row, column in zip(by_file, by_row, by_column, strict=False):
+        assert set(file.probabilities) == {"ja", "nein"}
+        assert file.probabilities == pytest.approx(row.probabilities, abs=1e-6)
+        assert file.probabilities == pytest.approx(column.probabilities, abs=1e-6)
+
+
+ALONE = """
+import json, sys
+import tensorflow as tf
+assert not any(name == "zoo" or name.startswith("zoo.") for name in sys.modules)
+model = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+columns = json.loads(sys.argv[2])
+answers = model(**{name: tf.constant(values) for name, values in columns.items()})
+print(json.dumps({name: [v.decode() if isinstance(v, bytes) else v for v in value.numpy().tolist()]
+                  for name, value in answers.items()}))
+"""
+
+
+def alone(export, columns, folder):
+    command = [sys.executable, "-I", "-c", ALONE, str(export), json.dumps(columns)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def test_an_export_takes_columns_where_there_is_only_tensorflow(run, tmp_path):
+    target = zoo.export(run, tmp_path / "export")
+    columns = {
+        "alter_Jahre": [30.5, float("nan")],
+        "city": ["Zürich", "Oslo"],
+        "code": ["1", "2"],
+        "income": [4e4, 5e4],
+    }
+    answers = alone(target, columns, tmp_path)
+    rows = {"alter (Jahre)": [30.5, None], "city": ["Zürich", "Oslo"], "code": [1, 2], "income": [4e4, 5e4]}
+    expected = zoo.predict(run, rows)
+    assert answers["label"] == [one.label for one in expected]
+    assert answers["probability"] == pytest.approx([one.probability for one in expected], abs=1e-5)
+    description = json.loads((target / "signature.json").read_text())
+    assert description["columns"]["alter_Jahre"] == "alter (Jahre)"
+    assert description["labels"] == ["ja", "nein"]
+
+
+@pytest.fixture(scope="module")
+def regression(path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "regression"
+    return zoo.train(
+        "mlp", dataset=f"csv:{path}", target="income", loss="huber", epochs=1, directory=folder, quiet=True
+    )
+
+
+@pytest.mark.slow
+def test_a_regression_is_exported_in_the_units_of_its_target(regression, tmp_path):
+    target = zoo.export(regression, tmp_path / "export")
+    assert not (target / "labels.txt").exists()
+    row = {"alter_Jahre": [30.5], "city": ["Zürich"], "code": [1.0], "label": ["ja"]}
+    (said,) = zoo.predict(regression, {"alter (Jahre)": 30.5, "city": "Zürich", "code": 1, "label": "ja"})
+    assert alone(target, row, tmp_path)["value"] == pytest.approx([said.value], rel=1e-5)
+    assert 1e4 < said.value < 1e5
+    assert set(zoo.evaluate(regression)) == {"loss", "r2", "absolute_error"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+@pytest.mark.parametrize("which", ["run", "regression"])
+def test_other_formats_take_the_numbers_that_the_network_takes(which, format, tmp_path, request):
+    pytest.importorskip({"onnx": "tf2onnx", "litert": "ai_edge_litert"}[format])
+    target = zoo.export(request.getfixturevalue(which), tmp_path / "export", format=format)
+    outputs = json.loads((target / "signature.json").read_text())["signatures"]["serve_tensors"]["outputs"]
+    assert set(outputs) == ({"logits", "probabilities"} if which == "run" else {"scaled", "value"})
+
+
+@pytest.mark.slow
+def test_a_model_that_its_owner_fitted_is_exported_with_plain_columns(tmp_path):
+    model = zoo.build("mlp", inputs=3, classes=2)
+    target = zoo.export(model, tmp_path / "export", labels=["no", "yes"])
+    answers = alone(target, {"x0": [1.0], "x1": [2.0], "x2": [3.0]}, tmp_path)
+    logits = keras.ops.convert_to_numpy(model(np.array([[1, 2, 3]], "float32")))
+    np.testing.assert_allclose(answers["logits"], logits, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_fresh_process_of_another_backend_answers_the_same(run, path, backend):
+    pytest.importorskip(backend)
+    code = (
+        "import json, sys, zoo; print(json.dumps([one.probabilities for one in zoo.predict(sys.argv[1], sys.argv[2])]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run.path), str(path)],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    theirs = json.loads(done.stdout.strip().splitlines()[-1])
+    for ours, other in zip(zoo.predict(run, path), theirs, strict=True):
+        assert other == pytest.approx(ours.probabilities, abs=1e-5)
+
+
+def test_arrays_are_columns_of_numbers():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(100, 3)), rng.integers(0, 4, 100)
+    recipe, source = open_recipe("mlp", {"dataset": (x, y)})
+    assert (recipe.inputs, recipe.classes) == (3, 4)
+    assert list(source.columns) == ["x0", "x1", "x2", "y"]
+    splits = {"train": (x[:50], y[:50]), "test": (x[50:], y[50:])}
+    assert open_source(splits).sizes == {"train": 50, "test": 50}
+    with pytest.raises(zoo.InputError, match=r"numbers \(n, features\) and n targets"):
+        open_source((x, y[:5]))
+
+
+@pytest.mark.slow
+def test_batches_that_are_ready_are_used_as_they_are(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(64, 2)).astype("float32"), np.arange(64) % 2
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    run = zoo.train("mlp", dataset=data, epochs=1, directory=tmp_path / "run", quiet=True)
+    assert zoo.predict(run, {"x0": 0.5, "x1": 1.0})[0].label in "01"
+    zoo.export(run, tmp_path / "export")
+
+
+# Command line and report ----------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_answers_each_row(run, regression, path, tmp_path, capfd):
+    def said(*arguments):
+        cli.main([str(argument) for argument in arguments])
+        return capfd.readouterr().out
+
+    lines = said("predict", run.path, path).splitlines()
+    assert len(lines) == 240
+    assert re.fullmatch(rf"{re.escape(str(path))}:2 +(ja|nein) \d+\.\d%   (ja|nein) \d+\.\d%", lines[0])
+    assert len({line.index("%") - len(line.split()[1]) for line in lines}) == 1  # in columns
+    assert said("predict", run.path, path, "--top", "1", "--csv").startswith("input,label_1,probability_1\n")
+    assert re.fullmatch(
+        rf"{re.escape(str(path))}:2 +\d+(\.\d+)?", said("predict", regression.path, path).splitlines()[0]
+    )
+    assert said("predict", regression.path, path, "--csv").startswith("input,value\n")
+    assert re.search(r"^moons +a table", said("data", "list"), re.MULTILINE)
+    assert said("data", "verify", "iris") == "iris: all 150 examples were read.\n"
+
+
+def test_reports_show_what_a_table_has_to_show(run, regression, tmp_path):
+    assert {part.stem for part in zoo.report(run).parent.glob("*.png")} == {"curves", "confusion"}
+    page = zoo.report(regression)
+    assert {part.stem for part in page.parent.glob("*.png")} == {"curves", "residuals"}
+    assert "in the units of income" in page.read_text()
+
+
+def test_a_report_on_a_plane_shows_the_regions_and_the_experts(tmp_path):
+    run = zoo.train("mlp", hidden="moe", epochs=1, directory=tmp_path / "run", quiet=True)
+    page = zoo.report(run)
+    assert {part.stem for part in page.parent.glob("*.png")} == {
+        "curves",
+        "readings",
+        "confusion",
+        "regions",
+        "experts",
+    }
+
+
+def test_regions_are_what_the_network_says():
+    """A network that says the sign of the second column, and another that is sure of one class."""
+    reader = TableReader(
+        [{"name": name, "mean": 10.0, "deviation": 2.0, "gaps": False} for name in "xy"], "c", labels=["low", "high"]
+    )
+    inputs = np.array([[-1.0, -1.0], [1.0, 1.0], [0.5, -0.5]], "float32")
+    plane = table_figures.Plane(reader, inputs, np.array([0, 1, 1]), "test")
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
+    network.layers[0].set_weights([np.array([[0, 0], [-1, 1]], "float32")])
+    said = plane._ask(network).argmax(-1)
+    assert said[0].max() == 0
+    assert said[-1].min() == 1
+    part = plane.regions(network)
+    assert "ring around the 1 taken for another" in part.caption
+    axes = part.draw(zoo.figures.LIGHT).axes[0]
+    low, high = axes.get_ylim()
+    assert low < 8 < 12 < high  # in the units of the table

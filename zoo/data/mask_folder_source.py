@@ -1,0 +1,183 @@
+"""`folder:PATH` with `images` and `masks`: pictures, PNG or JPEG, and a PNG of class ids for each."""
+
+import hashlib
+import io
+import json
+import pathlib
+
+import numpy as np
+
+from zoo.data._tensorflow import tensorflow
+from zoo.data.folder_source import ENDINGS, decode_picture, folder_of, inspect
+from zoo.data.memory_source import part_of
+from zoo.data.source import SPLITS, VOID, Image, Mask, Source
+from zoo.errors import InputError
+
+
+def has_masks(path):
+    """Whether a folder, or its train folder, has `images` and `masks`."""
+    root = pathlib.Path(path).expanduser()
+    return any((place / "images").is_dir() and (place / "masks").is_dir() for place in (root, root / "train"))
+
+
+class MaskFolderSource(Source):
+    """Pictures in `PATH/images/` and masks of their names in `PATH/masks/`, or both in `PATH/{train,...}/`.
+
+    A mask is a grey or palette PNG of its picture's size whose values are class ids from 0; 255 is outside the loss.
+    Where masks know 0 and 255 alone, these are the two classes. `PATH/labels.txt` may name the classes, one a line;
+    else there are as many as there are ids. Everything is decoded once before anything else happens, so that a bad
+    file is named at once.
+    """
+
+    def __init__(self, spec, data_dir=None, skip_bad=False):
+        self.name = spec
+        root, own = folder_of(spec)
+        pairs = [(split, *pair) for split in own or [None] for pair in _pairs(spec, root / (split or ""))]
+        if not pairs:
+            raise InputError(f"dataset={spec}: no PNG or JPEG in the folder images of {root}.")
+        masks = {mask for _, _, mask in pairs}
+        paths = [path for pair in pairs for path in pair[1:] if path is not None]
+        facts = inspect(
+            root, paths, data_dir, lambda path: (_decode_mask if path in masks else decode_picture)(path), "-masks"
+        )
+        labels = _labels(root)
+        faults = [_fault(image, mask, facts, labels) for _, image, mask in pairs]
+        bad = [fault for fault in faults if fault]
+        if bad and not skip_bad:
+            more = f" ({len(bad) - 1} more are bad.)" if len(bad) > 1 else ""
+            raise InputError(f"dataset={spec}: {bad[0]}{more} Mend it, or leave such pictures out with --skip-bad.")
+        self.notes = (f"{len(bad)} bad picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
+        pairs = [pair for pair, fault in zip(pairs, faults, strict=True) if not fault]
+        ids = {mask: set(facts[mask]["ids"]) for _, _, mask in pairs}
+        self._white = labels is None and set().union(*ids.values()) == {0, VOID}
+        if self._white:
+            self.notes += ("masks are of 0 and 255: two classes",)
+        colour = any(facts[image]["channels"] >= 3 for _, image, _ in pairs)
+        self.features = {
+            "image": Image(3 if colour else 1),
+            "mask": Mask(("0", "1")) if self._white else self._mask(ids, labels),
+        }
+        if own and "validation" not in own:
+            self.notes += ("no validation split: training goes without",)
+        self._splits = {split: ([], []) for split in SPLITS}
+        for split, image, mask in pairs:
+            images, masks = self._splits[split or part_of(image.relative_to(root).as_posix())]
+            images.append(str(image))
+            masks.append(str(mask))
+        self.sizes = {split: len(images) for split, (images, _) in self._splits.items() if images}
+        if "train" not in self.sizes:
+            raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
+        listing = [[path.relative_to(root).as_posix(), fact["sha256"]] for path, fact in facts.items()]
+        self.fingerprint = hashlib.sha256(json.dumps([listing, labels]).encode()).hexdigest()
+
+    def _mask(self, ids, labels):
+        """The `Mask` of class ids by file, and of the names that there are for them, if any."""
+        if labels is not None:
+            return Mask(labels)
+        every = set().union(*ids.values()) - {VOID}
+        highest = max(every, default=0)
+        path = next((path for path, found in ids.items() if highest in found), None)
+        gaps = sorted(set(range(highest)) - every)
+        if gaps:
+            raise InputError(
+                f"dataset={self.name}: {path} has the id {highest}, and no mask has the id {gaps[0]}. Classes are "
+                "numbered from 0 without gaps, or named in labels.txt, one a line."
+            )
+        if not highest:
+            raise InputError(f"dataset={self.name}: only one class in its masks, the id 0; two are the least.")
+        return Mask(tuple(str(number) for number in range(highest + 1)), f"{path} has the id {highest}")
+
+    def examples(self, split):
+        data = tensorflow().data
+        return data.Dataset.range(self.sizes[split]).map(self.fetcher(split), data.AUTOTUNE, deterministic=True)
+
+    def fetcher(self, split):
+        tf = tensorflow()
+        images, masks = map(tf.constant, self._splits[split])
+
+        def fetch(index):
+            image = tf.io.decode_image(tf.io.read_file(images[index]), expand_animations=False)
+            mask = tf.numpy_function(self._read, [masks[index]], tf.uint8)
+            return {"image": tf.ensure_shape(image, (None, None, None)), "mask": tf.ensure_shape(mask, (None, None))}
+
+        return fetch
+
+    def _read(self, path):
+        ids = read_mask(pathlib.Path(path.decode()).read_bytes())
+        return ids // VOID if self._white else ids
+
+
+def read_mask(data):
+    """uint8 (height, width): the class ids in a PNG, of a palette its indices. `ValueError` says what is wrong."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            ids = np.asarray(picture)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"it is not a whole PNG ({error})") from None
+    if ids.ndim != 2:
+        raise ValueError("it has colours, and class ids are wanted: save it as a grey or palette PNG")
+    if ids.max() > VOID:
+        raise ValueError(f"it has the id {ids.max()}, and {VOID - 1} is the largest there can be")
+    return ids.astype(np.uint8)
+
+
+def _decode_mask(path):
+    """{"ids" (none: unreadable), "pixels" (height, width), "error", "sha256"} of a mask."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return {"ids": [], "error": f"{error.strerror}.", "sha256": ""}
+    fact = {"ids": [], "error": "", "sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        ids = read_mask(data)
+    except ValueError as error:
+        return {**fact, "error": f"{error}."}
+    return {**fact, "ids": np.unique(ids).tolist(), "pixels": list(ids.shape)}
+
+
+def _pairs(spec, place):
+    """[(picture or None, mask or None)] of one name each, sorted."""
+    found = {}
+    for kind, endings in (("images", ENDINGS), ("masks", (".png",))):
+        for path in sorted((place / kind).rglob("*")):
+            if path.suffix.lower() in endings and not path.name.startswith("."):
+                name = path.relative_to(place / kind).with_suffix("")
+                pair = found.setdefault(name, {})
+                if kind in pair:
+                    raise InputError(f"dataset={spec}: {pair[kind]} and {path} have one name: rename one and its mask.")
+                pair[kind] = path
+    return [(found[name].get("images"), found[name].get("masks")) for name in sorted(found)]
+
+
+def _fault(image, mask, facts, labels):
+    """What is wrong with a picture and its mask, in a sentence; empty where nothing is."""
+    if image is None or mask is None:
+        return f"{image} has no mask: a PNG of its name in masks." if image else f"{mask} has no picture in images."
+    if facts[image]["channels"] is None:
+        return f"{image} is not a readable PNG or JPEG: {facts[image]['error']}"
+    if not facts[mask]["ids"]:
+        return f"{mask} is not a mask: {facts[mask]['error']}"
+    (height, width), (high, wide) = facts[mask]["pixels"], facts[image]["pixels"]
+    if (height, width) != (high, wide):
+        return f"{mask} is {height} x {width} and its picture {high} x {wide}: a mask has its picture's size."
+    if labels is not None:
+        wrong = [number for number in facts[mask]["ids"] if number >= len(labels) and number != VOID]
+        if wrong:
+            return (
+                f"{mask} has the id {wrong[0]}, and labels.txt names the {len(labels)} classes from 0 to "
+                f"{len(labels) - 1} (255 is outside the loss)."
+            )
+    return ""
+
+
+def _labels(root):
+    """The names in `labels.txt`; None where there is no such file."""
+    path = root / "labels.txt"
+    if not path.is_file():
+        return None
+    names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError(f"{path} must name two classes or more, each once, one a line. It has: {', '.join(names)}.")
+    return names

@@ -1,0 +1,266 @@
+"""Tables: `csv:PATH`, arrays of numbers handed over in memory, and those that come with the package."""
+
+import csv
+import functools
+import hashlib
+import math
+import pathlib
+
+import numpy as np
+
+from zoo.data._tensorflow import tensorflow
+from zoo.data.memory_source import check_splits, part_of, stratified
+from zoo.data.source import SPLITS, Column, Source
+from zoo.errors import InputError, nearest
+
+GAPS = ("", "?", "na", "n/a", "nan", "none", "null")
+"""What stands for a missing number, in any case; in a column of categories only the empty cell is missing."""
+
+DELIMITERS = ",;\t|"
+
+LARGEST = float(np.finfo("float32").max)
+
+
+class TableSource(Source):
+    """Columns of one length, and which row is of which split.
+
+    Attributes:
+        columns: {name: array (rows,)} of numbers, or of the text that stands in the file.
+        rows: {split: indices}.
+        target: the column that is usually predicted, or None.
+        skip_bad: whether a cell that cannot be read counts as missing.
+    """
+
+    target = None
+    skip_bad = False
+
+    def _fill(self, name, columns, rows):
+        self.name = name
+        self.columns = columns
+        self.rows = {split: indices for split, indices in rows.items() if len(indices)}
+        if "train" not in self.rows:
+            raise InputError(f"dataset={name} has no training row: give more.")
+        self.features = {column: Column() for column in columns}
+        self.sizes = {split: len(indices) for split, indices in self.rows.items()}
+        self.numbers = functools.cache(lambda column: numbers(self.columns[column]))
+
+    def examples(self, split):
+        """Elements {"row": its number, "columns": {name: value}}."""
+        rows = self.rows[split]
+        columns = {name: list(values[rows]) for name, values in self.columns.items()}
+        return tensorflow().data.Dataset.from_tensor_slices({"row": rows, "columns": columns})
+
+    def where(self, row):
+        """How a person finds a row."""
+        return f"dataset={self.name}, row {row + 1}"
+
+    def verify(self):
+        """The number of rows; all were read when it was opened."""
+        return sum(self.sizes.values())
+
+
+class BuiltInTable(TableSource):
+    """A table of `zoo.data.tables`; every fifth row of a class is of the test split, the next of validation."""
+
+    def __init__(self, name):
+        from zoo.data.tables import TABLES
+
+        table = TABLES[name]()
+        self.target = table.target
+        self.fingerprint = _digest(table.columns)
+        self._fill(name, table.columns, stratified(table.columns[table.target]))
+
+
+class ArrayTable(TableSource):
+    """{split: (x, y)}: numbers (n, features) and (n,); the columns are x0, x1, ... and y.
+
+    Where `train` is all there is, validation and test take 15 % of it each, by a hash of the row.
+    """
+
+    target = "y"
+
+    def __init__(self, splits):
+        check_splits(splits)
+        arrays = {split: self._checked(split, *pair) for split, pair in splits.items()}
+        widths = {x.shape[1] for x, _ in arrays.values()}
+        if len(widths) > 1:
+            raise InputError(f"The splits must have one number of columns. Received: {sorted(widths)}.")
+        x, y = (np.concatenate(parts) for parts in zip(*arrays.values(), strict=True))
+        columns = {**{f"x{index}": x[:, index] for index in range(x.shape[1])}, "y": y}
+        self.fingerprint = _digest({**columns, "splits": np.array([f"{s}{len(y)}" for s, (_, y) in arrays.items()])})
+        if len(arrays) == 1:
+            rows = hashed(zip(*columns.values(), strict=True))
+        else:
+            ends = np.cumsum([len(y) for _, y in arrays.values()])
+            rows = dict(zip(arrays, np.split(np.arange(len(y)), ends[:-1]), strict=True))
+        self._fill(f"arrays:{self.fingerprint[:12]}", columns, rows)
+
+    @staticmethod
+    def _checked(split, x, y):
+        x, y = np.asarray(x), np.asarray(y)
+        if x.ndim != 2 or x.dtype.kind not in "biuf" or y.shape != x.shape[:1]:
+            raise InputError(
+                f"A table of {split} must be numbers (n, features) and n targets. "
+                f"Received: {x.dtype} {x.shape} and {y.shape}."
+            )
+        return x, np.array([as_text(value) for value in y.tolist()], object)
+
+
+class CsvSource(TableSource):
+    """`csv:PATH`: a file with a header line, or a folder with train.csv and, where there are, validation.csv, test.csv.
+
+    The split of a row of a single file is a hash of its text: the same for ever, and equal rows are together.
+    """
+
+    def __init__(self, spec, skip_bad=False):
+        path = pathlib.Path(spec.partition(":")[2]).expanduser()
+        self.skip_bad = skip_bad
+        own = {split: path / f"{split}.csv" for split in SPLITS if (path / f"{split}.csv").is_file()}
+        if path.is_dir() and "train" not in own:
+            raise InputError(f"dataset={spec}: the folder {path} has no train.csv.")
+        paths = own or {None: path}
+        files = {split: read_csv(path, skip_bad) for split, path in paths.items()}
+        first = next(iter(files.values()))
+        for split, file in files.items():
+            if set(file.header) != set(first.header):
+                odd = sorted(set(file.header) ^ set(first.header))
+                raise InputError(f"dataset={spec}: {paths[split]} has other columns than train.csv: {', '.join(odd)}.")
+        columns = {name: np.concatenate([file.column(name) for file in files.values()]) for name in first.header}
+        self._lines = [(paths[split], line) for split, file in files.items() for line in file.lines]
+        if own:
+            ends = np.cumsum([len(file.lines) for file in files.values()])
+            rows = dict(zip(files, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+        else:
+            rows = hashed(first.cells)
+        dropped = sum(file.dropped for file in files.values())
+        self.notes = (f"{dropped} unreadable row{'s' if dropped > 1 else ''} left out",) if dropped else ()
+        if own and "validation" not in own:
+            self.notes += ("no validation split: training goes without",)
+        digest = hashlib.sha256()
+        for split, one in paths.items():
+            digest.update(f"{split}".encode() + one.read_bytes())
+        self.fingerprint = digest.hexdigest()
+        self._fill(spec, columns, rows)
+
+    def where(self, row):
+        path, line = self._lines[row]
+        return f"{path}, line {line}"
+
+
+class CsvFile:
+    """The cells of a CSV file as text, without the blanks around them.
+
+    Attributes:
+        header: the names of the columns.
+        cells: rows of text.
+        lines: the line of the file in which each row ends.
+        dropped: how many rows were left out.
+    """
+
+    def __init__(self, header, cells, lines, dropped):
+        self.header = header
+        self.cells = cells
+        self.lines = lines
+        self.dropped = dropped
+
+    def column(self, name):
+        index = self.header.index(name)
+        return np.array([row[index] for row in self.cells], object)
+
+
+def read_csv(path, skip_bad=False):
+    """The `CsvFile` at `path`: UTF-8, a header line, cells apart by a comma, semicolon, tab or bar.
+
+    Raises: `InputError` for a file that is none; for a row with more or fewer cells than the header, unless `skip_bad`.
+    """
+    cells, lines, dropped = [], [], 0
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), ())))
+            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+            header = [name.strip() for name in next(reader, ())]
+            for row in reader:
+                if len(row) == len(header):
+                    cells.append([cell.strip() for cell in row])
+                    lines.append(reader.line_num)
+                elif row and not skip_bad:
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}. "
+                        "Mend the row, or leave such rows out with --skip-bad."
+                    )
+                else:
+                    dropped += bool(row)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start:,}): save it as UTF-8.") from None
+    except csv.Error as error:
+        last = lines[-1] if lines else 0
+        raise InputError(f"{path} is not CSV behind line {last}: {error}. Is a quote missing?") from None
+    if not header or not all(header) or len(set(header)) < len(header):
+        raise InputError(f"{path}: every column needs a name of its own. Received: {', '.join(header) or 'no header'}.")
+    if not cells:
+        raise InputError(f"{path} has no row below its header.")
+    return CsvFile(header, cells, lines, dropped)
+
+
+def numbers(values):
+    """(float32 (n,), NaN where a value is missing; the indices of those that are no number) of numbers or text."""
+    found = np.empty(len(values), "float32")
+    bad = []
+    for row, value in enumerate(values):
+        number = _number(value)
+        if number is None:
+            bad.append(row)
+        found[row] = math.nan if number is None else number
+    return found, bad
+
+
+def _number(value):
+    """The number that a value means, NaN where it is missing, None where it is none."""
+    if value is None:
+        return math.nan
+    if isinstance(value, str):
+        if value.strip().lower() in GAPS:
+            return math.nan
+        if "_" in value:  # which Python allows
+            return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isnan(number) or abs(number) <= LARGEST else None
+
+
+def as_text(value):
+    """A cell of a column of categories as text: whole numbers without a point, what is missing as ''."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def named(name, columns, why):
+    """`name`, which must be one of `columns`; `why` names the field that asks for it."""
+    if name not in columns:
+        raise InputError(
+            f"{why}: there is no column {name!r}.{nearest(name, columns)} There are: {', '.join(columns)}."
+        )
+    return name
+
+
+def hashed(rows):
+    """{split: indices} of rows, each an iterable of cells, by a hash of their text."""
+    parts = np.array([part_of("\x1f".join(map(str, row))) for row in rows])
+    return {split: np.flatnonzero(parts == split) for split in SPLITS}
+
+
+def _digest(columns):
+    digest = hashlib.sha256()
+    for name, values in columns.items():
+        digest.update(f"{name}\x1f".encode())
+        digest.update("\x1f".join(map(str, values)).encode() if values.dtype == object else values.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,395 @@
+import dataclasses
+import functools
+import io
+
+import numpy as np
+
+from zoo import fields, figures, files
+from zoo.base import Recipe
+from zoo.data._tensorflow import tensorflow
+from zoo.data.augment import Augmentation
+from zoo.data.borders import border_weights
+from zoo.data.crops import Crops
+from zoo.data.source import VOID, Image, Mask
+from zoo.errors import InputError
+from zoo.losses import MaskLoss
+from zoo.metrics import MeanDice, MeanIoU
+from zoo.readers import MaskReader
+from zoo.tiling import tiles
+
+PROBE_SIZE = (61, 53)
+"""Height and width of probe pictures, at most: odd, so that an export is verified on what does not halve."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmented:
+    """What a network says of one picture.
+
+    Attributes:
+        name: the file's path, or the number of the array.
+        mask: uint8 (height, width), the likeliest class of each pixel.
+        shares: {label: fraction of the pixels}, the largest first.
+    """
+
+    name: str
+    mask: np.ndarray
+    shares: dict[str, float]
+
+    def write(self, path):
+        """Writes the mask as a PNG whose pixels are class ids, with a palette to look at it."""
+        import PIL.Image
+
+        colours = [(0, 0, 0), *(figures.CLASS_COLOURS.values())] * 64
+        picture = PIL.Image.fromarray(self.mask).convert("L")
+        picture.putpalette(np.array(colours[:256], np.uint8).tobytes())
+        data = io.BytesIO()
+        picture.save(data, "PNG")
+        files.write(path, data.getvalue())
+
+
+class Segmentation(Recipe, monitor="val_mean_iou"):
+    """A class for each pixel of a picture.
+
+    Pictures are never resized. A network trains on pieces of `input_shape`, cut at random; smaller pictures are
+    mirrored, and what is mirrored is outside the loss. It is judged on whole pictures, in batches of one size. It takes
+    float32 pixels from 0 to 255 of any height and width and returns logits (batch, height, width, classes).
+    """
+
+    tiles = True
+
+    batch_size: int = fields.integer(
+        default=8, legal=(1, 1_000_000), search=(2, 32), log=True, help="pieces in one step, pictures in evaluation"
+    )
+    input_shape: tuple[int, int, int] = fields.integers(
+        default=(128, 128, 3), legal=(1, 65_536), help="height, width and channels of a training piece"
+    )
+    classes: int = fields.integer(default=2, legal=(2, VOID), help="how many, taken from the data")
+    loss: str = fields.choice(
+        "cross_entropy",
+        "dice",
+        "both",
+        default="cross_entropy",
+        search=("cross_entropy", "dice", "both"),
+        help="of pixels, of overlap, or their sum",
+    )
+    class_weight: str = fields.choice(
+        "none",
+        "balanced",
+        default="none",
+        when={"loss": ("cross_entropy", "both")},
+        help="balanced: every class weighs the same",
+    )
+    w0: float = fields.real(
+        default=0.0,
+        legal=(0, 1000),
+        search=(0.0, 10.0),
+        when={"loss": ("cross_entropy", "both")},
+        help="weight of class 0 where two regions of class 1 touch",
+    )
+    sigma: float = fields.real(
+        default=5.0, legal=(0.1, 100), when={"w0": fields.above(0)}, help="pixels over which that weight falls"
+    )
+    flip: str = fields.choice(
+        "none", "horizontal", "both", default="none", search=("none", "horizontal", "both"), help="mirrored at random"
+    )
+    rotation: float = fields.real(default=0.0, legal=(0, 180), search=(0.0, 180.0), help="degrees at most, at random")
+    zoom: float = fields.real(default=0.0, legal=(0, 10), search=(0.0, 0.3), help="0.1: 1/1.1 to 1.1 times, at random")
+    shift: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.2), help="fraction of the size, at random")
+    elastic: float = fields.real(
+        default=0.0, legal=(0, 100), search=(0.0, 10.0), help="pixels, the deviation of shifts at 3 x 3 points"
+    )
+    brightness: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="fraction of white, at random")
+    contrast: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="0.2: 0.8 to 1.2 times, at random")
+
+    @property
+    def margin(self):
+        """Pixels that the answer is smaller than the input on each side."""
+        return 0
+
+    @property
+    def step(self):
+        """The grid of the network: a picture moved by so many pixels has the same answer, moved."""
+        return 1
+
+    @property
+    def reach(self):
+        """Pixels on each side beyond which nothing has a part in an answer, but through norms over positions."""
+        return self.margin
+
+    def make_loss(self):
+        return MaskLoss(self.loss)
+
+    def make_metrics(self):
+        return [MeanIoU(self.classes, name="mean_iou"), MeanDice(self.classes, name="dice")]
+
+    def make_crops(self):
+        height, width, _ = self.input_shape
+        names = ("flip", "rotation", "zoom", "shift", "elastic")
+        return Crops(height=height, width=width, **{name: getattr(self, name) for name in names})
+
+    def make_augmentation(self):
+        return Augmentation(brightness=self.brightness, contrast=self.contrast)
+
+    # Data -------------------------------------------------------------------------------------------------------
+
+    def adapt(self, source):
+        """{field: (value, why)}: what the data decide, channels and classes."""
+        image, mask = self._wanted(source)
+        height, width, _ = self.input_shape
+        has = f"dataset={source.name} has"
+        because = f" ({mask.why})" if mask.why else ""
+        return {
+            "input_shape": ((height, width, image.channels), f"{has} pictures of {image.channels} channels"),
+            "classes": (len(mask.names), f"{has} {len(mask.names)} classes{because}"),
+        }
+
+    def make_reader(self, source):
+        """What reading learns from the data: the names of the classes."""
+        if source.ready:
+            return self.default_reader()
+        return MaskReader(self.input_shape, self._wanted(source)[1].names, self.margin)
+
+    def default_reader(self, labels=None):
+        """A reader for a model that was not trained on a data set of ours."""
+        labels = [str(index) for index in range(self.classes)] if labels is None else list(labels)
+        if len(labels) != self.classes:
+            raise InputError(f"labels must name {self.classes} classes. Received: {len(labels)} labels.")
+        return MaskReader(self.input_shape, labels, self.margin)
+
+    def make_preparation(self, reader, source):
+        """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
+        if not source.ready and self._wanted(source)[1].names != reader.labels:
+            theirs, ours = (", ".join(names[:10]) for names in (self._wanted(source)[1].names, reader.labels))
+            raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
+        weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
+        return _Preparation(self, reader, weights)
+
+    # Answers ----------------------------------------------------------------------------------------------------
+
+    def ask(self, model, pictures, tile=None, overlap=None):
+        """The mask, uint8 (height, width), of each picture, one after the other.
+
+        Args:
+            pictures: uint8 (height, width, channels) of any sizes.
+            tile, overlap: as of `zoo.tiling.tiles`; without a tile, a picture is asked whole, and without an overlap,
+                tiles share what the network sees on both sides of them.
+        """
+        overlap = 2 * self.reach if overlap is None else overlap
+        for picture in pictures:
+            if tile is None:
+                framed = model.reader.frame(picture[None]).numpy()
+                yield model.predict_on_batch(framed)[0].argmax(axis=-1).astype(np.uint8)
+                continue
+            mask = np.empty(picture.shape[:2], np.uint8)
+            size = {"tile": tile, "overlap": overlap, "margin": self.margin, "step": self.step}
+            for rows, columns, logits in tiles(model.predict_on_batch, picture, **size):
+                mask[rows, columns] = logits.argmax(axis=-1)
+            yield mask
+
+    def make_predictions(self, reader, names, masks):
+        """A `Segmented` for each name, of masks (height, width)."""
+        predictions = []
+        for name, mask in zip(names, masks, strict=True):
+            shares = np.bincount(mask.ravel(), minlength=self.classes) / mask.size
+            ranked = {reader.labels[index]: float(shares[index]) for index in np.argsort(-shares, kind="stable")}
+            predictions.append(Segmented(name, mask, ranked))
+        return predictions
+
+    def make_probe(self, reader, examples):
+        """{signature/input: array} of raw examples, their corners cut to one size: as they are, and framed."""
+        pictures = [np.asarray(example["image"]) for example in examples]
+        height, width = (min([PROBE_SIZE[axis], *(picture.shape[axis] for picture in pictures)]) for axis in (0, 1))
+        pictures = [picture[:height, :width] for picture in pictures]
+        tensors = np.concatenate([reader.frame(reader.fit_images(picture[None])).numpy() for picture in pictures])
+        return {"serve_tensors/images": tensors, **reader.raw_probe(pictures)}
+
+    def make_noise(self, count):
+        """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
+        pixels = np.random.default_rng(0).integers(0, 256, (count, *PROBE_SIZE, self.input_shape[-1]), "uint8")
+        return [{"image": picture} for picture in pixels]
+
+    # Report -----------------------------------------------------------------------------------------------------
+
+    def report_parts(self, outcome):
+        """What a person wants to see of a trained network: how well it finds each class, and where it fails.
+
+        Args:
+            outcome: a `zoo.reporting.Outcome`.
+        Returns: a list of `zoo.figures.Part`.
+        """
+        counts, first, worst = self._judge(outcome)
+        labels, split = outcome.reader.labels, outcome.split
+        return [
+            _scores(counts, labels, split),
+            _confusion(counts, labels, split),
+            _gallery("examples", "Examples", f"The first pictures of the {split} split.", first, labels),
+            _gallery(
+                "worst", "Worst pictures", f"Those of the {split} split with the lowest mean IoU, the worst first.",
+                worst, labels,
+            ),
+        ]  # fmt: skip
+
+    def _judge(self, outcome, most=4):
+        """(pixels by true and predicted class, the `most` first pictures, the `most` of the lowest mean IoU)."""
+        counts, first, worst, number = np.zeros((self.classes, self.classes), int), [], [], 0
+        for images, masks, logits in outcome.batches():
+            height, width = masks.shape[1:]
+            shown = images[:, self.margin : self.margin + height, self.margin : self.margin + width]
+            for picture, true, said in zip(shown, masks, logits.argmax(axis=-1), strict=True):
+                valid = (true >= 0) & (true < self.classes)
+                cells = true[valid] * self.classes + said[valid]
+                found = np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
+                counts += found
+                pixels = np.clip(picture, 0, 255).round().astype(np.uint8)
+                judged = _Judged(number, pixels, true, said, _mean_iou(found))
+                first = [*first, judged][:most]
+                worst = sorted([*worst, judged], key=lambda one: one.iou)[:most]
+                number += 1
+        return counts, first, worst
+
+    @staticmethod
+    def _wanted(source):
+        """The picture and the mask among the features of `source`."""
+        found = [[f for f in source.features.values() if isinstance(f, kind)] for kind in (Image, Mask)]
+        if not all(found):
+            raise InputError(
+                f"dataset={source.name} must have a picture and a mask. It has: {', '.join(source.features)}."
+            )
+        return found[0][0], found[1][0]
+
+    def _weights(self, source):
+        """n / (classes n_c) for every class c, of the pixels of the training split."""
+        counts = np.zeros(256)
+        for one in source.examples("train").as_numpy_iterator():
+            counts += np.bincount(one["mask"].ravel(), minlength=256)
+        counts = counts[: self.classes]
+        return (counts.sum() / (self.classes * np.maximum(counts, 1))).astype("float32")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """A picture with its mask and the network's, and the mean IoU of the two."""
+
+    number: int
+    picture: np.ndarray
+    true: np.ndarray
+    said: np.ndarray
+    iou: float
+
+
+def _overlap(counts):
+    """(IoU, Dice) of each class, of pixels by true and predicted class; NaN where there is none of either."""
+    hits, either = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return hits / (either - hits), 2 * hits / either
+
+
+def _mean_iou(counts):
+    iou, _ = _overlap(counts)
+    return 1.0 if np.isnan(iou).all() else float(np.nanmean(iou))
+
+
+def _scores(counts, labels, split):
+    """The `Part` with IoU and Dice of each class, the worst first."""
+    iou, dice = _overlap(counts)
+    total = counts.sum()
+    order = np.argsort(np.nan_to_num(iou, nan=np.inf), kind="stable")
+    rows = [
+        (labels[one], f"{counts[one].sum() / max(total, 1):.1%}", *(_cell(score[one]) for score in (iou, dice)))
+        for one in order
+    ]
+    return figures.Part(
+        name="classes",
+        title="Classes",
+        caption=f"Each class on the {split} split, all {total:,} labelled pixels together, the lowest IoU first; no "
+        "number where a class neither occurs nor was said.",
+        table=figures.Table(("class", "pixels", "IoU", "Dice"), rows),
+    )
+
+
+def _cell(score):
+    return None if np.isnan(score) else float(score)
+
+
+def _confusion(counts, labels, split):
+    """The `Part` that shows which classes are taken for which, by pixels."""
+    names = [figures.drawable(label, number) for number, label in enumerate(labels)]
+    return figures.Part(
+        name="confusion",
+        title="Confusion matrix",
+        caption=f"Pixels of the {split} split: a row is a true class, a column what it was taken for. The colour is "
+        "the fraction of the row.",
+        draw=functools.partial(figures.matrix, counts, counts.sum(axis=1), names),
+    )
+
+
+def _gallery(name, title, caption, judged, labels):
+    """The `Part` with pictures in rows: as they are, with their masks, with the network's."""
+    pictures, captions = [], []
+    for one in judged:
+        pictures += [one.picture, *(figures.tinted(one.picture, mask) for mask in (one.true, one.said))]
+        captions += [[f"picture {one.number + 1}", f"mean IoU {one.iou:.3f}"], ["true"], ["said"]]
+    colours = ", ".join(f"{label} {colour}" for label, colour in zip(labels[1:], figures.CLASS_COLOURS, strict=False))
+    return figures.Part(
+        name=name,
+        title=title,
+        caption=f"{caption} Colours: {labels[0]} as it is, {colours}.",
+        draw=functools.partial(figures.gallery, pictures, captions, columns=3),
+    )
+
+
+class _Preparation:
+    """`zoo.data.pipeline.Preparation` of pictures and masks."""
+
+    def __init__(self, recipe, reader, class_weights):
+        self._reader = reader
+        self._crops = recipe.make_crops()
+        self._augmentation = recipe.make_augmentation()
+        self._margin = recipe.margin
+        self._borders = functools.partial(border_weights, w0=recipe.w0, sigma=recipe.sigma) if recipe.w0 else None
+        self._class_weights = class_weights
+
+    def read(self, example):
+        """(picture, mask), and the weights of borders where they count."""
+        tf = tensorflow()
+
+        picture, mask = self._reader.fit_images(example["image"]), example["mask"]
+        if self._borders is None:
+            return picture, mask
+        weights = tf.numpy_function(self._borders, [mask], tf.float32)
+        return picture, mask, tf.ensure_shape(weights, mask.shape)
+
+    def cut(self, values, seed):
+        """A piece of `read`'s, its mask with -1 outside the loss."""
+        tf = tensorflow()
+
+        picture, (mask, *weights), inside = self._crops(values[0], values[1:], seed)
+        target = tf.where(inside, _target(mask), -1)
+        return picture, *(self._middle(part) for part in (target, *weights))
+
+    def finish(self, batch):
+        images, masks, *_ = batch
+        return self._reader.frame(images), _target(masks)
+
+    def finish_training(self, batch, seed):
+        tf = tensorflow()
+
+        images, targets, *borders = batch
+        images = self._augmentation(images, seed)
+        if self._class_weights is None and not borders:
+            return images, targets
+        weights = 1.0 if self._class_weights is None else tf.gather(self._class_weights, tf.maximum(targets, 0))
+        return images, targets, weights + (borders[0] if borders else 0.0)
+
+    def _middle(self, part):
+        """What a network answers of a piece (height, width)."""
+        height, width = part.shape
+        return part[self._margin : height - self._margin, self._margin : width - self._margin]
+
+
+def _target(mask):
+    """int32 of a mask's ids, -1 where it is void."""
+    tf = tensorflow()
+
+    ids = tf.cast(mask, tf.int32)
+    return tf.where(ids == VOID, -1, ids)

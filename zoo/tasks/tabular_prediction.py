@@ -1,0 +1,262 @@
+import dataclasses
+
+import keras
+import numpy as np
+
+from zoo import fields, figures, table_figures, table_reader
+from zoo.base import Recipe
+from zoo.data._tensorflow import tensorflow
+from zoo.data.table_source import TableSource, named, numbers
+from zoo.errors import InputError
+from zoo.metrics import Accuracy
+from zoo.table_reader import TableReader
+from zoo.tasks import _classes
+
+CLASSIFICATION, REGRESSION = "cross_entropy", ("mse", "mae", "huber")
+
+MOST_CATEGORIES = 1000
+"""Values of a column of text, beyond which it is taken for free text or an identifier."""
+
+MOST_NUMBERS = 100
+"""Whole numbers in a target up to which they may be classes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """What a network predicts for one row, in the units of the target.
+
+    Attributes:
+        name: the file's path and the line, or the number of the row.
+        value: the prediction.
+    """
+
+    name: str
+    value: float
+
+
+class TabularPrediction(Recipe):
+    """One column of a table from the others: a class, or a number where `loss` is of regression.
+
+    The network takes float32 (batch, inputs), numbers scaled and categories one-hot, and returns logits
+    (batch, classes); in regression (batch, 1), the number in deviations of the training rows from their mean, the
+    unit of the loss and of `absolute_error` too.
+    """
+
+    target: str | None = fields.text(
+        default=None, optional=True, examples=("species",), help="the column to predict; a built-in table names its own"
+    )
+    categorical: str | None = fields.text(
+        default=None,
+        optional=True,
+        examples=("zip,district",),
+        help="columns of categories, though they look like numbers",
+    )
+    ignore: str | None = fields.text(default=None, optional=True, examples=("id,name",), help="columns to leave out")
+    loss: str = fields.choice(
+        CLASSIFICATION, *REGRESSION, default=CLASSIFICATION, help="cross_entropy: classes; the others: a number"
+    )
+    inputs: int = fields.integer(default=2, legal=(1, 1_000_000), help="numbers the network sees, taken from the data")
+    classes: int = fields.integer(
+        default=2, legal=(2, 10_000_000), when={"loss": CLASSIFICATION}, help="how many, taken from the data"
+    )
+
+    def make_loss(self):
+        match self.loss:
+            case "cross_entropy":
+                return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            case "mse":
+                return keras.losses.MeanSquaredError()
+            case "mae":
+                return keras.losses.MeanAbsoluteError()
+            case "huber":
+                return keras.losses.Huber()
+
+    def make_metrics(self):
+        if self.classifies:
+            return [Accuracy(name="accuracy")]
+        return [keras.metrics.R2Score(name="r2"), keras.metrics.MeanAbsoluteError(name="absolute_error")]
+
+    @property
+    def classifies(self):
+        return self.loss == CLASSIFICATION
+
+    @property
+    def outputs(self):
+        """How many numbers the network returns."""
+        return self.classes if self.classifies else 1
+
+    def make_gates(self, model):
+        """The `keras.Model` of the weights (batch, experts) that `model` gives its experts; None where it has none."""
+        return
+
+    # Data -------------------------------------------------------------------------------------------------------
+
+    def adapt(self, source):
+        """{field: (value, why)}: what the data decide, the network's inputs and the classes."""
+        reader = self.make_reader(source)
+        _refuse_texts(reader)
+        found = {"inputs": (reader.width, f"dataset={source.name} has {reader.width} inputs")}
+        if not self.classifies:
+            return found
+        _refuse_numbers(reader)
+        return found | {"classes": (len(reader.labels), f"dataset={source.name} has {len(reader.labels)} classes")}
+
+    def make_reader(self, source):
+        """What reading learns from the data: means and deviations, categories, classes."""
+        if source.ready:
+            return self.default_reader()
+        return table_reader.fit(
+            _table(source),
+            self._target(source),
+            regression=not self.classifies,
+            categorical=_listed(self.categorical),
+            ignore=_listed(self.ignore),
+        )
+
+    def default_reader(self, labels=None):
+        """A reader for a model that was not trained on a data set of ours: its columns are x0, x1, ..."""
+        if labels is not None and not self.classifies:
+            raise InputError(f"A regression has no labels. Received: {len(labels)} labels.")
+        columns = [{"name": f"x{index}", "mean": 0.0, "deviation": 1.0, "gaps": False} for index in range(self.inputs)]
+        if not self.classifies:
+            return TableReader(columns, "y", scale=(0.0, 1.0))
+        labels = [str(index) for index in range(self.classes)] if labels is None else list(labels)
+        if len(labels) != self.classes:
+            raise InputError(f"labels must name {self.classes} classes. Received: {len(labels)} labels.")
+        return TableReader(columns, "y", labels=labels)
+
+    def make_preparation(self, reader, source):
+        """How rows of `source` become batches; a class that the reader has not is an `InputError`."""
+        if source.ready:
+            return None
+        rows = reader.read(reader.parse(_table(source).columns, source.where, source.skip_bad))
+        return _Preparation(rows, self._targets(reader, source))
+
+    # Answers ----------------------------------------------------------------------------------------------------
+
+    def make_predictions(self, reader, names, outputs):
+        """A `Prediction` for each name, or in regression a `Value`."""
+        if self.classifies:
+            return _classes.make_predictions(names, reader.labels, outputs)
+        values = reader.unscale(np.asarray(outputs, "float64"))
+        return [Value(name, float(value)) for name, value in zip(names, values, strict=True)]
+
+    def make_probe(self, reader, examples):
+        """{signature/input: array} of raw examples: as they are, and as the network takes them."""
+        rows = [{name: _plain(value) for name, value in example["columns"].items()} for example in examples]
+        parsed = reader.parse({name: [row[name] for row in rows] for name in rows[0]}, str, skip_bad=True)
+        return {"serve_tensors/table": reader.read(parsed), **reader.raw_probe(parsed)}
+
+    def make_noise(self, count):
+        """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
+        values = np.random.default_rng(0).normal(size=(count, self.inputs))
+        return [{"columns": {f"x{index}": value for index, value in enumerate(row)}} for row in values]
+
+    # Report -----------------------------------------------------------------------------------------------------
+
+    def report_parts(self, outcome):
+        """What a person wants to see of a trained network: what it confuses or how far it is off; where, in a plane.
+
+        Args:
+            outcome: a `zoo.reporting.Outcome`.
+        Returns: a list of `zoo.figures.Part`.
+        """
+        reader, split = outcome.reader, outcome.split
+        batches = list(outcome.batches())
+        inputs, targets, outputs = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        if not self.classifies:
+            true, said = (reader.unscale(values.astype("float64").reshape(-1, 1)) for values in (targets, outputs))
+            return [table_figures.residuals(true, said, reader.target, split)]
+        true, said = targets.reshape(-1).astype(int), outputs.argmax(axis=-1)
+        of = (true, said, reader.labels, split)
+        return [*self._planes(outcome, inputs, true), figures.confusion(*of), figures.scores(*of)]
+
+    def _planes(self, outcome, inputs, true):
+        """Where the network says what, and which expert answers, for tables of two columns of numbers."""
+        names = [column["name"] for column in outcome.reader.columns if "mean" in column]
+        if len(names) != 2 or self.inputs != 2:
+            return []
+        plane = table_figures.Plane(outcome.reader, inputs, true, outcome.split)
+        parts = [plane.regions(outcome.model)]
+        gates = self.make_gates(outcome.model)
+        return parts if gates is None else [*parts, plane.experts(gates)]
+
+    # Within -----------------------------------------------------------------------------------------------------
+
+    def _target(self, source):
+        if self.target or source.target:
+            return self.target or source.target
+        columns = ", ".join(source.columns)
+        raise InputError(f"Name the column of dataset={source.name} to predict: target=COLUMN. There are: {columns}.")
+
+    def _targets(self, reader, source):
+        """(rows,) class numbers, or (rows, 1) float32 in deviations from the mean."""
+        named(reader.target, list(source.columns), "The network predicts another column")
+        if not self.classifies:
+            mean, deviation = reader.scale
+            values = table_reader.target_numbers(source, reader.target).astype("float64")
+            return ((values - mean) / deviation).astype("float32")[:, None]
+        numbers = {label: number for number, label in enumerate(reader.labels)}
+        texts = table_reader.target_texts(source, reader.target)
+        for row, text in enumerate(texts):
+            if text not in numbers:
+                known = ", ".join(reader.labels[:10])
+                raise InputError(f"{source.where(row)}: {text!r} is no class that the network was trained on: {known}.")
+        return np.array([numbers[text] for text in texts])
+
+
+def _table(source):
+    if not isinstance(source, TableSource):
+        raise InputError(
+            f"dataset={source.name} must be a table, such as csv:PATH. It has: {', '.join(source.features)}."
+        )
+    return source
+
+
+def _refuse_texts(reader):
+    """Raises where a column of text can be no column of categories."""
+    for column in reader.columns:
+        values = column.get("values", ())
+        if len(values) > MOST_CATEGORIES:
+            raise InputError(
+                f"Column {column['name']!r} has {len(values):,} different texts, such as {values[-1][:40]!r}; "
+                f"{MOST_CATEGORIES:,} are the most. Leave it out with ignore={column['name']}."
+            )
+
+
+def _refuse_numbers(reader):
+    """Raises where the classes look like measured numbers."""
+    found, bad = numbers(reader.labels)
+    if bad or (len(found) <= MOST_NUMBERS and (found == found.round()).all()):
+        return
+    raise InputError(
+        f"The target {reader.target!r} has {len(found):,} different numbers, such as {reader.labels[0]}: predict it as "
+        "a number with loss=mse, mae or huber."
+    )
+
+
+def _listed(names):
+    return tuple(name.strip() for name in (names or "").split(",") if name.strip())
+
+
+def _plain(value):
+    """A tensor's value; text as str."""
+    value = value.numpy() if hasattr(value, "numpy") else value
+    return value.decode() if isinstance(value, bytes) else value
+
+
+class _Preparation:
+    """`zoo.data.pipeline.Preparation` of rows that are read already, all in one step."""
+
+    def __init__(self, rows, targets):
+        with tensorflow().device("CPU:0"):
+            self._values = tuple(map(tensorflow().constant, (rows, targets)))
+
+    def read(self, example):
+        return tuple(tensorflow().gather(values, example["row"]) for values in self._values)
+
+    def finish(self, batch):
+        return batch
+
+    def finish_training(self, batch, seed):
+        return batch
