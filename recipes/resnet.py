@@ -25,6 +25,7 @@ CIFAR = {
     "rotation": 0.0,
     "zoom": 0.0,
     "shift": 0.0,
+    "mixup": 0.0,
 }
 IMAGENET = CIFAR | {
     "family": "imagenet",
@@ -41,7 +42,7 @@ IMAGENET = CIFAR | {
 class ResNet(
     ImageClassification,
     dataset="digits",
-    epochs=60,
+    epochs=100,
     batch_size=64,
     optimizer="sgd",
     learning_rate=0.1,
@@ -49,9 +50,10 @@ class ResNet(
     schedule="cosine",
     jit_compile=False,
     input_shape=(32, 32, 1),
-    rotation=12.0,
-    zoom=0.1,
+    rotation=15.0,
+    zoom=0.15,
     shift=0.1,
+    mixup=0.2,
 ):
     """ResNet: each block adds what its convolutions make of its input to that input.
 
