@@ -89,6 +89,7 @@ UNIMPORTED = {
     "onnx": "tf2onnx reads and writes with it; the floor is ours",
     "dill": "tfds.testing.DatasetBuilderTestCase needs it",
     "ruff": "a command: lint and format",
+    "pytest-xdist": "pytest finds it: the option -n",
     "build": "a command: python -m build",
 }
 
