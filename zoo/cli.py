@@ -204,26 +204,11 @@ def predict(run, inputs, top, csv, tile, overlap, masks, skip_bad, quiet):
     else:
         predictions = predict(run, list(inputs), **asked)
     if csv:
-        rows = []
-        for one in predictions:
-            row = {"input": one.name}
-            if hasattr(one, "value"):
-                row["value"] = f"{one.value:.9g}"
-                rows.append(row)
-                continue
-            part = "share" if run.recipe.tiles else "probability"
-            for rank, (label, value) in enumerate(list(_parts(one).items())[:top], 1):
-                row |= {f"label_{rank}": label, f"{part}_{rank}": f"{value:.6f}"}
-            rows.append(row)
-        click.echo(table(rows), nl=False)
+        click.echo(table([{"input": one.name, **one.row(top)} for one in predictions]), nl=False)
         return
     width = max((len(one.name) for one in predictions), default=0)
     for one in predictions:
-        if hasattr(one, "value"):
-            said = f"{one.value:.6g}"
-        else:
-            said = "   ".join(f"{label} {part:.1%}" for label, part in list(_parts(one).items())[:top])
-        click.echo(f"{one.name:<{width}}  {said}")
+        click.echo(f"{one.name:<{width}}  {one.show(top)}")
 
 
 @zoo.command()
@@ -319,11 +304,6 @@ def _targets(inputs, folder):
             raise InputError(f"{place} {why}: name another folder with --masks.")
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     return targets
-
-
-def _parts(prediction):
-    """{label: probability}, or of a mask {label: share of the pixels}, the largest first."""
-    return prediction.shares if hasattr(prediction, "shares") else prediction.probabilities
 
 
 def _run(path):

@@ -28,9 +28,6 @@ DRAWN = 200
 LISTED = 100
 """Rows of the table of classes, and classes of a confusion matrix that cannot show all, at most."""
 
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#999933", "#882255")
-"""Of lines, classes and experts, told apart by those who see fewer colours; beyond them it begins again."""
-
 LEGEND = 8
 """Lines of a panel that are named."""
 
@@ -44,6 +41,15 @@ CLASS_COLOURS = {
     "yellow": (240, 228, 66),
 }
 """Of the classes of a mask from the second on, over and over; by Okabe and Ito."""
+
+_DARK = ("blue", "orange", "green", "purple", "red", "sky blue")
+
+PALETTE = (
+    *("#{:02x}{:02x}{:02x}".format(*CLASS_COLOURS[name]) for name in _DARK),
+    "#999933",
+    "#882255",
+)
+"""Of lines, classes and experts, told apart by those who see fewer colours; beyond them it begins again."""
 
 
 @dataclasses.dataclass(frozen=True)

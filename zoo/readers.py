@@ -14,6 +14,21 @@ from zoo.data.crops import mirrored
 from zoo.errors import InputError
 
 
+def class_answers(logits, labels):
+    """{output name: tensor} of logits (batch, classes), all float32 but `label`, for an export."""
+    tf = tensorflow()
+
+    logits = tf.cast(logits, tf.float32)
+    probabilities = tf.nn.softmax(logits)
+    best = tf.argmax(logits, axis=-1)
+    return {
+        "label": tf.gather(tf.constant(labels), best),
+        "probability": tf.reduce_max(probabilities, axis=-1),
+        "probabilities": probabilities,
+        "logits": logits,
+    }
+
+
 @keras.saving.register_keras_serializable("zoo")
 class ImageReader(keras.layers.Layer):
     """Reads pictures: PNG or JPEG bytes, or arrays of 1 to 4 channels of any size, to uint8 of one shape.
@@ -146,18 +161,8 @@ class ImageReader(keras.layers.Layer):
         }
 
     def answer(self, logits):
-        """{output name: tensor} of logits (batch, classes), all float32 but `label`, for the export."""
-        tf = tensorflow()
-
-        logits = tf.cast(logits, tf.float32)
-        probabilities = tf.nn.softmax(logits)
-        best = tf.argmax(logits, axis=-1)
-        return {
-            "label": tf.gather(tf.constant(self.labels), best),
-            "probability": tf.reduce_max(probabilities, axis=-1),
-            "probabilities": probabilities,
-            "logits": logits,
-        }
+        """{output name: tensor} of logits (batch, classes), for the export."""
+        return class_answers(logits, self.labels)
 
     def get_config(self):
         return {**super().get_config(), "image_shape": list(self.image_shape), "labels": list(self.labels)}

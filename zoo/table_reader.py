@@ -11,6 +11,7 @@ import numpy as np
 from zoo.data._tensorflow import tensorflow
 from zoo.data.table_source import as_text, named, numbers, read_csv
 from zoo.errors import InputError
+from zoo.readers import class_answers
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -141,17 +142,10 @@ class TableReader(keras.layers.Layer):
         """{output name: tensor} of the network's outputs, all float32 but `label`, for the export."""
         tf = tensorflow()
 
+        if self.scale is None:
+            return class_answers(outputs, self.labels)
         outputs = tf.cast(outputs, tf.float32)
-        if self.scale is not None:
-            return {"value": self.unscale(outputs), "scaled": outputs}
-        probabilities = tf.nn.softmax(outputs)
-        best = tf.argmax(outputs, axis=-1)
-        return {
-            "label": tf.gather(tf.constant(self.labels), best),
-            "probability": tf.reduce_max(probabilities, axis=-1),
-            "probabilities": probabilities,
-            "logits": outputs,
-        }
+        return {"value": self.unscale(outputs), "scaled": outputs}
 
     def unscale(self, outputs):
         """Values of the target (n,) of what a network predicts (n, 1)."""

@@ -21,6 +21,27 @@ class Prediction:
     probability: float
     probabilities: dict[str, float]
 
+    def show(self, top):
+        """The `top` likeliest classes as a person reads them."""
+        return show_parts(self.probabilities, top)
+
+    def row(self, top):
+        """{column: text} of a table."""
+        return row_of_parts(self.probabilities, top, "probability")
+
+
+def show_parts(parts, top):
+    """Text of the first `top` of {label: fraction}."""
+    return "   ".join(f"{label} {part:.1%}" for label, part in list(parts.items())[:top])
+
+
+def row_of_parts(parts, top, what):
+    """{column: text} of the first `top` of {label: fraction}; `what` names a fraction."""
+    row = {}
+    for rank, (label, part) in enumerate(list(parts.items())[:top], 1):
+        row |= {f"label_{rank}": label, f"{what}_{rank}": f"{part:.6f}"}
+    return row
+
 
 def make_predictions(names, labels, logits):
     """A `Prediction` for each name, of logits (n, classes)."""

@@ -15,6 +15,7 @@ from zoo.errors import InputError
 from zoo.losses import MaskLoss
 from zoo.metrics import MeanDice, MeanIoU
 from zoo.readers import MaskReader
+from zoo.tasks import _classes
 from zoo.tiling import tiles
 
 PROBE_SIZE = (61, 53)
@@ -34,6 +35,14 @@ class Segmented:
     name: str
     mask: np.ndarray
     shares: dict[str, float]
+
+    def show(self, top):
+        """The `top` largest classes as a person reads them."""
+        return _classes.show_parts(self.shares, top)
+
+    def row(self, top):
+        """{column: text} of a table."""
+        return _classes.row_of_parts(self.shares, top, "share")
 
     def write(self, path):
         """Writes the mask as a PNG whose pixels are class ids, with a palette to look at it."""

@@ -33,6 +33,14 @@ class Value:
     name: str
     value: float
 
+    def show(self, top):
+        """The number as a person reads it; there is no `top`."""
+        return f"{self.value:.6g}"
+
+    def row(self, top):
+        """{column: text} of a table."""
+        return {"value": f"{self.value:.9g}"}
+
 
 class TabularPrediction(Recipe):
     """One column of a table from the others: a class, or a number where `loss` is of regression.
