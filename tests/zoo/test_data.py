@@ -31,7 +31,7 @@ def batches(recipe, source, *, epochs=1, told=False, batch_size=None):
 
     if not told:
         return [one_pass() for _ in range(epochs)]
-    found, steps = one_pass(), pipeline.steps_per_epoch(source, size)
+    found, steps = one_pass(), pipeline.steps_per_epoch(source, preparation, size)
     assert len(found) == steps * epochs == len(data)
     return [found[epoch * steps : (epoch + 1) * steps] for epoch in range(epochs)]
 

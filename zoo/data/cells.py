@@ -1,13 +1,12 @@
 """Cells under a microscope, drawn: a TensorFlow Datasets builder that needs no network."""
 
-import dataclasses
-
 import numpy as np
 import tensorflow_datasets as tfds
 
 from zoo import fields
+from zoo.data.options import OptionsBuilder
+from zoo.data.source import SPLITS
 
-SPLITS = ("train", "validation", "test")
 RIM = 3
 """Pixels of a cell that are nearer than this to what is not the cell are its border."""
 
@@ -26,30 +25,15 @@ class Cells(fields.Declared):
     seed: int = fields.integer(default=0, legal=(0, 2**31 - 1), help="of everything")
 
 
-def configure(pairs):
-    """The builder's configuration of {name: text}; None where all is as by default."""
-    cells = Cells(**{name: Cells.field(name).parse(name, text) for name, text in pairs.items()})
-    changed = [
-        f"{name}={fields.show(value)}" for name, value in cells.values().items() if value != Cells.field(name).default
-    ]
-    return CellsConfig(name=",".join(changed), cells=cells) if changed else None
-
-
-@dataclasses.dataclass
-class CellsConfig(tfds.core.BuilderConfig):
-    """`Cells`, as TensorFlow Datasets wants to have it; its name is the folder's."""
-
-    cells: Cells = dataclasses.field(default_factory=Cells)
-
-
-class ZooCells(tfds.core.GeneratorBasedBuilder):
+class ZooCells(OptionsBuilder):
     """Drawn micrographs: textured cells that touch and overlap, in uneven light and noise, with their masks."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First."}
+    Options = Cells
 
     def _info(self):
-        shape = (self._cells.size, self._cells.size, 1)
+        shape = (self.options.size, self.options.size, 1)
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
@@ -63,15 +47,11 @@ class ZooCells(tfds.core.GeneratorBasedBuilder):
             license="Apache-2.0",
         )
 
-    @property
-    def _cells(self):
-        return Cells() if self.builder_config is None else self.builder_config.cells
-
     def _split_generators(self, dl_manager):
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split):
-        cells = self._cells
+        cells = self.options
         for index in range(getattr(cells, split)):
             rng = np.random.default_rng([cells.seed, SPLITS.index(split), index])
             picture, mask = draw(cells, rng)

@@ -4,13 +4,19 @@ from collections.abc import Mapping
 
 from zoo.errors import InputError, nearest
 
-BUILT_IN = {"cells": "zoo.data.cells", "digits": "zoo.data.digits"}
+BUILT_IN = {
+    "cells": "zoo.data.cells",
+    "dates": "zoo.data.dates",
+    "digits": "zoo.data.digits",
+    "english": "zoo.data.english",
+    "sections": "zoo.data.english",
+}
 """Sets that are in the package and need no network: name -> the module of its TFDS builder."""
 
 TABLES = ("breast_cancer", "iris", "moons", "spirals", "wine", "xor")
 """Tables of `zoo.data.tables`, made whenever they are opened."""
 
-FORMS = "tfds:NAME[:VERSION], folder:PATH, csv:PATH"
+FORMS = "tfds:NAME[:VERSION], folder:PATH, csv:PATH, text:PATH"
 
 
 def open_source(spec, *, data_dir=None, skip_bad=False):
@@ -18,8 +24,10 @@ def open_source(spec, *, data_dir=None, skip_bad=False):
 
     Args:
         spec: `digits`, `cells:seed=1` (a set that is drawn takes options), `tfds:NAME[:VERSION]`, `folder:PATH` (a
-            subfolder a class, or `images` and `masks`), `csv:PATH` (a file, or a folder of train.csv and more); or
-            data in memory: `(x, y)`, a `tf.data.Dataset` of batches, or a mapping from split to either.
+            subfolder a class, or `images` and `masks`), `csv:PATH` (a file, or a folder of train.csv and more; a
+            table, which `zoo.data.text_source.as_texts` reads as texts), `text:PATH` (a file, or a folder of them); or
+            data in memory: `(x, y)` of arrays or of lists of texts, a `tf.data.Dataset` of batches, or a mapping from
+            split to either.
         data_dir: where prepared data lie; None is `ZOO_DATA`, else TensorFlow Datasets' own folder.
         skip_bad: leave out pictures, rows and numbers that cannot be read, instead of an error.
     Raises: `InputError` for a name that is unknown, or data that cannot be used.
@@ -39,6 +47,10 @@ def open_source(spec, *, data_dir=None, skip_bad=False):
         from zoo.data.table_source import CsvSource
 
         return CsvSource(spec, skip_bad)
+    if kind == "text" and rest:
+        from zoo.data.text_source import TextFile
+
+        return TextFile(spec)
     if kind == "tfds" and rest:
         from zoo.data.tfds_source import TfdsSource
 
@@ -53,9 +65,9 @@ def open_source(spec, *, data_dir=None, skip_bad=False):
             f"dataset={spec} was handed over in memory and is not here. Pass the same data again: "
             "zoo.train(..., dataset=(x, y))."
         )
-    if spec in ("tfds:", "folder:", "csv:"):
+    if spec in ("tfds:", "folder:", "csv:", "text:"):
         raise InputError(f"dataset={spec} needs a {'name' if kind == 'tfds' else 'path'} behind the colon: {FORMS}.")
-    known = [*BUILT_IN, *TABLES, "tfds:", "folder:", "csv:"]
+    known = [*BUILT_IN, *TABLES, "tfds:", "folder:", "csv:", "text:"]
     raise InputError(
         f"Unknown dataset {spec!r}.{nearest(spec, known)} There are: {', '.join([*BUILT_IN, *TABLES])}, {FORMS}; "
         "`zoo data list` shows them."
@@ -64,8 +76,11 @@ def open_source(spec, *, data_dir=None, skip_bad=False):
 
 def _in_memory(data):
     from zoo.data.memory_source import ArraySource, BatchSource
+    from zoo.data.text_source import TextLists, of_texts
 
     splits = dict(data) if isinstance(data, Mapping) else {"train": data}
+    if all(map(of_texts, splits.values())):
+        return TextLists(splits)
     if all(isinstance(value, tuple) and len(value) == 2 for value in splits.values()):
         if all(getattr(x, "ndim", None) == 2 for x, _ in splits.values()):
             from zoo.data.table_source import ArrayTable

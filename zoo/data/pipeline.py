@@ -10,6 +10,7 @@ import typing
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
+from zoo.data.sequences import SequencePreparation, seed_pair
 from zoo.errors import InputError
 
 CACHE_BYTES = 1 << 30
@@ -25,7 +26,10 @@ LIGHT_BYTES = 1 << 20
 
 
 class Preparation(typing.Protocol):
-    """What a task tells the pipeline: how its examples are read, and how a batch becomes tensors."""
+    """What a task tells the pipeline: how its examples are read, and how a batch becomes tensors.
+
+    For sequences it is a `zoo.data.sequences.SequencePreparation`.
+    """
 
     def read(self, example): ...  # {feature: raw value} -> a tuple of tensors, for the cache
 
@@ -36,8 +40,13 @@ class Preparation(typing.Protocol):
     def finish_training(self, batch, seed): ...  # the same with augmentation: (inputs, targets[, weights])
 
 
-def steps_per_epoch(source, batch_size):
-    """How many training batches an epoch has; all are of one size, and those left over are in another epoch's."""
+def steps_per_epoch(source, preparation, batch_size):
+    """How many training batches an epoch has; all are of one size, and those left over are in another epoch's.
+
+    Those of sequences are as `zoo.data.sequences` says.
+    """
+    if isinstance(preparation, SequencePreparation):
+        return preparation.training(batch_size).steps
     count = source.sizes["train"]
     return count if source.ready else count // min(batch_size, count)
 
@@ -57,11 +66,13 @@ def training(source, preparation, *, batch_size, seed, epochs=None):
         numbers = tf.data.Dataset.from_tensors(0).map(lambda _: last.assign_add(1))
     else:
         numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
+    if isinstance(preparation, SequencePreparation):
+        return _sequences(preparation, batch_size, seed, numbers, 1 if epochs is None else len(epochs))
     batch_size = min(batch_size, source.sizes["train"])
     held = _held(source, "train", preparation)
     values_of = _values_of(source, preparation, held)
     if values_of is not None:
-        drawn = numbers.flat_map(lambda epoch: _rows(source, batch_size, seed, epoch))
+        drawn = numbers.flat_map(lambda epoch: _rows(source.sizes["train"], batch_size, seed, epoch))
     else:
         drawn = numbers.flat_map(lambda epoch: _windows(source, preparation, batch_size, seed, epoch))
 
@@ -70,20 +81,39 @@ def training(source, preparation, *, batch_size, seed, epochs=None):
         values = drawn if values_of is None else values_of(drawn, pair)
         return preparation.finish_training(values, pair)
 
-    if isinstance(held, tuple) and _size(value[0] for value in held) * batch_size <= LIGHT_BYTES:
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        data = drawn.map(finish).prefetch(8).with_options(options)
-    else:
-        data = drawn.map(finish, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-    total = steps_per_epoch(source, batch_size) * (1 if epochs is None else len(epochs))
+    light = isinstance(held, tuple) and _size(value[0] for value in held) * batch_size <= LIGHT_BYTES
+    data = _made(drawn, finish, light)
+    total = steps_per_epoch(source, preparation, batch_size) * (1 if epochs is None else len(epochs))
     return data.apply(tf.data.experimental.assert_cardinality(total))
 
 
-def _rows(source, batch_size, seed, epoch):
+def _sequences(preparation, batch_size, seed, numbers, epochs):
+    """`training` of sequences; `numbers` gives the epochs."""
+    tf = tensorflow()
+    split = preparation.training(batch_size)
+    batch = split.batch()
+
+    def finish(epoch, step, *drawn):
+        return preparation.finish_training(batch(*drawn), _seed(seed, epoch, step))
+
+    data = _made(numbers.flat_map(lambda epoch: split.epoch(seed, epoch)), finish, light=True)
+    return data.apply(tf.data.experimental.assert_cardinality(split.steps * epochs))
+
+
+def _made(drawn, finish, light):
+    """`finish` of all that is drawn; by one thread where batches are light."""
+    tf = tensorflow()
+    if light:
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return drawn.map(finish).prefetch(8).with_options(options)
+    return drawn.map(finish, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _rows(count, batch_size, seed, epoch):
     """(epoch, step, indices of a batch), in the order of the epoch."""
     tf = tensorflow()
-    count, steps = source.sizes["train"], steps_per_epoch(source, batch_size)
+    steps = count // batch_size
     order = tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), seed=[seed, epoch])
     order = tf.reshape(order[: steps * batch_size], (steps, batch_size))
     return tf.data.Dataset.from_tensor_slices((tf.fill([steps], epoch), tf.range(steps, dtype=tf.int64), order))
@@ -141,6 +171,10 @@ def evaluation(source, split, preparation, *, batch_size):
         return None
     if source.ready:
         return source.examples(split)
+    if isinstance(preparation, SequencePreparation):
+        data = preparation.evaluation(split, batch_size)
+        data = data.map(lambda *values: preparation.finish(values), tf.data.AUTOTUNE, deterministic=True)
+        return data.prefetch(tf.data.AUTOTUNE)
     held = _held(source, split, preparation)
     if isinstance(held, tuple):
         data = tf.data.Dataset.from_tensor_slices(held)
@@ -159,8 +193,7 @@ def evaluation(source, split, preparation, *, batch_size):
 def _seed(seed, epoch, step):
     """The integer pair of (seed, epoch, step)."""
     tf = tensorflow()
-    pair = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-    return tf.random.experimental.stateless_fold_in(pair, tf.cast(step, tf.int64))
+    return tf.random.experimental.stateless_fold_in(seed_pair(seed, epoch), tf.cast(step, tf.int64))
 
 
 def _held(source, split, preparation):

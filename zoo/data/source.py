@@ -40,6 +40,11 @@ VOID = 255
 
 
 @dataclasses.dataclass(frozen=True)
+class Text:
+    """A feature: a text, UTF-8."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Column:
     """A feature: a column of a table."""
 
@@ -49,7 +54,7 @@ class Source(abc.ABC):
 
     Attributes:
         name: what it was opened by, such as `digits`; a recipe's field `dataset` holds it.
-        features: {name of the feature: `Image`, `Label` or `Mask`}.
+        features: {name of the feature: `Image`, `Label`, `Mask`, `Text` or `Column`}.
         sizes: {split: number of examples}.
         fingerprint: text that changes when the data change.
         notes: what a report should say about it, such as a test split that is missing.

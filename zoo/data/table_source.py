@@ -3,6 +3,7 @@
 import csv
 import functools
 import hashlib
+import io
 import math
 import pathlib
 
@@ -176,26 +177,27 @@ def read_csv(path, skip_bad=False):
     cells, lines, dropped = [], [], 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), ())))
-            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
-            header = [name.strip() for name in next(reader, ())]
-            for row in reader:
-                if len(row) == len(header):
-                    cells.append([cell.strip() for cell in row])
-                    lines.append(reader.line_num)
-                elif row and not skip_bad:
-                    raise InputError(
-                        f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}. "
-                        "Mend the row, or leave such rows out with --skip-bad."
-                    )
-                else:
-                    dropped += bool(row)
+            text = io.StringIO(file.read(), newline="")
+        first = text.readline()
+        text.seek(0)
+        delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), ())))
+        reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
+        header = [name.strip() for name in next(reader, ())]
+        for row in reader:
+            if len(row) == len(header):
+                cells.append([cell.strip() for cell in row])
+                lines.append(reader.line_num)
+            elif row and not skip_bad:
+                raise InputError(
+                    f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}. "
+                    "Mend the row, or leave such rows out with --skip-bad."
+                )
+            else:
+                dropped += bool(row)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start:,}): save it as UTF-8.") from None
+        raise not_utf8(path, error) from None
     except csv.Error as error:
         last = lines[-1] if lines else 0
         raise InputError(f"{path} is not CSV behind line {last}: {error}. Is a quote missing?") from None
@@ -204,6 +206,12 @@ def read_csv(path, skip_bad=False):
     if not cells:
         raise InputError(f"{path} has no row below its header.")
     return CsvFile(header, cells, lines, dropped)
+
+
+def not_utf8(path, error):
+    """The `InputError` for a file that was read at once, with the line of the `UnicodeDecodeError`."""
+    line = error.object[: error.start].count(b"\n") + 1
+    return InputError(f"{path}, line {line:,}: this is not UTF-8 text (byte {error.start:,}). Save it as UTF-8.")
 
 
 def numbers(values):

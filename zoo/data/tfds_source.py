@@ -11,7 +11,7 @@ import socket
 
 from zoo import files
 from zoo.data._tensorflow import tensorflow
-from zoo.data.source import Image, Label, Mask, Source
+from zoo.data.source import Image, Label, Mask, Source, Text
 from zoo.errors import InputError, nearest
 
 HOST = ("storage.googleapis.com", 443)
@@ -52,6 +52,7 @@ class TfdsSource(Source):
 
     local = False
     _config = None
+    _turned = False
 
     def __init__(self, spec, data_dir=None, name=None):
         self.name = name or spec
@@ -60,6 +61,8 @@ class TfdsSource(Source):
             self._builder = self._prepared(data_dir)
         info = self._builder.info
         self._keys, self.features = self._describe(info)
+        if self._turned:
+            self._keys = {"source": self._keys["target"], "target": self._keys["source"]}
         self._splits, self.notes = self._choose(info.splits)
         self.sizes = {split: info.splits[where].num_examples for split, where in self._splits.items()}
         checks = [f"{name}:{split.num_examples}:{split.num_bytes}" for name, split in sorted(info.splits.items())]
@@ -142,6 +145,7 @@ class TfdsSource(Source):
         built = tfds.list_builders(with_community_datasets=False)
         if name.partition("/")[0] not in built:
             raise InputError(f"TensorFlow Datasets has no set {name!r}.{nearest(name, built)}")
+        name = self._either_way(name)
         try:
             config = {} if self._config is None else {"config": self._config}
             return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root), **config)
@@ -152,10 +156,28 @@ class TfdsSource(Source):
                 f"damaged, delete that folder and run `zoo data prepare {self.name}`."
             ) from error
 
+    def _either_way(self, name):
+        """`wmt14_translate/de-en` of `wmt14_translate/en-de` too: TensorFlow Datasets has a pair of languages once."""
+        import tensorflow_datasets as tfds
+
+        base, _, config = name.partition("/")
+        known = tfds.builder_cls(base).builder_configs if config else ()
+        for between in ("-", "_to_"):
+            turned = between.join(reversed(config.split(between)))
+            if config not in known and turned in known:
+                self._turned = True
+                return f"{base}/{turned}"
+        return name
+
     @staticmethod
     def _describe(info):
-        """({our name of a feature: its name there}, {our name: what it is}) of a picture and its label and mask."""
+        """({our name of a feature: its name there}, {our name: what it is}) of pictures or texts and what they mean."""
         import tensorflow_datasets as tfds
+
+        texts = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.Text)]
+        pair = [key for key in (info.supervised_keys or ()) if key in texts]
+        if len(pair) == 2:
+            return dict(zip(("source", "target"), pair, strict=True)), {"source": Text(), "target": Text()}
 
         def first(kind, but=()):
             keys = [key for key, feature in info.features.items() if isinstance(feature, kind) and key not in but]
@@ -165,11 +187,15 @@ class TfdsSource(Source):
         label = first(tfds.features.ClassLabel)
         mask, names, _ = MASKS.get(info.name, (first(tfds.features.LabeledImage), None, 0))
         image = first(tfds.features.Image, but=(mask,))
-        if image is None or (label is None and mask is None):
+        if image is not None and (label is not None or mask is not None):
+            keys, features = {"image": image}, {"image": Image(info.features[image].shape[-1] or 3)}
+        elif len(texts) == 1:
+            keys, features = {"text": texts[0]}, {"text": Text()}
+        else:
             raise InputError(
-                f"{info.full_name} has no picture with a class label or a mask; it has {', '.join(info.features)}."
+                f"{info.full_name} has no picture with a class label or a mask, no text and no pair of texts; it has "
+                f"{', '.join(info.features)}."
             )
-        keys, features = {"image": image}, {"image": Image(info.features[image].shape[-1] or 3)}
         if label is not None:
             known = info.features[label]
             keys["label"] = label
@@ -208,17 +234,20 @@ class BuiltInSource(TfdsSource):
     """A builder of ours, which needs no network; registered as `zoo_<name>`, so that none replaces TFDS's own.
 
     Args:
-        options: `seed=1,size=96`, for a set whose module has `configure`; what is as by default is left out of `name`.
+        options: `seed=1,size=96`, for a set whose builder has `configure`; what is as by default is left out of `name`.
     """
 
     local = True
 
     def __init__(self, name, module, data_dir=None, options=""):
-        module = importlib.import_module(module)
+        import tensorflow_datasets as tfds
+
+        importlib.import_module(module)  # registers it
         if options:
-            if not hasattr(module, "configure"):
+            builder = tfds.builder_cls(f"zoo_{name}")
+            if not hasattr(builder, "configure"):
                 raise InputError(f"dataset={name} has no options. Received: {name}:{options}.")
-            self._config = module.configure(self._pairs(name, options))
+            self._config = builder.configure(self._pairs(name, options))
         super().__init__(f"tfds:zoo_{name}", data_dir, f"{name}:{self._config.name}" if self._config else name)
 
     @staticmethod

@@ -1,0 +1,35 @@
+"""Options of a set that is made, such as `dates:train=5000`, as TensorFlow Datasets wants to have them."""
+
+import dataclasses
+
+import tensorflow_datasets as tfds
+
+from zoo import fields
+
+
+@dataclasses.dataclass
+class OptionsConfig(tfds.core.BuilderConfig):
+    """Values of options; its name, which is the folder's, tells those that are not as by default."""
+
+    options: fields.Declared | None = None
+
+
+class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A builder with options, a subclass of `fields.Declared`."""
+
+    Options = None
+
+    @classmethod
+    def configure(cls, pairs):
+        """The configuration of {option: text}; None where all is as by default."""
+        options = cls.Options(**{name: cls.Options.field(name).parse(name, text) for name, text in pairs.items()})
+        changed = [
+            f"{name}={fields.show(value)}"
+            for name, value in options.values().items()
+            if value != cls.Options.field(name).default
+        ]
+        return OptionsConfig(name=",".join(changed), options=options) if changed else None
+
+    @property
+    def options(self):
+        return self.Options() if self.builder_config is None else self.builder_config.options

@@ -1,0 +1,364 @@
+"""Batches of sequences of ids: of whole texts, bucketed by length, or of windows of running text.
+
+A batch of whole texts is of one bucket and padded with zeros to its lengths, so that there are as many shapes as
+buckets. Which texts a bucket has, and so every shape, is the same in each epoch; what is in a batch, and the order of
+batches, is a function of (seed, epoch).
+"""
+
+import abc
+import warnings
+
+import numpy as np
+
+from zoo.data._tensorflow import tensorflow
+from zoo.data.tokens import START
+from zoo.errors import InputError
+
+FINENESS = 16
+"""Lengths of buckets are 1 to twice this, then multiples of 2 to four times this, of 4 to eight times, and so on."""
+
+WASTE = 0.1
+"""The part of all positions that may be padding before there is one more bucket."""
+
+BUCKETS = 12
+"""Buckets at most."""
+
+_FIELDS = ("length", "target_length")
+
+
+class SequencePreparation(abc.ABC):
+    """A `zoo.data.pipeline.Preparation` of sequences; a task's own is a subclass.
+
+    Args:
+        source: a `Source`, whose splits are read once each and held in memory, 4 bytes a token.
+        reader: a `zoo.text_reader.TextReader`.
+        tokens: positions of a training batch, padding counted, instead of a number of examples.
+        window: tokens that a network sees of running text at once; None where texts stay whole.
+        context: tokens of a window that were answered in the one before. In evaluation every token is answered once,
+            with so many in front of it at least.
+    """
+
+    def __init__(self, source, reader, *, tokens=None, window=None, context=0):
+        self._source = source
+        self._reader = reader
+        self._tokens = tokens
+        self._window = window
+        self._context = context
+        self._held = {}
+        self._training = {}
+
+    @abc.abstractmethod
+    def encode(self, examples):
+        """{feature: (n,)} to a tuple of `tf.RaggedTensor` int32 (n, tokens), and tensors (n,) such as labels."""
+
+    @abc.abstractmethod
+    def finish(self, batch):
+        """A batch to (inputs, targets) or (inputs, targets, weights), for evaluation.
+
+        Args:
+            batch: what `encode` gave, padded, int32 (batch, tokens) and (batch,). Of running text (windows,
+                answered), int32 (batch, window + 1) and float32 (batch, window): 1 where the token behind is to be
+                answered, 0 where it was before or there is none.
+        """
+
+    def finish_training(self, batch, seed):
+        """The same for training; `seed` is an integer pair of (seed, epoch, step)."""
+        return self.finish(batch)
+
+    def training(self, batch_size):
+        """The training split as `Buckets` or `Windows`."""
+        if batch_size not in self._training:
+            if self._window is None:
+                self._training[batch_size] = Buckets(self._read("train"), batch_size, self._tokens)
+            else:
+                self._training[batch_size] = Windows(self._stream("train"), self._window, batch_size, self._source.name)
+        return self._training[batch_size]
+
+    def evaluation(self, split, batch_size):
+        """A `tf.data.Dataset` of batches as `finish` takes them: every example once."""
+        if self._window is not None:
+            return answered_once(self._stream(split), self._window, self._context, batch_size)
+        return Buckets(self._read(split), batch_size, self._tokens, whole=True).in_order()
+
+    def _read(self, split):
+        if split not in self._held:
+            with self._source.reading():
+                self._held[split] = _Texts.of(self._source.examples(split), self.encode)
+            if self._window is None:
+                self._tell_of_cuts(split)
+        return self._held[split]
+
+    def _tell_of_cuts(self, split):
+        """Warns where texts are as long as the reader lets them be."""
+        for lengths, most, field in zip(self._held[split].lengths.T, self._reader.lengths, _FIELDS, strict=False):
+            full = int((lengths >= most).sum())
+            if full:
+                warnings.warn(
+                    f"{full:,} of {len(lengths):,} {split} texts have {most:,} tokens or more; what is beyond is cut. "
+                    f"To read more, raise {field}={most}.",
+                    stacklevel=2,
+                )
+
+    def _stream(self, split):
+        """START, and then all texts end to end, int32 (tokens,)."""
+        (values, _, _), *_ = self._read(split).parts
+        return np.concatenate([np.array([START], np.int32), values])
+
+
+def seed_pair(seed, epoch):
+    """The integer pair of (seed, epoch)."""
+    tf = tensorflow()
+
+    return tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
+
+
+class _Texts:
+    """Examples in memory.
+
+    Attributes:
+        parts: for each value of an example (values (sum,), starts (n,), lengths (n,)), where it is a sequence, or
+            (values (n,), None, None).
+    """
+
+    def __init__(self, parts):
+        self.parts = parts
+        self.lengths = np.stack([lengths for _, _, lengths in parts if lengths is not None], axis=1)  # (n, sequences)
+
+    @classmethod
+    def of(cls, examples, encode):
+        tf = tensorflow()
+
+        batches = []
+        with tf.device("CPU:0"):
+            for batch in examples.batch(1024).map(encode, tf.data.AUTOTUNE, deterministic=True):
+                batches.append([_arrays(part) for part in batch])
+        parts = []
+        for found in zip(*batches, strict=True):
+            values, lengths = zip(*found, strict=True)
+            if lengths[0] is None:
+                parts.append((np.concatenate(values), None, None))
+            else:
+                lengths = np.concatenate(lengths)
+                parts.append((np.concatenate(values), np.cumsum(lengths) - lengths, lengths))
+        return cls(parts)
+
+
+def _arrays(part):
+    """(values, lengths) of a ragged tensor; (values, None) of another."""
+    if hasattr(part, "row_lengths"):
+        return part.flat_values.numpy(), part.row_lengths().numpy()
+    return part.numpy(), None
+
+
+class Buckets:
+    """Whole texts, in buckets of like lengths.
+
+    Attributes:
+        rows: for each bucket the numbers of its examples.
+        shapes: int (buckets, sequences of an example), the lengths to which a batch is padded.
+        sizes: for each bucket the examples of a batch.
+        steps: batches of an epoch. What is left over in a bucket is in another epoch's.
+        lengths: int (n, sequences of an example).
+
+    Args:
+        texts: `_Texts`.
+        batch_size: examples of a batch, where `tokens` is None.
+        whole: for evaluation: a bucket may have fewer examples than a batch.
+    """
+
+    def __init__(self, texts, batch_size, tokens=None, whole=False):
+        self._texts = texts
+        self.lengths = texts.lengths
+        quantised = _quantised(self.lengths)
+
+        def size(shape):
+            return batch_size if tokens is None else max(1, tokens // int(np.sum(shape)))
+
+        self.rows = _divided(self.lengths, quantised, (lambda shape: 1) if whole else size)
+        self.shapes = np.stack([quantised[rows].max(axis=0) for rows in self.rows])
+        self.sizes = [min(size(shape), len(rows)) for shape, rows in zip(self.shapes, self.rows, strict=True)]
+        self._counts = [len(rows) // size for rows, size in zip(self.rows, self.sizes, strict=True)]
+        self.steps = sum(self._counts)
+
+    @property
+    def waste(self):
+        """The part of the positions of an epoch that is padding, on average over epochs."""
+        used = [count * size for count, size in zip(self._counts, self.sizes, strict=True)]
+        real = sum(n * self.lengths[rows].sum(axis=1).mean() for n, rows in zip(used, self.rows, strict=True))
+        return 1 - real / sum(n * shape.sum() for n, shape in zip(used, self.shapes, strict=True))
+
+    def epoch(self, seed, epoch):
+        """(epoch, step, bucket, the numbers of a batch's examples) in the order of the epoch."""
+        tf = tensorflow()
+
+        pair = seed_pair(seed, epoch)
+        orders = []
+        for bucket, (rows, count) in enumerate(zip(self.rows, self._counts, strict=True)):
+            own = tf.random.experimental.stateless_fold_in(pair, bucket)
+            order = tf.random.experimental.stateless_shuffle(tf.constant(rows, tf.int64), seed=own)
+            orders.append(order[: count * self.sizes[bucket]])
+        order = tf.concat(orders, axis=0)
+        buckets = np.repeat(np.arange(len(self.rows)), self._counts)
+        sizes = np.array(self.sizes, np.int64)[buckets]
+        buckets, sizes, starts = map(tf.constant, (buckets, sizes, np.cumsum(sizes) - sizes))
+        batches = tf.random.experimental.stateless_shuffle(tf.range(self.steps, dtype=tf.int64), seed=pair)
+        steps = tf.range(self.steps, dtype=tf.int64)
+        numbers = tf.data.Dataset.from_tensor_slices((tf.fill([self.steps], epoch), steps, batches))
+        return numbers.map(
+            lambda epoch, step, batch: (
+                epoch, step, buckets[batch], order[starts[batch] : starts[batch] + sizes[batch]],
+            )
+        )  # fmt: skip
+
+    def batch(self):
+        """A function from (bucket, numbers of examples) to the batch, padded."""
+        tf = tensorflow()
+
+        with tf.device("CPU:0"):
+            shapes = tf.constant(self.shapes, tf.int64)
+            parts = [tuple(None if one is None else tf.constant(one) for one in part) for part in self._texts.parts]
+
+        def padded(bucket, rows):
+            found, sequence = [], 0
+            for values, starts, lengths in parts:
+                if lengths is None:
+                    found.append(tf.gather(values, rows))
+                    continue
+                places = tf.range(shapes[bucket, sequence])
+                there = places < tf.gather(lengths, rows)[:, None]  # (batch, tokens)
+                ids = tf.gather(values, tf.where(there, tf.gather(starts, rows)[:, None] + places, 0))
+                found.append(tf.where(there, ids, 0))
+                sequence += 1
+            return tuple(found)
+
+        return padded
+
+    def in_order(self):
+        """Every example once, a bucket after the other, each in its own order: a `tf.data.Dataset` of batches."""
+        tf = tensorflow()
+
+        buckets, starts, ends, end = [], [], [], 0
+        for bucket, (rows, size) in enumerate(zip(self.rows, self.sizes, strict=True)):
+            first = range(end, end + len(rows), size)
+            end += len(rows)
+            buckets += [bucket] * len(first)
+            starts += first
+            ends += [min(start + size, end) for start in first]
+        with tf.device("CPU:0"):
+            order = tf.constant(np.concatenate(self.rows), tf.int64)
+        batch = self.batch()
+        numbers = tf.data.Dataset.from_tensor_slices((buckets, starts, ends))
+        return numbers.map(lambda bucket, start, end: batch(bucket, order[start:end]), tf.data.AUTOTUNE)
+
+
+def _quantised(lengths):
+    """The next lengths, at least 1, that buckets have."""
+    lengths = np.maximum(lengths, 1)
+    unit = 2 ** np.maximum(np.ceil(np.log2(lengths / (2 * FINENESS))), 0).astype(int)
+    return -(-lengths // unit) * unit
+
+
+def _divided(lengths, quantised, size):
+    """The numbers of examples, in lists of like lengths.
+
+    The list is divided, again and again, where it saves most padding, until little enough is left.
+
+    Args:
+        lengths, quantised: int (n, sequences), the latter what a batch is padded to.
+        size: how many examples a batch of a shape has; no list has fewer, unless it is the only one.
+    """
+    lists = [np.arange(len(lengths))]
+    best = [_division(quantised, lists[0], size)]
+    while len(lists) < BUCKETS:
+        positions = sum(len(rows) * quantised[rows].max(axis=0).sum() for rows in lists)
+        saved = [saving for saving, *_ in best]
+        if 1 - lengths.sum() / positions <= WASTE or max(saved) <= 0:
+            break
+        chosen = int(np.argmax(saved))
+        _, low, high = best[chosen]
+        lists[chosen : chosen + 1] = [low, high]
+        best[chosen : chosen + 1] = [_division(quantised, rows, size) for rows in (low, high)]
+    return lists
+
+
+def _division(quantised, rows, size):
+    """(positions saved, shorter, longer) of the best way to divide `rows` at a length of one sequence; 0 for none."""
+    found = (0, rows, rows)
+    whole = len(rows) * quantised[rows].max(axis=0).sum()
+    for sequence in range(quantised.shape[1]):
+        order = rows[np.argsort(quantised[rows, sequence], kind="stable")]
+        ordered = quantised[order]  # (n, sequences)
+        low = np.maximum.accumulate(ordered, axis=0)
+        high = np.maximum.accumulate(ordered[::-1], axis=0)[::-1]
+        for cut in np.flatnonzero(np.diff(ordered[:, sequence])) + 1:
+            saving = whole - cut * low[cut - 1].sum() - (len(rows) - cut) * high[cut].sum()
+            enough = cut >= size(low[cut - 1]) and len(rows) - cut >= size(high[cut])
+            if enough and saving > found[0]:
+                found = (saving, np.sort(order[:cut]), np.sort(order[cut:]))
+    return found
+
+
+class Windows:
+    """Windows of running text, which lie end to end; where the first begins is another place in each epoch.
+
+    Attributes:
+        steps: batches of an epoch.
+
+    Args:
+        stream: int32 (tokens,).
+        window: tokens that a network sees at once; one more is read, the last answer.
+        name: of the data, for a person.
+    """
+
+    def __init__(self, stream, window, batch_size, name):
+        self._stream = stream
+        self._window = window
+        if len(stream) <= window:
+            raise InputError(
+                f"dataset={name} has {len(stream):,} tokens to train on, but a window has {window:,} and one behind. "
+                "Give more text, or a shorter window."
+            )
+        self._count = max(1, len(stream) // window - 1)
+        self._size = min(batch_size, self._count)
+        self.steps = self._count // self._size
+
+    def epoch(self, seed, epoch):
+        """(epoch, step, where a batch's windows begin) in the order of the epoch."""
+        tf = tensorflow()
+
+        pair = seed_pair(seed, epoch)
+        room = min(self._window, len(self._stream) - self._count * self._window)
+        first = tf.random.experimental.stateless_fold_in(pair, 0)
+        offset = tf.random.stateless_uniform([], first, maxval=room, dtype=tf.int64)
+        starts = offset + self._window * tf.range(self._count, dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(starts, seed=pair)
+        order = tf.reshape(order[: self.steps * self._size], (self.steps, self._size))
+        steps = tf.range(self.steps, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices((tf.fill([self.steps], epoch), steps, order))
+
+    def batch(self):
+        """A function from where windows begin (batch,) to the batch: see `SequencePreparation.finish`."""
+        tf = tensorflow()
+
+        with tf.device("CPU:0"):
+            stream = tf.constant(self._stream)
+
+        def cut(starts):
+            windows = tf.gather(stream, starts[:, None] + tf.range(self._window + 1, dtype=tf.int64))
+            return windows, tf.ones_like(windows[:, 1:], tf.float32)
+
+        return cut
+
+
+def answered_once(stream, window, context, batch_size):
+    """Windows that advance by `window - context`, a `tf.data.Dataset` of batches: see `SequencePreparation.finish`."""
+    tf = tensorflow()
+
+    advance = window - context
+    count = max(1, -(-(len(stream) - 1 - context) // advance))
+    places = advance * np.arange(count)[:, None] + np.arange(window + 1)  # (count, window + 1)
+    there = places < len(stream)
+    windows = np.where(there, stream[np.where(there, places, 0)], 0)
+    answered = there[:, 1:].astype(np.float32)
+    answered[1:, :context] = 0
+    return tf.data.Dataset.from_tensor_slices((windows.astype(np.int32), answered)).batch(batch_size)

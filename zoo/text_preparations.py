@@ -1,0 +1,86 @@
+"""How texts become batches: what a task on text hands to `zoo.data.pipeline`, one class for each kind of problem."""
+
+from zoo.data._tensorflow import tensorflow
+from zoo.data.masking import hide_tokens
+from zoo.data.sequences import SequencePreparation
+from zoo.data.tokens import END, PADDING, START
+
+
+class PairPreparation(SequencePreparation):
+    """One text into another: ({"source", "target"}, answers).
+
+    Answers are the tokens of the target and END; the input `target` is START and the tokens, so that both have one
+    length. `source` is as the reader reads it.
+    """
+
+    def encode(self, examples):
+        return self._reader.encode(examples["source"]), self._reader.encode_targets(examples["target"])
+
+    def finish(self, batch):
+        tf = tensorflow()
+
+        source, answers = batch
+        before = tf.concat([tf.fill([tf.shape(answers)[0], 1], START), answers[:, :-1]], axis=1)
+        return {"source": source, "target": tf.where(before == END, PADDING, before)}, answers
+
+
+class LabelledPreparation(SequencePreparation):
+    """A text into a class: (ids, class numbers)."""
+
+    def encode(self, examples):
+        return self._reader.encode(examples["text"]), examples["label"]
+
+    def finish(self, batch):
+        return batch
+
+
+class RunningPreparation(SequencePreparation):
+    """The next token of running text: (ids, the ids behind them), both (batch, window).
+
+    In evaluation every token is an answer once, and has half a window in front of it at least; where it has been one
+    before, the answer is padding, which is outside the loss.
+    """
+
+    def __init__(self, source, reader):
+        super().__init__(source, reader, window=reader.length, context=reader.length // 2)
+
+    def encode(self, examples):
+        return (self._reader.tokenizer.encode(examples["text"]),)
+
+    def finish(self, batch):
+        tf = tensorflow()
+
+        windows, answered = batch
+        return windows[:, :-1], tf.where(answered > 0, windows[:, 1:], PADDING)
+
+
+class MaskedPreparation(SequencePreparation):
+    """Hidden tokens of running text: (START, tokens of which some are hidden, END; the chosen tokens and padding else).
+
+    Which are chosen is a function of (seed, epoch, step); in evaluation, the same places of every batch.
+
+    Args:
+        source, reader: as of `SequencePreparation`.
+        rate: the part of the tokens that is chosen.
+    """
+
+    def __init__(self, source, reader, rate):
+        super().__init__(source, reader, window=reader.length - 2)
+        self._rate = rate
+
+    def encode(self, examples):
+        return (self._reader.tokenizer.encode(examples["text"]),)
+
+    def finish(self, batch):
+        return self.finish_training(batch, [0, 0])
+
+    def finish_training(self, batch, seed):
+        tf = tensorflow()
+
+        windows, _ = batch
+        edge = tf.ones_like(windows[:, :1])
+        ids = tf.concat([START * edge, windows[:, 1:], PADDING * edge], axis=1)
+        behind = (ids == PADDING) & (tf.roll(ids, 1, axis=1) != PADDING)  # the first place behind the tokens
+        ids = tf.where(behind, END, ids)
+        hidden, chosen = hide_tokens(ids, seed, size=self._reader.tokenizer.size, rate=self._rate)
+        return hidden, tf.where(chosen, ids, PADDING)
