@@ -1,11 +1,14 @@
 """Keras layers of the zoo: written in `keras.ops`, so that TensorFlow, JAX and torch all run them."""
 
+from zoo.layers.attention_rnn import AttentionRNN
 from zoo.layers.bahdanau_attention import BahdanauAttention
 from zoo.layers.batch_norm import BatchNorm
 from zoo.layers.crop_like import CropLike
 from zoo.layers.expert_feed_forward import ExpertFeedForward
+from zoo.layers.gated_dense import GatedDense
 from zoo.layers.group_norm import GroupNorm
 from zoo.layers.hyper_dense import HyperDense
+from zoo.layers.learned_positions import LearnedPositions
 from zoo.layers.maxout import Maxout
 from zoo.layers.mixture_of_experts import MixtureOfExperts
 from zoo.layers.multi_head_attention import MultiHeadAttention
@@ -15,6 +18,7 @@ from zoo.layers.quadratic import Quadratic
 from zoo.layers.residual_block import ResidualBlock
 from zoo.layers.router import Router
 from zoo.layers.routing import Routing
+from zoo.layers.scheduled_sampling import ScheduledSampling
 from zoo.layers.sinusoidal_positions import SinusoidalPositions
 from zoo.layers.soft_gate import SoftGate
 from zoo.layers.softmax_gate import SoftmaxGate
@@ -25,12 +29,15 @@ from zoo.layers.transformer_encoder_block import TransformerEncoderBlock
 from zoo.layers.zero_pad_shortcut import ZeroPadShortcut
 
 __all__ = [
+    "AttentionRNN",
     "BahdanauAttention",
     "BatchNorm",
     "CropLike",
     "ExpertFeedForward",
+    "GatedDense",
     "GroupNorm",
     "HyperDense",
+    "LearnedPositions",
     "Maxout",
     "MixtureOfExperts",
     "MultiHeadAttention",
@@ -40,6 +47,7 @@ __all__ = [
     "ResidualBlock",
     "Router",
     "Routing",
+    "ScheduledSampling",
     "SinusoidalPositions",
     "SoftGate",
     "SoftmaxGate",

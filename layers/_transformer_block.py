@@ -29,6 +29,8 @@ class TransformerBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_heads = _checks.whole("num_heads", num_heads)
         given = isinstance(feed_forward, keras.layers.Layer)
+        if isinstance(feed_forward, keras.Model):
+            feed_forward.supports_masking = True  # it hands masks on; Keras warns of it all the same
         self.feed_forward = feed_forward if given else _checks.whole("feed_forward", feed_forward)
         _activations.get(activation)  # refuses what it does not know
         self.activation = activation

@@ -42,7 +42,8 @@ class TransformerDecoderBlock(TransformerBlock):
         training: whether dropout acts.
         cache: (keys, values) of self-attention; it is returned as well, last.
         cache_index: the position in the cache of the first of `inputs`, a whole number or a tensor, scalar or (batch,).
-        memory: (keys, values) of `encoded`, as `project` gives them.
+        memory: (keys, values) of `encoded`, as `project` gives them. Of fewer rows than `inputs`, each serves
+            as many consecutive ones of `inputs`: the hypotheses of a sentence.
         encoded_mask: boolean, (batch, positions): what of `encoded` or `memory` may be attended to.
         mask, inputs_mask: boolean, (batch, time): two names for one. Keras gives the first where `inputs` is the only
             tensor, the second where it is not.
@@ -99,18 +100,25 @@ class TransformerDecoderBlock(TransformerBlock):
         )
         x = self._after(self._self_attention_norm, inputs, attended, training)
         if crossing:
+            query = self._before(self._cross_attention_norm, x)
+            sharing = memory is not None
             attended, *weights = _as_tuple(
                 self._cross_attention(
-                    self._before(self._cross_attention_norm, x),
+                    _joined(query, memory) if sharing else query,
                     encoded,
-                    query_mask=mask,
+                    query_mask=_joined(mask, memory) if sharing and mask is not None else mask,
                     value_mask=encoded_mask,
                     return_attention_scores=return_attention_scores,
                     training=training,
                     cache=memory,
                 )
             )
-            others = weights[: int(return_attention_scores)] + others
+            if sharing:
+                attended = keras.ops.reshape(attended, keras.ops.shape(x))
+            weights = weights[: int(return_attention_scores)]
+            if sharing and weights:
+                weights = [_parted(weights[0], keras.ops.shape(x)[1])]
+            others = weights + others
             x = self._after(self._cross_attention_norm, x, attended, training)
         outputs = self._feed(x, mask, training)
         return (outputs, *others) if others else outputs
@@ -164,6 +172,19 @@ class TransformerDecoderBlock(TransformerBlock):
         if cache is not None:
             specs.append(tuple(keras.KerasTensor(part.shape, part.dtype) for part in cache))
         return tuple(specs) if len(specs) > 1 else specs[0]
+
+
+def _joined(tensor, memory):
+    """`tensor` (batch, time, ...) with the time of all rows that share a row of `memory` in one: attention to a memory
+    looks at no other query."""
+    return keras.ops.reshape(tensor, (keras.ops.shape(memory[0])[0], -1, *tensor.shape[2:]))
+
+
+def _parted(weights, time):
+    """Weights (batch, heads, time, positions) of those (rows of the memory, heads, all their time, positions)."""
+    _, heads, _, positions = keras.ops.shape(weights)
+    weights = keras.ops.reshape(weights, (-1, heads, keras.ops.shape(weights)[2] // time, time, positions))
+    return keras.ops.reshape(keras.ops.transpose(weights, (0, 2, 1, 3, 4)), (-1, heads, time, positions))
 
 
 def _as_tuple(answer):

@@ -140,6 +140,20 @@ def test_refuses_calls_that_do_not_fit_what_was_built():
         TransformerDecoderBlock(2, 12).build((None, 5, 8), (None, 8))
 
 
+def test_rows_of_one_sentence_share_its_memory():
+    """A memory of three rows for six is the memory with each row twice: answers, weights, masks and all."""
+    block, encoded, x = TransformerDecoderBlock(2, 12), normal(3, 4, 6), normal(6, 2, 8)
+    twice = np.repeat(encoded, 2, axis=0)
+    valid = np.arange(4) < np.array([4, 1, 3])[:, None]
+    block(x, twice)
+    mask = np.array([[True, True]] * 5 + [[True, False]])
+    expected = block(x, twice, mask=mask, encoded_mask=np.repeat(valid, 2, axis=0), return_attention_scores=True)
+    memory = block.project(keras.ops.convert_to_tensor(encoded))
+    found = block(x, memory=memory, mask=mask, encoded_mask=valid, return_attention_scores=True)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(numbers(ours), numbers(theirs), rtol=0, atol=1e-5)
+
+
 @keras.saving.register_keras_serializable("zoo_tests")
 class Greedy(keras.Model):
     """A decoder of one block that writes seven tokens, each the likeliest after those before it."""

@@ -1,0 +1,47 @@
+import keras
+
+from zoo.layers import _checks
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ScheduledSampling(keras.Model):
+    """A network from source and target to the target's next tokens that learns to live with its own mistakes.
+
+    In training, some tokens of the target are replaced by what the network itself says there, in a first pass that is
+    not differentiated; the first token and padding stay. In inference it is the network as it is.
+
+    Args:
+        inputs, outputs: [source, target] and logits (batch, time, vocabulary), as of `keras.Model`.
+        rate: probability that a token is replaced, from 0 to 1; 0 where it is not given.
+
+    Reference: Bengio et al. 2015, "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks";
+    Mihaylova & Martins 2019, "Scheduled Sampling for Transformers" (in two passes, as here).
+    """
+
+    def __init__(self, inputs, outputs, name=None, **kwargs):  # Keras saves layers of a model whose signature is this
+        rate = _checks.real("rate", kwargs.pop("rate", 0.0), 0, 1)
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+        self.rate = rate
+        self._generator = keras.random.SeedGenerator()
+
+    def call(self, inputs, training=None, mask=None):
+        if training and self.rate:
+            source, target = inputs
+            logits = super().call([source, target], training=True)  # of the tokens after each
+            target = keras.ops.cast(target, "int32")
+            said = keras.ops.cast(keras.ops.argmax(keras.ops.stop_gradient(logits), axis=-1), "int32")
+            said = keras.ops.concatenate([target[:, :1], said[:, :-1]], axis=1)
+            drawn = keras.random.uniform(keras.ops.shape(target), seed=self._generator) < self.rate
+            inputs = [source, keras.ops.where(keras.ops.logical_and(drawn, target != 0), said, target)]
+        return super().call(inputs, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        rate = config.pop("rate")
+        model = super().from_config(config, custom_objects)
+        model.rate = rate
+        return model
