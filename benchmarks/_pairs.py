@@ -16,7 +16,7 @@ def paired(first, second, *, rounds=20, warmup=2, clock=time.perf_counter):
     times = []
     for turn in range(rounds):
         pair = (first, second)[:: 1 if turn % 2 else -1]
-        times.append([_time(one, clock) for one in pair][:: 1 if turn % 2 else -1])
+        times.append([timed(one, clock) for one in pair][:: 1 if turn % 2 else -1])
     times = np.array(times)
     ratios = times[:, 0] / times[:, 1]
     rng = np.random.default_rng(0)
@@ -31,7 +31,8 @@ def show(name, result, goal=""):
     print(f"{name:<48}{ratio:>7.3f}   [{low:.3f}, {high:.3f}]   {times:<22}{goal}".rstrip(), flush=True)
 
 
-def _time(function, clock):
+def timed(function, clock=time.perf_counter):
+    """Seconds of one call."""
     start = clock()
     function()
     return clock() - start

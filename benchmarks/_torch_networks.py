@@ -135,11 +135,11 @@ def make_step(name, mode):
 
 
 class Worker:
-    """A process that takes a step whenever it is called; `close` ends it."""
+    """A process that takes a step whenever it is called; `close` ends it. `script` calls `main`."""
 
-    def __init__(self, name, mode):
+    def __init__(self, name, mode, script=__file__):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-        self._process = subprocess.Popen([sys.executable, __file__, name, mode], **pipes)
+        self._process = subprocess.Popen([sys.executable, script, name, mode], **pipes)
         self._process.stdout.readline()
 
     def __call__(self, steps=1):
@@ -152,7 +152,7 @@ class Worker:
         self._process.wait()
 
 
-def main(name, mode):
+def main(make_step, name, mode):
     step = make_step(name, mode)
     step()  # compiles
     print("ready", flush=True)
@@ -163,4 +163,4 @@ def main(name, mode):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(make_step, *sys.argv[1:])

@@ -56,7 +56,7 @@ def steps(rounds, epochs):
     ):
         recipe, source = open_recipe("lenet/modern", {"batch_size": batch_size, **given})
         preparation = recipe.make_preparation(recipe.make_reader(source), source)
-        count = pipeline.steps_per_epoch(source, batch_size)
+        count = pipeline.steps_per_epoch(source, preparation, batch_size)
         batches = pipeline.training(source, preparation, batch_size=batch_size, seed=0, epochs=range(epochs))
         ours = recipe.build(count)
         theirs = plain_lenet()

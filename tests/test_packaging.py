@@ -295,7 +295,7 @@ def test_the_wheel_describes_itself(built):
         commands = wheel.read(info.replace("METADATA", "entry_points.txt")).decode()
         assert info.replace("METADATA", "licenses/LICENSE") in wheel.namelist()
     assert metadata["Name"] == "keras-zoo"
-    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["License-Expression"] == project["license"]
     assert metadata["Requires-Python"] == project["requires-python"]
     assert metadata.get_payload().strip() == (ROOT / "README.md").read_text().strip()
     assert set(metadata.get_all("Provides-Extra")) == set(project["optional-dependencies"])

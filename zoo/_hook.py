@@ -19,7 +19,8 @@ def _register():
         import zoo.metrics
         import zoo.optimizers
         import zoo.readers
-        import zoo.table_reader  # noqa: F401
+        import zoo.table_reader
+        import zoo.text_reader  # noqa: F401
     except Exception as error:
         warnings.warn(f"zoo could not register its layers with Keras: {error!r}", stacklevel=2)
 

@@ -17,7 +17,7 @@ from zoo.errors import InputError, unknown
 from zoo.fields import Origin
 from zoo.optimizers import L2SGD, WarmupSchedule
 
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adadelta")
 NORMS_AND_BIASES = r"(^|/)(bias|gamma|beta|scale)(:\d+)?$"
 """Names of the variables that `decay_norms` is about: `bias` to Keras, `c1/bias:0` where TensorFlow has the word."""
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -34,6 +34,9 @@ class Recipe(fields.Declared):
     tiles: typing.ClassVar[bool] = False
     """Whether inputs can be asked in tiles."""
 
+    texts: typing.ClassVar[bool] = False
+    """Whether inputs are texts, not files."""
+
     dataset: str | None = fields.text(
         default=None,
         optional=True,
@@ -44,7 +47,7 @@ class Recipe(fields.Declared):
     batch_size: int = fields.integer(
         default=64, legal=(1, 1_000_000), search=(16, 256), log=True, help="examples in one step"
     )
-    optimizer: str = fields.choice(*OPTIMIZERS, default="adamw", search=OPTIMIZERS, help="the update rule")
+    optimizer: str = fields.choice(*OPTIMIZERS, default="adamw", search=OPTIMIZERS[:4], help="the update rule")
     learning_rate: float = fields.real(
         default=1e-3, legal=(0, 1000), search=(1e-4, 1e-1), log=True, help="its peak, after warm-up"
     )
@@ -58,6 +61,12 @@ class Recipe(fields.Declared):
     nesterov: bool = fields.flag(
         default=True, when={"optimizer": "sgd", "momentum": fields.above(0)}, help="Nesterov's momentum"
     )
+    beta_2: float = fields.real(
+        default=0.999,
+        legal=(0, 0.99999),
+        when={"optimizer": ("adam", "adamw")},
+        help="of the moving average of squared gradients",
+    )
     weight_decay: float = fields.real(
         default=0.0,
         legal=(0, 10),
@@ -70,8 +79,9 @@ class Recipe(fields.Declared):
         default=False, when={"weight_decay": fields.above(0)}, help="whether norms and biases decay too"
     )
     schedule: str = fields.choice(
-        "constant", "step", "cosine", default="constant", search=("constant", "cosine"), help="of the learning rate"
-    )
+        "constant", "step", "cosine", "noam", default="constant", search=("constant", "cosine"),
+        help="of the learning rate; noam: as the inverse square root of the step, after warm-up",
+    )  # fmt: skip
     milestones: tuple[float, ...] = fields.reals(
         default=(0.5, 0.75),
         length=0,
@@ -120,6 +130,10 @@ class Recipe(fields.Declared):
         """The network, not compiled: no loss, no data, no global state."""
         raise NotImplementedError
 
+    def view(self, source):
+        """`source` as this kind of problem reads it: a table may be one of texts."""
+        return source
+
     def check(self) -> None:
         """Raises `InputError` where two fields make each other impossible."""
 
@@ -129,9 +143,25 @@ class Recipe(fields.Declared):
     def make_metrics(self):
         return []
 
+    def make_search(self):
+        """What turns a network that answers token by token into an answer; None for other networks."""
+        return
+
     def ask(self, model, tensors):
         """What `model` says of the inputs that a reader's `read_raw` gave; `make_predictions` makes it readable."""
         return model.predict(tensors, batch_size=self.batch_size, verbose=0)
+
+    def judge(self, model, reader, data):
+        """{name: value} of what no metric of `fit` can tell, on batches of a split; `evaluate` adds it to theirs."""
+        return {}
+
+    def endpoints(self, network, reader):
+        """{signature: (function from raw inputs to {output: tensor}, {input: its spec})}, for the export."""
+
+        def endpoint(read):
+            return lambda *inputs: reader.answer(network(read(*inputs), training=False))
+
+        return {name: (endpoint(read), specs) for name, (read, specs) in reader.signatures().items()}
 
     def report_parts(self, outcome):
         """The `zoo.figures.Part`s that a report has beside its curves, made of a `zoo.reporting.Outcome`."""
@@ -167,11 +197,13 @@ class Recipe(fields.Declared):
             case "sgd":
                 optimizer = L2SGD(momentum=self.momentum, nesterov=self.nesterov, **shared)
             case "adam":
-                optimizer = keras.optimizers.Adam(**shared)
+                optimizer = keras.optimizers.Adam(beta_2=self.beta_2, **shared)
             case "adamw":
-                optimizer = keras.optimizers.AdamW(**{"weight_decay": 0.0, **shared})
+                optimizer = keras.optimizers.AdamW(beta_2=self.beta_2, **{"weight_decay": 0.0, **shared})
             case "rmsprop":
                 optimizer = keras.optimizers.RMSprop(momentum=self.momentum, **shared)
+            case "adadelta":
+                optimizer = keras.optimizers.Adadelta(epsilon=1e-6, **shared)
         if self.weight_decay and not self.decay_norms:
             optimizer.exclude_from_weight_decay(var_names=[NORMS_AND_BIASES])
         return optimizer

@@ -170,7 +170,7 @@ def evaluate(run, split, dataset, data_dir, skip_bad, quiet):
 
 @zoo.command()
 @click.argument("run", callback=_filled)
-@click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
+@click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
 @click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment in squares of N pixels: large pictures.")
@@ -183,18 +183,25 @@ def evaluate(run, split, dataset, data_dir, skip_bad, quiet):
 @click.option(
     "--masks", metavar="DIR", callback=_filled, default="predictions", show_default=True, help="Where masks go."
 )
+@click.option("--strict", is_flag=True, help="Refuse texts that can be read in part only.")
 @skip_bad
 @quiet
-def predict(run, inputs, top, csv, tile, overlap, masks, skip_bad, quiet):
-    """Print what a run says of files.
+def predict(run, inputs, top, csv, tile, overlap, masks, strict, skip_bad, quiet):
+    """Print what a run says of files, or of texts.
 
-    Segmentation prints each class's share of the pixels, and writes a mask: a PNG of class ids under the file's name.
+    Without inputs, texts are the lines of standard input, and each answer is a line. Segmentation prints each class's
+    share of the pixels, and writes a mask: a PNG of class ids under the file's name.
     """
     run = _run(run)
     from zoo.prediction import predict
     from zoo.runs import load, table
 
-    asked = {"skip_bad": skip_bad, "tile": tile, "overlap": overlap}
+    piped = run.recipe.texts and not inputs
+    if piped:
+        inputs = [line.rstrip(b"\r\n") for line in sys.stdin.buffer]
+    if not inputs:
+        raise InputError("Nothing to predict: give at least one input.")
+    asked = {"skip_bad": skip_bad, "strict": strict, "tile": tile, "overlap": overlap}
     if run.recipe.tiles:
         model, predictions = load(run), []
         for path, target in _targets(inputs, masks).items():  # one at a time: masks are as large as pictures
@@ -208,7 +215,7 @@ def predict(run, inputs, top, csv, tile, overlap, masks, skip_bad, quiet):
         return
     width = max((len(one.name) for one in predictions), default=0)
     for one in predictions:
-        click.echo(f"{one.name:<{width}}  {one.show(top)}")
+        click.echo(one.show(top) if piped else f"{one.name:<{width}}  {one.show(top)}")
 
 
 @zoo.command()

@@ -14,7 +14,7 @@ TOLERANCE = 1e-4
 
 def main(job, format, folder):
     probe = dict(np.load(pathlib.Path(job, "probe.npz")))
-    expected = np.load(pathlib.Path(job, "answers.npz"))["logits"]
+    expected = dict(np.load(pathlib.Path(job, "answers.npz")))
     named = pathlib.Path(folder, "labels.txt")
     labels = named.read_text(encoding="utf-8").splitlines() if named.exists() else []
     asked = {}
@@ -26,13 +26,16 @@ def main(job, format, folder):
         compare(ASK[format](folder, signature, inputs), expected, labels, signature)
         for signature, inputs in asked.items()
     )
-    on = f"{', '.join(asked)} on {len(expected)} examples"
+    on = f"{', '.join(asked)} on {len(expected['logits'])} examples"
     print(f"Verified {on}: largest difference {worst:.1e} of the largest output.")
 
 
 def compare(answers, expected, labels, signature):
     """The largest difference of logits, as a part of the largest; beyond the tolerance the process ends."""
-    logits = np.asarray(answers["logits" if labels else "scaled"])
+    if "text" in answers:
+        return compare_texts(answers, expected, signature)
+    expected = expected["logits"]
+    logits = np.asarray(answers["logits" if "logits" in answers else "scaled"])
     if logits.shape != expected.shape or not np.isfinite(logits).all():
         sys.exit(f"{signature} answers {logits.shape}, not {expected.shape} finite numbers.")
     scale = max(1e-6, float(np.abs(expected).max()))
@@ -47,6 +50,17 @@ def compare(answers, expected, labels, signature):
     theirs = answers["label"] if "label" in answers else np.array(labels)[answers.get("mask", logits.argmax(-1))]
     if (ours != theirs)[clear].any():
         sys.exit(f"{signature} answers other labels than the trained network.")
+    return worst
+
+
+def compare_texts(answers, expected, signature):
+    """The largest difference of scores, as a part of the largest; another text must have the same score."""
+    ours, theirs = expected["score"], np.asarray(answers["score"])
+    scale = max(1.0, float(np.abs(ours).max()))
+    worst = float(np.abs(theirs - ours).max()) / scale
+    if not worst <= TOLERANCE:
+        other = [one.decode() for one in answers["text"][np.abs(theirs - ours) > TOLERANCE * scale][:1]]
+        sys.exit(f"{signature} answers otherwise than the trained network, such as {other}.")
     return worst
 
 

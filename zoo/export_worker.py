@@ -6,11 +6,11 @@ import sys
 
 import keras
 
-from zoo import files, readers, registry, runs, table_reader, weights
+from zoo import files, readers, registry, runs, table_reader, text_reader, weights
 from zoo.base import dtype_policy
 from zoo.fields import Origin
 
-_ = readers, table_reader  # they register the readers with Keras
+_ = readers, table_reader, text_reader  # they register the readers with Keras
 
 
 def main(job, format, target):
@@ -25,7 +25,7 @@ def main(job, format, target):
     reader = keras.saving.load_model(job / "reader.keras", compile=False)
     target.mkdir()
     if format == "saved_model":
-        signatures = _write_saved_model(network, reader, target)
+        signatures = _write_saved_model(recipe, network, reader, target)
     else:
         signatures = _write_tensors(network, reader, target, format)
     if reader.labels:
@@ -46,16 +46,15 @@ def main(job, format, target):
     files.write_json(target / "signature.json", description)
 
 
-def _write_saved_model(network, reader, target):
-    """A SavedModel with one endpoint a signature of the reader; returns what `signature.json` says of them."""
+def _write_saved_model(recipe, network, reader, target):
+    """A SavedModel with the recipe's endpoints; returns what `signature.json` says of them."""
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
     archive.track(network)
     archive.track(reader)
     described = {}
-    for name, (read, specs) in reader.signatures().items():
-        endpoint = _endpoint(network, reader, read)
+    for name, (endpoint, specs) in recipe.endpoints(network, reader).items():
         specs = [tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()]
         archive.add_endpoint(name, endpoint, input_signature=specs)
         outputs = tf.function(endpoint, input_signature=specs).get_concrete_function().structured_outputs
@@ -67,18 +66,16 @@ def _write_saved_model(network, reader, target):
     return described
 
 
-def _endpoint(network, reader, read):
-    return lambda *inputs: reader.answer(network(read(*inputs), training=False))
-
-
 def _write_tensors(network, reader, target, format):
-    """The network alone, with logits and probabilities (or the value), as `model.onnx` or `model.tflite`."""
+    """The network alone, as `model.onnx` or `model.tflite`: logits, with labels probabilities too; or the value."""
     outputs = network.outputs[0]
     if reader.labels:
         named = {
             "logits": keras.layers.Identity(name="logits")(outputs),
             "probabilities": keras.layers.Softmax(name="probabilities")(outputs),
         }
+    elif not hasattr(reader, "unscale"):
+        named = {"logits": keras.layers.Identity(name="logits")(outputs)}
     else:
         value = keras.layers.Identity(name="value")(reader.unscale(outputs))
         named = {"scaled": keras.layers.Identity(name="scaled")(outputs), "value": value}

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
+
 from zoo import files, registry, runs, weights
 from zoo.errors import InputError, RunError
 
@@ -74,7 +76,8 @@ def _describe_run(job, run, labels, reader):
     weights.write(job / "weights.npz", run.weights())
     runs.save_reader(run.reader(), job / "reader.keras")
     weights.write(job / "probe.npz", run.probe())
-    weights.write(job / "answers.npz", weights.read(checkpoint / "answers.npz"))
+    answers = weights.read(checkpoint / "answers.npz")
+    weights.write(job / "answers.npz", {**answers, **_written(runs.load(run), run.probe())})
     recipe = run.facts["recipe"]
     facts = {
         "recipe": recipe,
@@ -115,7 +118,7 @@ def _describe_model(job, model, labels, reader):
     weights.write(job / "weights.npz", arrays)
     runs.save_reader(reader, job / "reader.keras")
     weights.write(job / "probe.npz", probe)
-    weights.write(job / "answers.npz", {"logits": answers})
+    weights.write(job / "answers.npz", {"logits": answers, **_written(model, probe, reader)})
     facts = {
         "recipe": {
             "reference": reference,
@@ -127,6 +130,19 @@ def _describe_model(job, model, labels, reader):
         "trained": {**runs.versions(), "backend": keras.backend.backend()},
     }
     files.write_json(job / "job.json", facts)
+
+
+def _written(model, probe, reader=None):
+    """{"text", "score"}: what a model that answers with text says of the raw probe; of others nothing."""
+    texts = probe.get("serving_default/text")
+    if texts is None:
+        return {}
+    reader = reader or model.reader
+    names, tensors = reader.read_raw(texts.tolist())
+    found = model.recipe.make_predictions(reader, names, model.recipe.ask(model, tensors))
+    if not hasattr(found[0], "text"):
+        return {}
+    return {"text": np.array([one.text.encode() for one in found]), "score": np.array([one.score for one in found])}
 
 
 def _checker():

@@ -406,7 +406,9 @@ class Declared:
     def __init_subclass__(cls, **defaults):
         super().__init_subclass__()
         annotations = inspect.get_annotations(cls)
-        inherited = cls.fields() if dataclasses.is_dataclass(cls) else {}
+        inherited = {}
+        for base in reversed(cls.__mro__[1:]):
+            inherited |= base.fields() if "__dataclass_fields__" in vars(base) else {}
         for name, value in list(vars(cls).items()):
             if isinstance(value, dataclasses.Field):
                 if any(callable(getattr(base, name, None)) for base in cls.__mro__[1:]):

@@ -77,3 +77,44 @@ class MaskLoss(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "kind": self.kind}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class TokenLoss(keras.losses.Loss):
+    """Cross-entropy of the next token, the mean over all tokens of a batch; padding (id 0) is outside the loss.
+
+    loss = -(1 - smoothing) log p_y - smoothing / n sum_k log p_k
+
+    Args:
+        smoothing: the mass of the target that is spread over the vocabulary, in [0, 1).
+    Input shape: ids (batch, time); logits (batch, time, n); sample weights, where given, (batch,) or as the ids.
+    """
+
+    def __init__(self, smoothing=0.0, name="token_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.smoothing = smoothing
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        ops = keras.ops
+        surprise, weights = token_surprise(y_true, y_pred, sample_weight)  # (batch, time) each
+        if self.smoothing:
+            logits = ops.cast(y_pred, "float32")
+            spread = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+            surprise = (1.0 - self.smoothing) * surprise + self.smoothing * spread
+        return ops.sum(surprise * weights) / ops.maximum(ops.sum(weights), 1e-7)
+
+    def get_config(self):
+        return {**super().get_config(), "smoothing": self.smoothing}
+
+
+def token_surprise(ids, logits, sample_weight=None):
+    """(-log p of each token in nats, its weight), each (batch, time): 0 where there is padding (id 0)."""
+    ops = keras.ops
+    ids, logits = ops.cast(ids, "int32"), ops.cast(logits, "float32")
+    weights = ops.cast(ops.not_equal(ids, 0), "float32")
+    if sample_weight is not None:
+        sample_weight = ops.cast(sample_weight, "float32")
+        weights = weights * (sample_weight if len(sample_weight.shape) == 2 else sample_weight[:, None])
+    rows = ops.reshape(logits, (-1, logits.shape[-1]))  # torch sums (batch, time, n) in an order that loses digits
+    surprise = ops.sparse_categorical_crossentropy(ops.reshape(ids, (-1,)), rows, from_logits=True)
+    return ops.reshape(surprise, ops.shape(ids)), weights

@@ -1,8 +1,10 @@
 """Metrics that Keras lacks."""
 
+import math
+
 import keras
 
-from zoo.losses import mixed
+from zoo.losses import mixed, token_surprise
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -73,3 +75,37 @@ class MeanDice(_Confusion):
     def result(self):
         hits, true, said = self._overlap()
         return self._mean(2 * hits, true + said)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class TokenAccuracy(keras.metrics.Mean):
+    """How often the largest logit is that of the token; padding (id 0) is not counted.
+
+    Input shape: ids (batch, time); logits (batch, time, vocabulary).
+    """
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        right = keras.ops.equal(keras.ops.cast(y_true, "int32"), keras.ops.cast(keras.ops.argmax(y_pred, -1), "int32"))
+        return super().update_state(right, token_surprise(y_true, y_pred, sample_weight)[1])
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Perplexity(keras.metrics.Mean):
+    """exp of the mean surprise of a token, in nats; padding (id 0) is not counted.
+
+    Input shape: ids (batch, time); logits (batch, time, vocabulary).
+    """
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(*token_surprise(y_true, y_pred, sample_weight))
+
+    def result(self):
+        return keras.ops.exp(super().result())
+
+
+@keras.saving.register_keras_serializable("zoo")
+class BitsPerToken(Perplexity):
+    """The mean surprise of a token, in bits: of a network of characters, its bits per character."""
+
+    def result(self):
+        return keras.ops.log(super().result()) / math.log(2.0)

@@ -27,20 +27,23 @@ class L2SGD(keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("zoo")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises linearly over `warmup_steps`, then stays, falls in steps, or follows a cosine to 0.
+    """A learning rate that rises linearly over `warmup_steps`, then stays or falls: in steps, as a cosine to 0,
+    or as the inverse square root of the step.
 
     rate(s) = peak (s + 1) / warmup_steps             for s < warmup_steps, then
     constant: peak;   step: peak decay^(milestones passed);
-    cosine: peak (1 + cos(pi (s - warmup_steps) / (total_steps - warmup_steps))) / 2
+    cosine: peak (1 + cos(pi (s - warmup_steps) / (total_steps - warmup_steps))) / 2;
+    noam: peak (warmup_steps / (s + 1))^0.5, which with peak = (dim warmup_steps)^-0.5 is Vaswani's schedule
 
     Args:
         peak: the rate after warm-up.
-        kind: "constant", "step" or "cosine".
+        kind: "constant", "step", "cosine" or "noam".
         total_steps: steps of the whole training; with accumulated gradients, micro-steps.
         warmup_steps: steps of the rise.
         milestones: fractions of `total_steps` at which "step" multiplies the rate by `decay`.
         decay: see `milestones`.
-    Reference: Goyal et al. 2017 (warm-up), Loshchilov & Hutter 2017, SGDR, Eq. 5 (cosine), one cycle.
+    Reference: Goyal et al. 2017 (warm-up), Loshchilov & Hutter 2017, SGDR, Eq. 5 (cosine), one cycle; Vaswani et al.
+        2017, "Attention Is All You Need", equation 3 (noam).
     """
 
     def __init__(self, peak, kind="constant", total_steps=1, warmup_steps=0, milestones=(), decay=0.1):
@@ -63,6 +66,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             length = max(1, self.total_steps - self.warmup_steps)
             progress = ops.clip((step - self.warmup_steps) / length, 0.0, 1.0)
             rate = rate * 0.5 * (1.0 + ops.cos(3.141592653589793 * progress))
+        elif self.kind == "noam":
+            rate = rate * ops.sqrt(max(1, self.warmup_steps) / (step + 1.0))
         if self.warmup_steps:
             rate = ops.where(step < self.warmup_steps, self.peak * (step + 1.0) / self.warmup_steps, rate)
         return rate

@@ -21,20 +21,20 @@ def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, 
     model = _model(run)
     given = {} if dataset is None else {"dataset": dataset}
     data = split_of(model, split, data_dir=data_dir, skip_bad=skip_bad, **given)
-    return {
-        key: float(value)
-        for key, value in model.evaluate(data, verbose=0 if quiet else "auto", return_dict=True).items()
-    }
+    found = model.evaluate(data, verbose=0 if quiet else "auto", return_dict=True)
+    found |= model.recipe.judge(model, model.reader, data)
+    return {key: float(value) for key, value in found.items()}
 
 
-def predict(run, inputs, *, skip_bad=False, tile=None, overlap=None):
+def predict(run, inputs, *, skip_bad=False, strict=False, tile=None, overlap=None):
     """What a run's best weights say of raw inputs; where they are classified, a list of `zoo.tasks.Prediction`.
 
     Args:
         run: a `Run`, its folder, or a model of `zoo.load`.
         inputs: paths of files, or arrays; for pictures, uint8 (height, width, channels) of any size; for tables, CSV
-            files, or mappings from columns to a value or values, data frames too. One or a list.
+            files, or mappings from columns to a value or values, data frames too; or texts. One or a list.
         skip_bad: leave out inputs that cannot be read.
+        strict: refuse texts that the network can only read in part.
         tile, overlap: of a picture that is segmented, as of `zoo.tiling.tiles`: for one that is too large to be asked
             whole. Without an overlap, tiles share what the network sees.
     Raises: `InputError` where an input cannot be read, with its name.
@@ -43,7 +43,9 @@ def predict(run, inputs, *, skip_bad=False, tile=None, overlap=None):
     inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     if not inputs:
         raise InputError("Nothing to predict: give at least one input.")
-    names, tensors = model.reader.read_raw(inputs, skip_bad)
+    if strict and not model.recipe.texts:
+        raise InputError(f"{model.recipe.name} reads no texts: leave strict out.")
+    names, tensors = model.reader.read_raw(inputs, skip_bad, **({"strict": True} if strict else {}))
     if not names:
         return []
     outputs = model.recipe.ask(model, tensors, **_tiling(model.recipe, tile, overlap))

@@ -111,7 +111,7 @@ def open_recipe(recipe, given, adapt=True, **options):
     for name, value in given.items():
         if name != "dataset" or isinstance(value, str):
             recipe.field(name).check(name, value)
-    source = open_source(data, **options)
+    source = recipe.view(open_source(data, **options))
     if "dataset" in given:
         given = {**given, "dataset": source.name}
     if source.ready or not adapt:

@@ -136,7 +136,7 @@ class Run:
         """What reads raw inputs for this run's network."""
         import keras
 
-        from zoo import readers, table_reader  # noqa: F401
+        from zoo import readers, table_reader, text_reader  # noqa: F401
 
         try:
             return keras.saving.load_model(self.path / "reader.keras", compile=False)

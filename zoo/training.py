@@ -147,7 +147,7 @@ def _named(recipe, given, directory, data_dir, skip_bad):
 def _resumed(run, recipe, given, data_dir, skip_bad):
     """The job of a run; a recipe, fields or data other than its own are an `InputError` that says which."""
     kept = run.recipe
-    source = open_source(given.pop("dataset", kept.dataset), data_dir=data_dir, skip_bad=skip_bad)
+    source = kept.view(open_source(given.pop("dataset", kept.dataset), data_dir=data_dir, skip_bad=skip_bad))
     values = {"dataset": source.name, **{name: kept.field(name).check(name, value) for name, value in given.items()}}
     if recipe is not None:
         cls, name, variant = (type(recipe), recipe.name, None) if isinstance(recipe, Recipe) else registry.find(recipe)
@@ -207,7 +207,7 @@ def _train(job, until, callbacks, quiet, say):
     recipe, source = job.recipe, job.source
     reader = recipe.make_reader(source) if job.run is None else job.run.reader()
     preparation = recipe.make_preparation(reader, source)
-    steps = pipeline.steps_per_epoch(source, recipe.batch_size)
+    steps = pipeline.steps_per_epoch(source, preparation, recipe.batch_size)
     validation = pipeline.evaluation(source, "validation", preparation, batch_size=recipe.batch_size)
     plan = make_plan(recipe, steps, validation is not None)
     fresh = job.run is None or job.run.checkpoint() is None
@@ -367,12 +367,13 @@ def make_answers(recipe, probe):
     """A function from weights to the network's float32 answers on the probe, on the CPU: as exports are verified."""
     with keras.device("cpu"), reproducible(recipe.seed), dtype_policy("float32"):
         twin = recipe.network()
-    (inputs,) = (values for key, values in probe.items() if key.startswith("serve_tensors/"))
+    inputs = [probe[f"serve_tensors/{one.name}"] for one in twin.inputs]
 
     def answers(arrays):
         weights.put(twin, arrays)
         with keras.device("cpu"):
-            return keras.ops.convert_to_numpy(twin(keras.ops.convert_to_tensor(inputs), training=False))
+            tensors = [keras.ops.convert_to_tensor(values) for values in inputs]
+            return keras.ops.convert_to_numpy(twin(tensors if len(tensors) > 1 else tensors[0], training=False))
 
     return answers
 

@@ -62,7 +62,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["trian", "lenet"], "Did you mean 'train'"),
     (["evaluate", "nowhere"], "There is no run in nowhere"),
     (["predict", "nowhere", "x.png"], "There is no run in nowhere"),
-    (["predict", "nowhere"], "Missing argument"),
+    (["predict", "nowhere"], "There is no run in nowhere"),
     (["export", "nowhere", "there"], "There is no run in nowhere"),
     (["report", "nowhere"], "There is no run in nowhere"),
     (["show", "lenett"], "Did you mean 'lenet'"),

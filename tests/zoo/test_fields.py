@@ -144,3 +144,21 @@ class _Nothing:
 )
 def test_the_search_space_speaks_keras_tuners_types(field):
     assert field.suggest("x", _Nothing(), field.default) == field.default
+
+
+def test_fields_of_several_bases_come_together():
+    class First(fields.Declared):
+        a: int = fields.integer(default=1, legal=(0, 9), help="a")
+
+    class Second(fields.Declared):
+        b: int = fields.integer(default=2, legal=(0, 9), help="b")
+
+    class Both(First, Second, a=3, b=4):
+        c: int = fields.integer(default=5, legal=(0, 9), help="c")
+
+    assert Both().values() == {"b": 4, "a": 3, "c": 5}
+    assert (First().a, Second().b) == (1, 2)
+    with pytest.raises(TypeError, match="no inherited field 'd'"):
+
+        class Neither(First, Second, d=1):
+            pass

@@ -107,16 +107,19 @@ def _made(recipe, source):
         "optimizer": json.dumps(keras.saving.serialize_keras_object(model.optimizer), sort_keys=True, default=str),
         "loss": json.dumps(keras.saving.serialize_keras_object(recipe.make_loss()), sort_keys=True, default=str),
         "jit": model.jit_compile,
+        "search": repr(recipe.make_search()),
     }
 
 
 def _fed(recipe, source):
     """The first batch of two epochs, and the plan of training."""
-    preparation = recipe.make_preparation(recipe.make_reader(source), source)
+    reader = recipe.make_reader(source)
+    preparation = recipe.make_preparation(reader, source)
     training = pipeline.training(source, preparation, batch_size=recipe.batch_size, seed=recipe.seed)
     batches = [next(iter(training)) for _ in range(2)]
     return {
-        "batches": [[_hash(part) for part in batch] for batch in batches],
+        "reader": json.dumps(keras.saving.serialize_keras_object(reader), sort_keys=True, default=str),
+        "batches": [[_hash(part) for part in keras.tree.flatten(batch)] for batch in batches],
         "plan": make_plan(recipe, len(training), True),
     }
 
@@ -128,7 +131,7 @@ def _stepped(recipe, source):
     batch = next(iter(pipeline.training(source, preparation, batch_size=8, seed=recipe.seed)))
     for variable in model.trainable_variables:
         variable.assign(weights.array(variable) + 0.01)  # biases start at 0, where nothing decays
-    model.train_on_batch(*map(np.asarray, batch))
+    model.train_on_batch(*keras.tree.map_structure(np.asarray, batch))
     return {path: _hash(array) for path, array in weights.of(model).items()}
 
 

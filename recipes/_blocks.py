@@ -1,0 +1,124 @@
+"""What the recipes of Transformers share: the fields of a stack of blocks, and how its parts are made of them."""
+
+import typing
+
+import keras
+
+import zoo.layers
+from zoo.errors import InputError
+from zoo.fields import Declared, choice, flag, integer, real
+
+
+class Blocks(Declared):
+    """Fields of a stack of Transformer blocks, and the blocks."""
+
+    epsilon: typing.ClassVar[float] = 1e-6
+
+    depth: int = integer(default=2, legal=(1, 1000), search=(1, 6), help="blocks in a stack")
+    width: int = integer(
+        default=128, legal=(1, 65_536), search=(64, 512), step=64, help="of the sequences between blocks"
+    )
+    heads: int = integer(default=4, legal=(1, 1024), help="of each attention; must divide width")
+    ffn: str = choice(
+        "dense", "gated", "quadratic", "moe", default="dense", search=("dense", "gated", "quadratic", "moe"),
+        help="second half of a block; gated: GLU; moe: a mixture of experts",
+    )  # fmt: skip
+    hidden: int = integer(
+        default=512, legal=(1, 1_000_000), search=(128, 2048), log=True, help="units within it, or within an expert"
+    )
+    activation: str = choice(
+        "relu", "gelu", "gelu_tanh", "silu", default="relu", search=("relu", "gelu", "gelu_tanh", "silu"),
+        when={"ffn": ("dense", "gated", "moe")}, help="of those units, or of their gates",
+    )  # fmt: skip
+    experts: int = integer(
+        default=4, legal=(1, 4096), search=(2, 16), log=True, when={"ffn": "moe"}, help="experts in a mixture"
+    )
+    top_k_experts: int = integer(
+        default=2, legal=(1, 64), search=(1, 2), when={"ffn": "moe"}, help="experts that each token goes to"
+    )
+    norm: str = choice("pre", "post", default="pre", search=("pre", "post"), help="of the halves of a block")
+    positions: str = choice(
+        "sinusoidal", "learned", default="sinusoidal", search=("sinusoidal", "learned"), help="added to tokens"
+    )
+    dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="of what each half of a block adds")
+    attention_dropout: float = real(default=0.0, legal=(0, 0.95), help="of attention weights")
+
+    def check(self):
+        super().check()
+        if self.width % self.heads:
+            raise InputError(f"heads must divide width={self.width}. Received: heads={self.heads}.")
+        if self.positions == "sinusoidal" and self.width % 2:
+            raise InputError(f"width must be even with positions=sinusoidal. Received: width={self.width}.")
+        if self.ffn == "moe" and self.top_k_experts > self.experts:
+            raise InputError(
+                f"top_k_experts must be at most experts={self.experts}. Received: top_k_experts={self.top_k_experts}."
+            )
+
+    def make_initializer(self):
+        """A new initializer of kernels: one that is drawn from twice gives the same numbers."""
+        return keras.initializers.GlorotUniform()
+
+    def make_block(self, kind, name):
+        """A block of `kind`, `TransformerEncoderBlock` or `TransformerDecoderBlock`."""
+        return kind(
+            self.heads,
+            self._make_feed_forward(),
+            activation=self.activation,
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            norm_first=self.norm == "pre",
+            epsilon=self.epsilon,
+            kernel_initializer=self.make_initializer(),
+            name=name,
+        )
+
+    def _make_feed_forward(self):
+        """What a block takes: hidden units, or a layer."""
+        if self.ffn == "dense":
+            return self.hidden
+        if self.ffn == "moe":
+            return zoo.layers.ExpertFeedForward(
+                self.experts, self.hidden, self.top_k_experts, self.activation, name="experts"
+            )
+        if self.ffn == "gated":
+            hidden = zoo.layers.GatedDense(
+                self.hidden, self.activation, kernel_initializer=self.make_initializer(), name="hidden"
+            )
+        else:
+            hidden = zoo.layers.Quadratic(
+                self.hidden, rank=1, kernel_initializer=self.make_initializer(), name="hidden"
+            )
+        output = keras.layers.Dense(self.width, kernel_initializer=self.make_initializer(), name="output")
+        return keras.Sequential([hidden, output], name="feed_forward")
+
+    def make_embedding(self, vocabulary, initializer, name="embedding"):
+        return keras.layers.ReversibleEmbedding(
+            vocabulary, self.width, embeddings_initializer=initializer, mask_zero=True, name=name
+        )
+
+    def make_positions(self, length, name="positions"):
+        if self.positions == "sinusoidal":
+            return zoo.layers.SinusoidalPositions(name=name)
+        return zoo.layers.LearnedPositions(length, keras.initializers.RandomNormal(stddev=0.02), name=name)
+
+    def make_norm(self, name):
+        return keras.layers.LayerNormalization(epsilon=self.epsilon, name=name)
+
+    def make_last(self, name):
+        """What ends a stack: a norm where the blocks have theirs in front, else nothing."""
+        return self.make_norm(name) if self.norm == "pre" else keras.layers.Identity(name=name)
+
+
+class Writes(Declared):
+    """What the recipes have in common that answer with tokens."""
+
+    tied: bool = flag(default=False, help="whether the output's matrix is the embedding's")
+
+    def make_head(self, vocabulary):
+        """The layer `head`, with which `logits` ends."""
+        if self.tied:
+            return keras.layers.Identity(dtype="float32", name="head")
+        return keras.layers.Dense(vocabulary, dtype="float32", name="head")
+
+    def logits(self, features, embedding, head):
+        return head(embedding(features, reverse=True) if self.tied else features)

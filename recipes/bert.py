@@ -1,0 +1,94 @@
+import typing
+
+import keras
+
+import zoo.layers
+from zoo.fields import integer
+from zoo.recipes._blocks import Blocks, Writes
+from zoo.tasks import MaskedLanguageModel
+
+END = 2
+
+BASE = {
+    "dataset": None,
+    "tokens": "words",
+    "vocabulary": 30_522,
+    "length": 512,
+    "depth": 12,
+    "width": 768,
+    "heads": 12,
+    "hidden": 3072,
+    "attention_dropout": 0.1,
+}
+"""What the variants `base` of `bert` and `bert_classifier` have in common."""
+
+
+class Encoder(Blocks):
+    """The network that `bert` trains and `bert_classifier` goes on with."""
+
+    epsilon: typing.ClassVar[float] = 1e-12
+
+    segments: int = integer(default=2, legal=(1, 64), help="parts of a text that are told apart, each ending with END")
+
+    def encode(self, text, embedding):
+        """(batch, time, width) of `text`, ids (batch, time)."""
+        # Layers
+        positions = self.make_positions(self.length)
+        segments = keras.layers.Embedding(self.segments, self.width, self.make_initializer(), name="segments")
+        numbers = range(1, self.depth + 1)
+        blocks = [self.make_block(zoo.layers.TransformerEncoderBlock, f"encoder{number}") for number in numbers]
+
+        # Network
+        ends = keras.ops.cast(keras.ops.equal(text, END), "int32")
+        part = keras.ops.minimum(keras.ops.cumsum(ends, axis=1) - ends, self.segments - 1)  # (batch, time)
+        x = keras.layers.Add(name="sum")([positions(embedding(text)), segments(part)])  # (batch, time, width)
+        x = keras.layers.Dropout(self.dropout, name="dropout")(self.make_norm("norm")(x))
+        mask = keras.ops.not_equal(text, 0)
+        for block in blocks:
+            x = block(x, mask=mask)
+        return self.make_last("encoded")(x)
+
+    def make_initializer(self):
+        return keras.initializers.TruncatedNormal(stddev=0.02)
+
+
+class BERT(
+    Encoder,
+    Writes,
+    MaskedLanguageModel,
+    dataset="english",
+    tokens="words",
+    length=128,
+    epochs=10,
+    batch_size=32,
+    learning_rate=1e-3,
+    weight_decay=0.01,
+    schedule="cosine",
+    warmup=0.1,
+    clip_norm=1.0,
+    activation="gelu",
+    norm="post",
+    positions="learned",
+    tied=True,
+    dropout=0.1,
+):
+    """BERT, an encoder of Transformer blocks that is trained to find hidden words.
+
+    Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding".
+    `bert/base` is the paper's smaller one, without next-sentence prediction: 108,891,648 parameters in the encoder.
+    Plain `bert` is a small one. `zoo train bert_classifier init_from=RUN` goes on with its encoder.
+    """
+
+    variants = {"base": {**BASE, "batch_size": 256, "learning_rate": 1e-4, "epochs": 40, "warmup": 0.01}}
+
+    def network(self):
+        # Layers
+        embedding = self.make_embedding(self.vocabulary, self.make_initializer())
+        dense = keras.layers.Dense(self.width, "gelu", kernel_initializer=self.make_initializer(), name="head_dense")
+        norm = self.make_norm("head_norm")
+        head = self.make_head(self.vocabulary)
+
+        # Network
+        text = keras.Input((None,), dtype="int32", name="text")
+        features = keras.layers.Identity(name="features")(self.encode(text, embedding))
+        return keras.Model(text, self.logits(norm(dense(features)), embedding, head), name="bert")

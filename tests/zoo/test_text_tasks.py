@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pytest
+
+import zoo
+
+TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
+TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "target_length": 64, "epochs": 1,
+             "quiet": True}  # fmt: skip
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "dog", "ran", "to", "sea", "where", "one", "old", "ship")
+
+
+def sentences(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, rng.integers(3, 9))) for _ in range(count)]
+
+
+@pytest.fixture
+def running(tmp_path):
+    """`text:PATH` of running text."""
+    path = tmp_path / "running.txt"
+    path.write_text("\n".join(sentences(400)), encoding="utf-8")
+    return f"text:{path}"
+
+
+@pytest.fixture
+def pairs():
+    texts = sentences(60)
+    return {split: (texts[rows], [text[::-1] for text in texts[rows]]) for split, rows in
+            (("train", slice(0, 40)), ("validation", slice(40, 60)))}  # fmt: skip
+
+
+@pytest.fixture
+def labelled():
+    texts = sentences(60)
+    return {split: (texts[rows], [int("dog" in text) for text in texts[rows]]) for split, rows in
+            (("train", slice(0, 40)), ("validation", slice(40, 60)))}  # fmt: skip
+
+
+def test_a_translator_trains_and_is_asked(pairs, tmp_path):
+    run = zoo.train("seq2seq", dataset=pairs, beam_width=2, directory=tmp_path / "run", **TRANSLATE)
+    assert {"token_accuracy", "perplexity"} < set(zoo.evaluate(run, "validation", dataset=pairs))
+    tensors = dict(run.probe())
+    assert tensors["serve_tensors/source"].shape[0] == tensors["serve_tensors/target"].shape[0] == 8
+    assert (tensors["serve_tensors/target"][:, 0] == 1).all()
+    answers = zoo.predict(run, ["a cat sat", "", "where one old ship sat on"])
+    assert [answer.name for answer in answers] == ["#0", "#1", "#2"]
+    for answer in answers:
+        assert isinstance(answer.text, str)
+        ((text, score),) = answer.others
+        assert (answer.text, answer.score) != (text, score)
+        assert answer.score >= score
+    alone = zoo.predict(run, ["a cat sat"])[0]
+    assert alone.text == answers[0].text
+    assert alone.score == pytest.approx(answers[0].score, abs=1e-5)
+
+
+def test_a_language_model_goes_on(running, tmp_path):
+    run = zoo.train("gpt", dataset=running, length=16, answer_length=5, directory=tmp_path / "run", **TINY)
+    assert "bits_per_character" in zoo.evaluate(run)
+    first, again = (zoo.predict(run, ["the cat ", "a dog ran"]) for _ in range(2))
+    assert first == again  # the seed draws
+    assert all(len(answer.text) <= 5 for answer in first)
+    words = zoo.recipe("gpt", tokens="words")
+    assert [metric.name for metric in words.make_metrics()] == ["token_accuracy", "perplexity"]
+
+
+def test_weights_and_vocabulary_of_an_encoder_are_carried_over(running, labelled, tmp_path, capsys):
+    run = zoo.train("bert", dataset=running, length=16, directory=tmp_path / "bert", **TINY)
+    (answer,) = zoo.predict(run, ["the zebra sat"])  # nobody has seen a zebra: it is found anew
+    assert answer.text.startswith("the")
+    assert answer.text.endswith(" sat")
+    quiet = {**TINY, "quiet": False}
+    fine = zoo.train(
+        "bert_classifier", dataset=labelled, init_from=str(run.path), length=16, directory=tmp_path / "fine", **quiet
+    )
+    assert fine.reader().tokenizer.get_config()["tokens"] == run.reader().tokenizer.get_config()["tokens"]
+    said = capsys.readouterr().out
+    for layer in ("embedding", "positions", "encoder1/self_attention/query_key_value", "norm"):
+        assert f"  {layer}: taken" in said
+    assert "features: left as it was" in said
+    assert zoo.predict(fine, ["a dog ran"])[0].label in ("0", "1")
+
+
+def test_a_given_vocabulary_is_the_most_there_is(pairs):
+    for given, size in ((50, 50), (10, 10)):
+        model = zoo.build("seq2seq", dataset=pairs, vocabulary=given, embedding=4, units=4, attention=4, readout=4)
+        assert model.get_layer("source_embedding").input_dim == size
+        assert len(model.recipe.make_reader(opened(pairs)).tokenizer.tokens) <= size - 4
+    model = zoo.build("transformer", dataset=pairs, tied=True, width=8, heads=2, hidden=8, depth=1)
+    assert model.recipe.vocabulary == model.recipe.target_vocabulary
+
+
+def opened(data):
+    from zoo.data import open_source
+
+    return open_source(data)
+
+
+@pytest.mark.parametrize(("name", "data", "message"), [
+    ("seq2seq", "labelled", r"must have source .text. and target .text.. It has: text, label"),
+    ("bert_classifier", "pairs", r"must have text .text. and label .label.. It has: source, target"),
+    ("gpt", "pairs", r"must have text .text.. It has: source, target"),
+])  # fmt: skip
+def test_data_of_another_kind_are_named(name, data, message, request):
+    with pytest.raises(zoo.InputError, match=message):
+        zoo.build(name, dataset=request.getfixturevalue(data))
+
+
+@pytest.mark.parametrize("name", ["seq2seq", "transformer", "gpt", "bert", "bert_classifier"])
+def test_a_model_that_was_not_trained_on_our_data_has_a_reader_and_a_probe(name):
+    recipe = zoo.recipe(name)
+    reader = recipe.default_reader()
+    probe = recipe.make_probe(reader, recipe.make_noise(3))
+    network = recipe.network()
+    for one in network.inputs:
+        ids = probe[f"serve_tensors/{one.name}"]
+        assert ids.shape[0] == 3
+        assert ids.max() < recipe.vocabulary
+    assert json.dumps(reader.get_config())

@@ -1,0 +1,104 @@
+"""What tasks on text have in common."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from zoo import fields, text_reader
+from zoo.base import Recipe
+from zoo.data.text_source import as_texts
+from zoo.data.tokens import SPECIAL
+from zoo.errors import InputError
+
+
+class Texts(Recipe):
+    """Fields of all that reads text, and how texts are read. Ids 0 to 3 are padding, start, end and unknown tokens."""
+
+    texts = True
+
+    tokens: str = fields.choice(*text_reader.KINDS, default="characters", help="what a text is cut into")
+    vocabulary: int = fields.integer(
+        default=128, legal=(1, 10_000_000), help="ids of tokens, special ones counted; given, it is the most there are"
+    )
+    length: int = fields.integer(default=64, legal=(3, 1_000_000), help="ids of a text at most, its end counted")
+
+    def check(self):
+        super().check()
+        refuse_small("vocabulary", self.vocabulary)
+
+    def view(self, source):
+        return as_texts(source)
+
+    def wanted(self, source, /, **kinds):
+        """The features of `source` that are called so, of these kinds (`Text`, `Label`)."""
+        for name, kind in kinds.items():
+            if not isinstance(source.features.get(name), kind):
+                listed = " and ".join(f"{name} ({kind.__name__.lower()})" for name, kind in kinds.items())
+                raise InputError(
+                    f"dataset={source.name} must have {listed}. It has: {', '.join(source.features) or 'nothing'}."
+                )
+        return [source.features[name] for name in kinds]
+
+    def learned(self, source, field, *names):
+        """The tokenizer of the texts `names` of `source`, of as many ids as `field` says where it was given.
+
+        Where weights are carried over from a run, the tokenizer is that run's.
+        """
+        carried = self._carried()
+        if carried is not None:
+            return carried.writer if field == "target_vocabulary" else carried.tokenizer
+        fixed = field in self.origin.given or self.tokens == "subwords"
+        return text_reader.fit(source, names, self.tokens, getattr(self, field) if fixed else None)
+
+    def sized(self, source, field, tokenizer):
+        """{`field`: (ids of the tokenizer, why)}, for `adapt`; what was given stays, with ids that are never read."""
+        size = tokenizer.size
+        if self._carried() is not None:
+            has = f"init_from={self.init_from} has"
+            return {"tokens": (tokenizer.kind, f"{has} {tokenizer.kind}"), field: (size, f"{has} {size:,} ids")}
+        if field in self.origin.given and size < getattr(self, field):
+            return {}
+        return {field: (size, f"dataset={source.name} has {size:,} ids of {self.tokens}")}
+
+    def _carried(self):
+        """The reader of the run whose weights to start from; None where there is none."""
+        path = pathlib.Path(self.init_from or "", "reader.keras")
+        if not path.is_file():
+            return None
+        reader = keras.saving.load_model(path, compile=False)
+        return reader if isinstance(reader, text_reader.TextReader) else None
+
+    def make_probe(self, reader, examples):
+        """{signature/input: array} of raw examples: as they are, and as the network takes them."""
+        texts = [raw(example["text"]) for example in examples]
+        return {"serve_tensors/text": reader.read_texts(texts).numpy(), **reader.raw_probe(texts)}
+
+    def make_noise(self, count):
+        """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
+        return [{"text": text} for text in noise(count, self.vocabulary, self.length)]
+
+
+def refuse_small(name, size):
+    """Raises where no token but the special ones fits into a vocabulary."""
+    if size <= SPECIAL:
+        raise InputError(
+            f"{name} must be above {SPECIAL}: so many ids are padding, start, end and unknown. Received: {name}={size}."
+        )
+
+
+def noise(count, vocabulary, length):
+    """Texts of the tokens of `invented`, of several lengths."""
+    rng = np.random.default_rng(0)
+    tokens = invented(vocabulary).tokens
+    return ["".join(rng.choice(tokens, rng.integers(1, length))).encode() for _ in range(count)]
+
+
+def invented(size):
+    """A tokenizer of `size` ids for a model that was not trained on texts of ours: of characters from U+0021 on."""
+    return text_reader.Tokenizer("characters", [chr(33 + number) for number in range(size - SPECIAL)])
+
+
+def raw(text):
+    """The bytes of a text, a tensor or not."""
+    return text.numpy() if hasattr(text, "numpy") else text

@@ -1,0 +1,116 @@
+from zoo import fields
+from zoo.data._tensorflow import tensorflow
+from zoo.data.source import Text
+from zoo.decoding import Sampling
+from zoo.errors import InputError
+from zoo.losses import TokenLoss
+from zoo.metrics import BitsPerToken, Perplexity, TokenAccuracy
+from zoo.tasks import _written
+from zoo.tasks._text import Texts, invented
+from zoo.text_preparations import RunningPreparation
+from zoo.text_reader import TextReader
+
+
+class LanguageModel(Texts):
+    """What comes next in a text.
+
+    The network takes `text` (batch, time), START and the ids of the text, and returns logits (batch, time, vocabulary)
+    of the text's ids and END.
+    """
+
+    answer_length: int = fields.integer(
+        default=32, legal=(1, 1_000_000), help="tokens that a text is continued by at most; with its end within length"
+    )
+    temperature: float = fields.real(
+        default=1.0, legal=(0.01, 100), help="divides the logits that an answer is drawn from"
+    )
+    top_k: int | None = fields.integer(
+        default=None, legal=(1, 1_000_000), optional=True, help="an answer is drawn from so many likeliest tokens"
+    )
+    top_p: float = fields.real(default=1.0, legal=(0.001, 1), help="and from the fewest that are together so likely")
+
+    def check(self):
+        super().check()
+        if self.answer_length >= self.length:
+            raise InputError(
+                f"answer_length must be below length={self.length}, to leave room for what is continued. "
+                f"Received: answer_length={self.answer_length}."
+            )
+
+    def make_loss(self):
+        return TokenLoss()
+
+    def make_metrics(self):
+        metrics = [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
+        if self.tokens in ("characters", "bytes"):
+            metrics.append(BitsPerToken(name=f"bits_per_{self.tokens.removesuffix('s')}"))
+        return metrics
+
+    def make_decoder(self, model):
+        """The `zoo.decoding.Decoder` over the layers of `model`; its inputs are prompts (batch, time), START
+        and ids, of which the last count where there is no room for all."""
+        raise NotImplementedError
+
+    def make_search(self):
+        return Sampling(self.answer_length, self.temperature, self.top_k, self.top_p)
+
+    # Data -------------------------------------------------------------------------------------------------------
+
+    def adapt(self, source):
+        """{field: (value, why)}: what the data decide, the size of the vocabulary."""
+        return self.sized(source, "vocabulary", self.make_reader(source).tokenizer)
+
+    def make_reader(self, source):
+        """What reading learns from the data: the vocabulary."""
+        if source.ready:
+            return self.default_reader()
+        self.wanted(source, text=Text)
+        return TextReader(self.learned(source, "vocabulary", "text"), self.length, start=True, end=False)
+
+    def default_reader(self, labels=None):
+        """A reader for a model that was not trained on a data set of ours."""
+        return TextReader(invented(self.vocabulary), self.length, start=True, end=False)
+
+    def make_preparation(self, reader, source):
+        """How running text becomes batches of windows."""
+        if source.ready:
+            return None
+        self.wanted(source, text=Text)
+        return RunningPreparation(source, reader)
+
+    # Answers ----------------------------------------------------------------------------------------------------
+
+    def ask(self, model, prompts):
+        """(tokens (n, 1, answer_length), scores (n, 1)) that go on from ids (n, time); drawn as `seed` says."""
+        return _written.decode(self, model, prompts, self._draws(len(prompts), self.seed).numpy())
+
+    def endpoints(self, network, reader):
+        """`serving_default(text)`, drawn by the recipe's seed; `serve_sample(text, seed)`; the network."""
+        tf = tensorflow()
+        decoder, search = self.make_decoder(network), self.make_search()
+
+        def drawn(text, seed):
+            prompts = reader.read_texts(text)
+            tokens, scores = search(decoder, (prompts, self._draws(tf.shape(prompts)[0], seed)))
+            return {"text": reader.writer.decode(tokens[:, 0]), "score": scores[:, 0]}
+
+        text, number = tf.TensorSpec([None], tf.string), tf.TensorSpec([], tf.int32)
+        return {
+            **super().endpoints(network, reader),
+            "serving_default": (lambda text: drawn(text, self.seed), {"text": text}),
+            "serve_sample": (drawn, {"text": text, "seed": number}),
+        }
+
+    def _draws(self, count, seed):
+        """Numbers from 0 to below 1, (count, answer_length); those of a row do not depend on `count`."""
+        tf = tensorflow()
+
+        def draw(row):
+            return tf.random.stateless_uniform([self.answer_length], tf.stack([seed, row]))
+
+        with tf.device("CPU:0"):
+            return tf.map_fn(draw, tf.range(count), fn_output_signature=tf.float32)
+
+    def make_predictions(self, reader, names, decoded):
+        """A `Written` for each name: what comes behind the text."""
+        return _written.make_predictions(reader.writer, names, decoded)

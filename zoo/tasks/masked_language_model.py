@@ -1,0 +1,81 @@
+import numpy as np
+
+from zoo import fields
+from zoo.data._tensorflow import tensorflow
+from zoo.data.source import Text
+from zoo.data.tokens import SPECIAL, UNKNOWN
+from zoo.losses import TokenLoss
+from zoo.metrics import Perplexity, TokenAccuracy
+from zoo.tasks import _written
+from zoo.tasks._text import Texts, invented
+from zoo.text_preparations import MaskedPreparation
+from zoo.text_reader import TextReader
+
+
+class MaskedLanguageModel(Texts):
+    """What stood where tokens of a text were hidden.
+
+    The network takes `text` (batch, time), START, the ids of the text and END, and returns logits (batch, time,
+    vocabulary). Of the tokens, `masked` are chosen at random; 80 % of those are hidden behind the unknown token, 10 %
+    are replaced by another, and 10 % stay. Targets are the chosen tokens, and 0 elsewhere.
+    """
+
+    masked: float = fields.real(default=0.15, legal=(0.01, 0.9), help="share of the tokens that are to be found again")
+
+    def make_loss(self):
+        return TokenLoss()
+
+    def make_metrics(self):
+        return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
+
+    # Data -------------------------------------------------------------------------------------------------------
+
+    def adapt(self, source):
+        """{field: (value, why)}: what the data decide, the size of the vocabulary."""
+        return self.sized(source, "vocabulary", self.make_reader(source).tokenizer)
+
+    def make_reader(self, source):
+        """What reading learns from the data: the vocabulary."""
+        if source.ready:
+            return self.default_reader()
+        self.wanted(source, text=Text)
+        return TextReader(self.learned(source, "vocabulary", "text"), self.length, start=True)
+
+    def default_reader(self, labels=None):
+        """A reader for a model that was not trained on a data set of ours."""
+        return TextReader(invented(self.vocabulary), self.length, start=True)
+
+    def make_preparation(self, reader, source):
+        """How running text becomes batches of windows with hidden tokens."""
+        if source.ready:
+            return None
+        self.wanted(source, text=Text)
+        return MaskedPreparation(source, reader, self.masked)
+
+    # Answers ----------------------------------------------------------------------------------------------------
+
+    def ask(self, model, text):
+        """(ids (n, 1, time), scores (n, 1)) of ids (n, time): the likeliest token in place of each unknown one."""
+        odds = _written.odds(super().ask(model, text))  # (n, time, vocabulary)
+        likeliest = odds[..., SPECIAL:].argmax(axis=-1) + SPECIAL
+        hidden = text == UNKNOWN
+        scores = np.where(hidden, odds[..., SPECIAL:].max(axis=-1), 0).sum(axis=-1)
+        return np.where(hidden, likeliest, text)[:, None], scores[:, None]
+
+    def endpoints(self, network, reader):
+        """`serving_default(text)`, the text with its unknown tokens found; the network."""
+        tf = tensorflow()
+
+        def found(text):
+            ids = reader.read_texts(text)
+            odds = tf.nn.log_softmax(tf.cast(network(ids, training=False), tf.float32))[..., SPECIAL:]
+            hidden, likeliest = ids == UNKNOWN, tf.argmax(odds, axis=-1, output_type=tf.int32) + SPECIAL
+            score = tf.reduce_sum(tf.where(hidden, tf.reduce_max(odds, axis=-1), 0.0), axis=-1)
+            return {"text": reader.tokenizer.decode(tf.where(hidden, likeliest, ids)), "score": score}
+
+        text = tf.TensorSpec([None], tf.string)
+        return {**super().endpoints(network, reader), "serving_default": (found, {"text": text})}
+
+    def make_predictions(self, reader, names, decoded):
+        """A `Written` for each name: the text with its unknown tokens found."""
+        return _written.make_predictions(reader.tokenizer, names, decoded)

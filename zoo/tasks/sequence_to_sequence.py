@@ -1,0 +1,203 @@
+import keras
+import numpy as np
+
+from zoo import fields, text_scores
+from zoo.data._tensorflow import tensorflow
+from zoo.data.source import Text
+from zoo.data.tokens import PADDING, START
+from zoo.decoding import Search, beam
+from zoo.losses import TokenLoss
+from zoo.metrics import Perplexity, TokenAccuracy
+from zoo.tasks import _written
+from zoo.tasks._text import Texts, invented, noise, raw, refuse_small
+from zoo.text_preparations import PairPreparation
+from zoo.text_reader import TextReader
+
+
+class SequenceToSequence(Texts):
+    """One text into another.
+
+    The network takes `source` (batch, positions), ids of the text and END, and `target` (batch, time), START and the
+    ids of the answer; it returns logits (batch, time, target_vocabulary) of the answer's ids and END.
+    """
+
+    target_vocabulary: int = fields.integer(
+        default=128, legal=(1, 10_000_000), help="as vocabulary, of what is written"
+    )
+    target_length: int = fields.integer(
+        default=64, legal=(2, 1_000_000), help="ids of an answer at most, its end counted"
+    )
+    label_smoothing: float = fields.real(
+        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over the vocabulary"
+    )
+    beam_width: int = fields.integer(default=1, legal=(1, 1000), help="hypotheses that decoding follows; 1 is greedy")
+    length_penalty: float = fields.real(
+        default=0.6, legal=(0, 10), when={"beam_width": fields.above(1)}, help="GNMT's, in a beam search"
+    )
+
+    def check(self):
+        super().check()
+        refuse_small("target_vocabulary", self.target_vocabulary)
+
+    def make_loss(self):
+        return TokenLoss(self.label_smoothing)
+
+    def make_metrics(self):
+        return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
+
+    def make_decoder(self, model):
+        """The `zoo.decoding.Decoder` over the layers of `model`."""
+        raise NotImplementedError
+
+    def make_attention(self, model):
+        """A `keras.Model` of (source, target) to weights (batch, time, positions); None where there are none."""
+        return
+
+    def make_search(self):
+        return Search(self.target_length, self.beam_width, self.length_penalty if self.beam_width > 1 else 0.0)
+
+    def endpoints(self, network, reader):
+        """`serving_default(text)`, as the recipe searches; `serve_beam(text, beam_width, max_length)`; the network."""
+        tf = tensorflow()
+        decoder, search, attention = self.make_decoder(network), self.make_search(), self.make_attention(network)
+        penalty = self.values()["length_penalty"]
+
+        def best(text):
+            source = reader.read_texts(text)
+            tokens, scores = search(decoder, source)
+            answer = tokens[:, 0]
+            found = {"text": reader.writer.decode(answer), "score": scores[:, 0]}
+            if attention is not None:
+                shifted = tf.concat([tf.fill([tf.shape(answer)[0], 1], START), answer[:, :-1]], axis=1)
+                found["attention"] = attention([source, shifted])  # (n, target_length, positions)
+            return found
+
+        def several(text, beam_width, max_length):
+            tokens, scores = beam(decoder, reader.read_texts(text), beam_width, max_length, penalty)
+            return {"texts": reader.writer.decode(tokens), "scores": scores}
+
+        def tensors(source, target):
+            return reader.answer(network([source, target], training=False))
+
+        text, number = tf.TensorSpec([None], tf.string), tf.TensorSpec([], tf.int32)
+        ids = tf.TensorSpec([None, None], tf.int32)
+        return {
+            "serving_default": (best, {"text": text}),
+            "serve_beam": (several, {"text": text, "beam_width": number, "max_length": number}),
+            "serve_tensors": (tensors, {"source": ids, "target": ids}),
+        }
+
+    # Data -------------------------------------------------------------------------------------------------------
+
+    def adapt(self, source):
+        """{field: (value, why)}: what the data decide, the sizes of the vocabularies."""
+        reader = self.make_reader(source)
+        found = self.sized(source, "vocabulary", reader.tokenizer)
+        return found | self.sized(source, "target_vocabulary", reader.writer)
+
+    def make_reader(self, source):
+        """What reading learns from the data: the vocabularies, one where both texts share it."""
+        if source.ready:
+            return self.default_reader()
+        self.wanted(source, source=Text, target=Text)
+        if self.shares:
+            return TextReader(
+                self.learned(source, "vocabulary", "source", "target"), self.length, target_length=self.target_length
+            )
+        read, written = (self.learned(source, *both) for both in _PAIRS)
+        return TextReader(read, self.length, written, self.target_length)
+
+    @property
+    def shares(self):
+        """Whether source and target have one vocabulary."""
+        return False
+
+    def default_reader(self, labels=None):
+        """A reader for a model that was not trained on a data set of ours."""
+        written = None if self.shares else invented(self.target_vocabulary)
+        return TextReader(invented(self.vocabulary), self.length, written, self.target_length)
+
+    def make_preparation(self, reader, source):
+        """How pairs of `source` become batches."""
+        if source.ready:
+            return None
+        self.wanted(source, source=Text, target=Text)
+        return PairPreparation(source, reader)
+
+    # Answers ----------------------------------------------------------------------------------------------------
+
+    def ask(self, model, source):
+        """(tokens (n, beam_width, target_length), scores (n, beam_width)) of ids (n, positions)."""
+        return _written.decode(self, model, source)
+
+    def judge(self, model, reader, data):
+        """Exact match, BLEU and chrF of what the network writes."""
+        _, references, answers, _ = zip(*self._answered(model, reader, data), strict=True)
+        return text_scores.scores(answers, references)
+
+    def report_parts(self, outcome, most=8):
+        """What a person wants to see of a trained network: how well it writes, what it writes, where it looks."""
+        model, reader, split = outcome.model, outcome.reader, outcome.split
+        rows = list(self._answered(model, reader, outcome.data))
+        _, references, answers, _ = zip(*rows, strict=True)
+        parts = [
+            text_scores.table(text_scores.scores(answers, references), len(rows), split),
+            text_scores.samples("examples", "Examples", f"The first texts of the {split} split.", rows[:most]),
+        ]
+        wrong = sorted((row for row in rows if row[1] != row[2]), key=lambda row: row[-1])
+        if wrong:
+            caption = f"{len(wrong):,} of {len(rows):,} texts of the {split} split; the lowest scores first."
+            parts.append(text_scores.samples("mistakes", "Mistakes", caption, wrong[:most]))
+        looks = self._attended(model, reader, [text for text, *_ in rows[:2]])
+        return parts if looks is None else [*parts, text_scores.attention(looks)]
+
+    def _answered(self, model, reader, data):
+        """(text, what is right, what is written, its score) of every text in batches of a split."""
+        for inputs, targets, *_ in data.as_numpy_iterator():
+            tokens, scores = self.ask(model, inputs["source"])
+            read, right, written = (
+                [text.decode() for text in tokenizer.decode(ids).numpy()]
+                for tokenizer, ids in (
+                    (reader.tokenizer, inputs["source"]),
+                    (reader.writer, targets),
+                    (reader.writer, tokens[:, 0]),
+                )
+            )
+            yield from zip(read, right, written, scores[:, 0].tolist(), strict=True)
+
+    def _attended(self, model, reader, texts):
+        """(weights (time, positions), tokens written, tokens read) of each text; None without attention."""
+        attention = self.make_attention(model)
+        if attention is None:
+            return None
+        found = []
+        for text in texts:
+            ids = reader.read_texts([text]).numpy()  # (1, positions)
+            answer = self.ask(model, ids)[0][0, 0]
+            answer = answer[answer != PADDING]
+            before = np.concatenate([[START], answer[:-1]])
+            weights = keras.ops.convert_to_numpy(attention([ids, before[None]]))[0]
+            found.append((weights, reader.writer.spelled(answer), reader.tokenizer.spelled(ids[0])))
+        return found
+
+    def make_predictions(self, reader, names, decoded):
+        """A `Written` for each name."""
+        return _written.make_predictions(reader.writer, names, decoded)
+
+    def make_probe(self, reader, examples):
+        """{signature/input: array} of raw examples: as they are, and as the network takes them."""
+        texts = [(raw(example["source"]), raw(example["target"])) for example in examples]
+        sources, targets = zip(*texts, strict=True)
+        pairs = reader.read_texts(sources), reader.encode_targets(targets).to_tensor()
+        inputs, _ = PairPreparation(None, reader).finish(pairs)
+        arrays = {f"serve_tensors/{name}": ids.numpy() for name, ids in inputs.items()}
+        return {**arrays, **reader.raw_probe(sources)}
+
+    def make_noise(self, count):
+        """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
+        sources = noise(count, self.vocabulary, self.length)
+        targets = sources if self.shares else noise(count, self.target_vocabulary, self.target_length)
+        return [{"source": one, "target": other} for one, other in zip(sources, targets, strict=True)]
+
+
+_PAIRS = (("vocabulary", "source"), ("target_vocabulary", "target"))

@@ -1,0 +1,70 @@
+import keras
+
+from zoo import fields
+from zoo.data.source import Label, Text
+from zoo.errors import InputError
+from zoo.losses import SmoothedCrossentropy
+from zoo.metrics import Accuracy
+from zoo.tasks import _classes
+from zoo.tasks._text import Texts, invented
+from zoo.text_preparations import LabelledPreparation
+from zoo.text_reader import TextReader
+
+
+class TextClassification(Texts):
+    """Texts into one of several classes.
+
+    The network takes `text` (batch, time), START, the ids of the text and END, and returns logits (batch, classes).
+    """
+
+    classes: int = fields.integer(default=2, legal=(2, 10_000_000), help="how many, taken from the data")
+    label_smoothing: float = fields.real(
+        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over all classes"
+    )
+
+    def make_loss(self):
+        if self.label_smoothing:
+            return SmoothedCrossentropy(self.label_smoothing)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def make_metrics(self):
+        return [Accuracy(name="accuracy")]
+
+    # Data -------------------------------------------------------------------------------------------------------
+
+    def adapt(self, source):
+        """{field: (value, why)}: what the data decide, classes and the size of the vocabulary."""
+        reader = self.make_reader(source)
+        classes = len(reader.labels)
+        found = {"classes": (classes, f"dataset={source.name} has {classes} classes")}
+        return found | self.sized(source, "vocabulary", reader.tokenizer)
+
+    def make_reader(self, source):
+        """What reading learns from the data: the vocabulary, and the names of the classes."""
+        if source.ready:
+            return self.default_reader()
+        _, label = self.wanted(source, text=Text, label=Label)
+        return TextReader(self.learned(source, "vocabulary", "text"), self.length, start=True, labels=label.names)
+
+    def default_reader(self, labels=None):
+        """A reader for a model that was not trained on a data set of ours."""
+        labels = [str(index) for index in range(self.classes)] if labels is None else list(labels)
+        if len(labels) != self.classes:
+            raise InputError(f"labels must name {self.classes} classes. Received: {len(labels)} labels.")
+        return TextReader(invented(self.vocabulary), self.length, start=True, labels=labels)
+
+    def make_preparation(self, reader, source):
+        """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
+        if source.ready:
+            return None
+        _, label = self.wanted(source, text=Text, label=Label)
+        if tuple(label.names) != reader.labels:
+            theirs, ours = (", ".join(names[:10]) for names in (label.names, reader.labels))
+            raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
+        return LabelledPreparation(source, reader)
+
+    # Answers ----------------------------------------------------------------------------------------------------
+
+    def make_predictions(self, reader, names, logits):
+        """A `Prediction` for each name, of logits (n, classes)."""
+        return _classes.make_predictions(names, reader.labels, logits)
