@@ -10,17 +10,15 @@ its four numbers are chosen by the mean IoU on the whole training split, of all 
 
 import argparse
 import itertools
-import tempfile
-import time
 
 import numpy as np
+from _training import trained
 from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_objects
 from skimage.segmentation import watershed
 
-import zoo
 from zoo.data import open_source
 from zoo.data.cells import mask_of
 
@@ -71,15 +69,6 @@ def baseline(source):
     return score(test, best), best
 
 
-def network(name, data, **given):
-    """(test mean IoU, seconds of training)."""
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        run = zoo.train(name, dataset=data, directory=f"{folder}/run", quiet=True, **given)
-        seconds = time.perf_counter() - start
-        return zoo.evaluate(run, "test")["mean_iou"], seconds
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
@@ -90,7 +79,8 @@ def main():
     for seed in range(options.seeds):
         data = f"cells:seed={seed}"
         theirs, chosen = baseline(open_source(data))
-        ours, seconds = network(options.name, data, seed=seed)
+        scores, seconds, _ = trained(options.name, dataset=data, seed=seed)
+        ours = scores["mean_iou"]
         found.append((ours, theirs, ours - theirs, seconds))
         numbers = ", ".join(f"{name} {value}" for name, value in chosen.items())
         print(f"{data:<16}{ours:>8.4f}{theirs:>11.4f}{ours - theirs:>8.4f}{seconds:>9.0f}  {numbers}", flush=True)

@@ -9,15 +9,12 @@ test split by its best weights, which the validation split chose. A name may hav
 """
 
 import argparse
-import tempfile
-import time
 
 import numpy as np
+from _training import trained
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
-import zoo
-from zoo import registry
 from zoo.data.memory_source import stratified
 
 
@@ -30,20 +27,6 @@ def support_vectors():
     return model.score(pixels[rows["test"]], digits.target[rows["test"]])
 
 
-def network(name, seed):
-    """(test accuracy, seconds of training, parameters) of a name with fields behind it."""
-    name, *pairs = name.split()
-    recipe, given = registry.find(name)[0], {}
-    for field, _, text in (pair.partition("=") for pair in pairs):
-        given[field] = recipe.field(field).parse(field, text)
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        run = zoo.train(name, seed=seed, directory=f"{folder}/run", quiet=True, **given)
-        seconds = time.perf_counter() - start
-        model = zoo.load(run)
-        return zoo.evaluate(run, "test")["accuracy"], seconds, model.count_params()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
@@ -53,7 +36,8 @@ def main():
     score = support_vectors()
     print(f"{'SVC(gamma=0.001)':<42}{score:>8.2%}{score:>8.2%}{score:>9.2%}", flush=True)
     for name in options.names:
-        scores, seconds, sizes = zip(*(network(name, seed) for seed in range(options.seeds)), strict=True)
+        scores, seconds, sizes = zip(*(trained(name, seed=seed) for seed in range(options.seeds)), strict=True)
+        scores = [score["accuracy"] for score in scores]
         numbers = f"{np.mean(scores):>8.2%}{min(scores):>8.2%}{max(scores):>9.2%}{np.mean(seconds):>9.1f}"
         print(f"{name:<42}{numbers}{sizes[0]:>12,}", flush=True)
 
