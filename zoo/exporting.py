@@ -47,8 +47,11 @@ def export(what, directory, *, format="saved_model", version=None, labels=None, 
     with tempfile.TemporaryDirectory() as job:
         job = pathlib.Path(job)
         if isinstance(what, (str, os.PathLike, runs.Run)):
-            _describe_run(job, runs.Run.open(what), labels, reader)
+            what = runs.Run.open(what)
+            _refuse_texts(what.recipe, format)
+            _describe_run(job, what, labels, reader)
         else:
+            _refuse_texts(getattr(what, "recipe", None), format)
             _describe_model(job, what, labels, reader)
         target.parent.mkdir(parents=True, exist_ok=True)
         written = target.with_name(f".{target.name}.{os.getpid()}")
@@ -67,6 +70,14 @@ def export(what, directory, *, format="saved_model", version=None, labels=None, 
     if not quiet:
         print(f"{verdict} Exported to {target}")
     return target
+
+
+def _refuse_texts(recipe, format):
+    """Raises for a recipe of text in a format without strings and loops."""
+    if recipe is not None and recipe.texts and format != "saved_model":
+        raise InputError(
+            f"format={format} has no text, and {recipe.name} reads and answers with it: export a saved_model."
+        )
 
 
 def _describe_run(job, run, labels, reader):
@@ -138,8 +149,8 @@ def _written(model, probe, reader=None):
     if texts is None:
         return {}
     reader = reader or model.reader
-    names, tensors = reader.read_raw(texts.tolist())
-    found = model.recipe.make_predictions(reader, names, model.recipe.ask(model, tensors))
+    answers = model.recipe.ask(model, reader.read_texts(texts).numpy())
+    found = model.recipe.make_predictions(reader, [""] * len(texts), answers)
     if not hasattr(found[0], "text"):
         return {}
     return {"text": np.array([one.text.encode() for one in found]), "score": np.array([one.score for one in found])}

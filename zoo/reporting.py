@@ -307,7 +307,7 @@ def _commands(trained, skip_bad):
     return [
         ("Train the same again", train),
         ("Export it with its best weights", shlex.join(["zoo", "export", folder, f"exports/{name}"])),
-        ("Ask it", shlex.join(["zoo", "predict", folder, "FILE"])),
+        ("Ask it", shlex.join(["zoo", "predict", folder, "TEXT" if trained.recipe.texts else "FILE"])),
     ]
 
 

@@ -6,6 +6,7 @@ is learned by `learn`; subwords by SentencePiece, whose own encoder is not neede
 """
 
 import collections
+import functools
 import warnings
 import weakref
 
@@ -84,6 +85,14 @@ class Tokenizer(keras.layers.Layer):
             ids = self._subwords(texts)
         ends = tf.fill([ids.nrows(tf.int32), 1], END)
         return tf.concat([ids, ends], axis=1)
+
+    @functools.cached_property
+    def encode_now(self):
+        """`encode` as a graph, traced once; not a `tf.Function`, which TensorFlow would save with a model."""
+        tf = tensorflow()
+
+        graph = tf.function(self.encode, input_signature=[tf.TensorSpec([None], tf.string)])
+        return lambda texts: graph(texts)
 
     def _looked_up(self, tokens):
         tf = tensorflow()
@@ -251,7 +260,7 @@ class TextReader(keras.layers.Layer):
 
         texts = [_utf8(number, one) for number, one in enumerate(inputs)]
         with tf.device("CPU:0"):
-            ids = tf.function(self.tokenizer.encode)(tf.constant(texts, tf.string))
+            ids = self.tokenizer.encode_now(tf.constant(texts, tf.string))
         counts = ids.row_lengths().numpy() + self.start - (not self.end)
         kept = []
         for number, (text, count) in enumerate(zip(texts, counts, strict=True)):

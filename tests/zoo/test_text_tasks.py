@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo import figures
 
 TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
 TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "target_length": 64, "epochs": 1,
@@ -81,6 +82,33 @@ def test_weights_and_vocabulary_of_an_encoder_are_carried_over(running, labelled
         assert f"  {layer}: taken" in said
     assert "features: left as it was" in said
     assert zoo.predict(fine, ["a dog ran"])[0].label in ("0", "1")
+
+
+def test_what_networks_on_text_do_is_shown(pairs, running, labelled, tmp_path):
+    from zoo.reporting import Outcome
+
+    cases = {
+        "seq2seq": (pairs, TRANSLATE, ["scores", "examples", "mistakes", "attention"]),
+        "gpt": (running, {**TINY, "length": 16, "answer_length": 5}, ["examples"]),
+        "bert": (running, {**TINY, "length": 16}, ["examples"]),
+        "bert_classifier": (labelled, {**TINY, "length": 16}, ["confusion", "classes", "mistakes"]),
+    }
+    for name, (data, fields, names) in cases.items():
+        run = zoo.train(name, dataset=data, directory=tmp_path / name, **fields)
+        given = {} if isinstance(data, str) else {"dataset": data}
+        model = zoo.load(run)
+        batches = zoo.dataset(model, "validation", **given)
+        parts = run.recipe.report_parts(Outcome(model, model.reader, "validation", batches))
+        assert [part.name for part in parts] == names
+        for part in parts:
+            if part.draw is not None:
+                part.draw(figures.LIGHT)
+        table = next(part.table for part in parts if part.table is not None)
+        assert all(len(row) == len(table.header) for row in table.rows)
+    model = zoo.load(tmp_path / "gpt")
+    (examples,) = model.recipe.report_parts(Outcome(model, model.reader, "test", zoo.dataset(model, "test")))
+    whole = "\n".join(sentences(400))
+    assert all(text + right in whole for text, right, *_ in examples.table.rows)
 
 
 def test_a_given_vocabulary_is_the_most_there_is(pairs):

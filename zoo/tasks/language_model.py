@@ -1,4 +1,6 @@
-from zoo import fields
+import numpy as np
+
+from zoo import fields, text_scores
 from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Text
 from zoo.decoding import Sampling
@@ -114,3 +116,16 @@ class LanguageModel(Texts):
     def make_predictions(self, reader, names, decoded):
         """A `Written` for each name: what comes behind the text."""
         return _written.make_predictions(reader.writer, names, decoded)
+
+    # Report -----------------------------------------------------------------------------------------------------
+
+    def report_parts(self, outcome, most=8):
+        """What a person wants to see of a trained network: how it goes on with texts that it has not seen."""
+        decode = outcome.reader.tokenizer.decode
+        windows, _ = next(iter(outcome.data.as_numpy_iterator()))
+        prompts, behind = np.split(windows[:most], [windows.shape[1] // 2], axis=1)
+        tokens, scores = self.ask(outcome.model, prompts)
+        texts = ([one.decode() for one in decode(ids).numpy()] for ids in (prompts, behind, tokens[:, 0]))
+        caption = f"Texts of the {outcome.split} split, and what was drawn to go on, as the run's fields say."
+        rows = list(zip(*texts, scores[:, 0].tolist(), strict=True))
+        return [text_scores.samples("examples", "Examples", caption, rows)]

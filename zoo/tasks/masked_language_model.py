@@ -1,6 +1,6 @@
 import numpy as np
 
-from zoo import fields
+from zoo import fields, text_scores
 from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Text
 from zoo.data.tokens import SPECIAL, UNKNOWN
@@ -9,7 +9,7 @@ from zoo.metrics import Perplexity, TokenAccuracy
 from zoo.tasks import _written
 from zoo.tasks._text import Texts, invented
 from zoo.text_preparations import MaskedPreparation
-from zoo.text_reader import TextReader
+from zoo.text_reader import REPLACEMENT, TextReader
 
 
 class MaskedLanguageModel(Texts):
@@ -79,3 +79,20 @@ class MaskedLanguageModel(Texts):
     def make_predictions(self, reader, names, decoded):
         """A `Written` for each name: the text with its unknown tokens found."""
         return _written.make_predictions(reader.tokenizer, names, decoded)
+
+    # Report -----------------------------------------------------------------------------------------------------
+
+    def report_parts(self, outcome, most=8):
+        """What a person wants to see of a trained network: the tokens it finds."""
+        tokenizer = outcome.reader.tokenizer
+        texts, chosen = next(iter(outcome.data.as_numpy_iterator()))
+        texts = texts[:most]
+        found, scores = self.ask(outcome.model, texts)
+        right = np.where(chosen[:most] > 0, chosen[:most], texts)
+        shown = ([one.decode() for one in tokenizer.decode(ids).numpy()] for ids in (texts, right, found[:, 0]))
+        caption = (
+            f"Texts of the {outcome.split} split with hidden tokens ({REPLACEMENT}) and with some replaced, what stood "
+            "there, and what the network put where tokens were hidden."
+        )
+        rows = list(zip(*shown, scores[:, 0].tolist(), strict=True))
+        return [text_scores.samples("examples", "Examples", caption, rows)]

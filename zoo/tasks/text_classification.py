@@ -1,11 +1,12 @@
 import keras
+import numpy as np
 
-from zoo import fields
+from zoo import fields, figures
 from zoo.data.source import Label, Text
 from zoo.errors import InputError
 from zoo.losses import SmoothedCrossentropy
 from zoo.metrics import Accuracy
-from zoo.tasks import _classes
+from zoo.tasks import _classes, _written
 from zoo.tasks._text import Texts, invented
 from zoo.text_preparations import LabelledPreparation
 from zoo.text_reader import TextReader
@@ -68,3 +69,27 @@ class TextClassification(Texts):
     def make_predictions(self, reader, names, logits):
         """A `Prediction` for each name, of logits (n, classes)."""
         return _classes.make_predictions(names, reader.labels, logits)
+
+    # Report -----------------------------------------------------------------------------------------------------
+
+    def report_parts(self, outcome, most=20):
+        """What a person wants to see of a trained network: which classes it confuses, and its worst mistakes."""
+        labels, decode = outcome.reader.labels, outcome.reader.tokenizer.decode
+        true, predicted, worst = [], [], []
+        for ids, right, logits in outcome.batches():
+            odds, guesses = _written.odds(logits), logits.argmax(axis=-1)
+            for row in np.flatnonzero(guesses != right):
+                worst.append((-float(odds[row, right[row]]), ids[row], right[row], guesses[row]))
+            worst = sorted(worst, key=lambda mistake: -mistake[0])[:most]
+            true.append(right)
+            predicted.append(guesses)
+        of = (np.concatenate(true), np.concatenate(predicted), labels, outcome.split)
+        rows = [(decode(ids).numpy().decode(), labels[right], labels[guess], loss) for loss, ids, right, guess in worst]
+        mistakes = figures.Part(
+            name="mistakes",
+            title="Worst mistakes",
+            caption=f"{int((of[0] != of[1]).sum()):,} of the {len(of[0]):,} texts of the {outcome.split} split were "
+            "taken for another class; here those of the highest loss.",
+            table=figures.Table(("text", "true", "said", "loss"), rows) if rows else None,
+        )
+        return [figures.confusion(*of), figures.scores(*of), mistakes]
