@@ -6,6 +6,7 @@ import errno
 import os
 import pathlib
 import sys
+import warnings
 
 import click
 
@@ -389,6 +390,22 @@ def _load_backend():
         ) from error
 
 
+@contextlib.contextmanager
+def _worded_warnings():
+    """Prints what is meant for the user as a line, not as a place in our code."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message, category, *where, **options):
+            if category is UserWarning:
+                click.echo(f"Warning: {message}", err=True)
+            else:
+                shown(message, category, *where, **options)
+
+        warnings.showwarning = show
+        yield
+
+
 _WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -396,7 +413,8 @@ def main(arguments=None):
     """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        zoo.main(arguments, prog_name="zoo", standalone_mode=False)
+        with _worded_warnings():
+            zoo.main(arguments, prog_name="zoo", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:

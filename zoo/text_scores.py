@@ -75,7 +75,7 @@ def _draw_attention(panels, theme):
         axes.imshow(weights, cmap=ramp, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         style = {"fontsize": 8, "fontfamily": figures.FONT, "color": theme.ink, "parse_math": False}
         for names, put in ((read, axes.set_xticks), (written, axes.set_yticks)):
-            shown = [figures.drawable(one, number) or "·" for number, one in enumerate(names)]
+            shown = ["·" if one.isspace() else figures.drawable(one, number) for number, one in enumerate(names)]
             put(range(len(names)), shown, **style)
         axes.xaxis.tick_top()
     return figure

@@ -1,10 +1,12 @@
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
 
 import zoo
-from zoo import figures
+from zoo import cli, figures
 
 TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
 TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "target_length": 64, "epochs": 1,
@@ -25,7 +27,7 @@ def running(tmp_path):
     return f"text:{path}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pairs():
     texts = sentences(60)
     return {split: (texts[rows], [text[::-1] for text in texts[rows]]) for split, rows in
@@ -39,8 +41,14 @@ def labelled():
             (("train", slice(0, 40)), ("validation", slice(40, 60)))}  # fmt: skip
 
 
-def test_a_translator_trains_and_is_asked(pairs, tmp_path):
-    run = zoo.train("seq2seq", dataset=pairs, beam_width=2, directory=tmp_path / "run", **TRANSLATE)
+@pytest.fixture(scope="module")
+def translator(pairs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("translator") / "run"
+    return zoo.train("seq2seq", dataset=pairs, beam_width=2, directory=folder, **TRANSLATE)
+
+
+def test_a_translator_trains_and_is_asked(translator, pairs):
+    run = translator
     assert {"token_accuracy", "perplexity"} < set(zoo.evaluate(run, "validation", dataset=pairs))
     tensors = dict(run.probe())
     assert tensors["serve_tensors/source"].shape[0] == tensors["serve_tensors/target"].shape[0] == 8
@@ -55,6 +63,34 @@ def test_a_translator_trains_and_is_asked(pairs, tmp_path):
     alone = zoo.predict(run, ["a cat sat"])[0]
     assert alone.text == answers[0].text
     assert alone.score == pytest.approx(answers[0].score, abs=1e-5)
+
+
+@pytest.mark.filterwarnings("default:Text #")
+def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys):
+    def asked(*arguments, lines=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+        status = 0
+        try:
+            cli.main(["predict", str(translator.path), *arguments])
+        except SystemExit as stop:
+            status = stop.code
+        captured = capsys.readouterr()
+        return status, captured.out.splitlines(), captured.err
+
+    texts = [answer.text for answer in zoo.predict(translator, ["a cat sat", "", "the sea"])]
+    assert asked(lines=b"a cat sat\n\nthe sea\n") == (0, texts, "")
+    assert asked("a cat sat", "") == (0, [f"#0  {texts[0]}", f"#1  {texts[1]}"], "")
+    status, (header, row), _ = asked("a cat sat", "--csv", "--top", "2")
+    assert (status, header) == (0, "input,text_1,score_1,text_2,score_2")
+    assert row.startswith("#0,")
+    status, (line,), err = asked(lines=b"a cat \xff\n")
+    assert (status, err) == (0, "Warning: Text #0 is not UTF-8 (byte 6): it is read as far as it can be.\n")
+    for option, lines, message in (
+        ("--strict", b"a cat \xff\n", "Error: Text #0 is not UTF-8 (byte 6).\n"),
+        ("--strict", b"the sea\n" + b"a cat " * 19, "Error: Text #1 has 115 tokens, but the network takes 64.\n"),
+        ("--quiet", b"", "Error: Nothing to predict: give at least one input.\n"),
+    ):
+        assert asked(option, lines=lines) == (2, [], message)
 
 
 def test_a_language_model_goes_on(running, tmp_path):
