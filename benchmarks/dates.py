@@ -15,7 +15,7 @@ NAMES = (
     "seq2seq",
     "transformer",
     "seq2seq dataset=dates:train=5000 batch_size=64 epochs=16",
-    "transformer dataset=dates:train=5000 batch_size=64 epochs=24",
+    "transformer dataset=dates:train=5000 batch_size=32 epochs=24 dropout=0.1",
 )
 
 

@@ -1,19 +1,22 @@
-"""Bits per character on held-out topics of `english`: what counting n-grams reaches, on three splits.
+"""Bits per character on held-out topics of `english`: what counting n-grams and `gpt` reach, on three splits.
 
     python benchmarks/english.py
 
-Every character of the test split is scored once, the ends of topics too, as a language model of ours is scored.
+Every character of the test split is scored once, the ends of topics too, by n-grams and by networks. `gpt` trains as
+`zoo train gpt` does; the other network is of the size and the length of training that nanoGPT has for a CPU.
 """
 
 import argparse
 
 from _kneser_ney import KneserNey
+from _training import trained
 
 from zoo.data import open_source
 from zoo.text_reader import fit
 
 SPLITS = range(3)
 ORDERS = (5, 7)
+NETWORKS = ("gpt", "gpt length=64 answer_length=32 batch_size=12 dropout=0 epochs=5")
 
 
 def characters(source, tokenizer, split):
@@ -22,19 +25,35 @@ def characters(source, tokenizer, split):
     return chr(1) + "".join(chr(one) for ids in found for one in ids.flat_values.numpy())
 
 
+def data(split):
+    return f"english:split={split}" if split else "english"
+
+
 def counted(split, order):
-    source = open_source(f"english:split={split}" if split else "english")
+    source = open_source(data(split))
     tokenizer = fit(source, ["text"], "characters")
     train, test = (characters(source, tokenizer, part) for part in ("train", "test"))
     return KneserNey(train, order, tokenizer.size).bits(test)
 
 
+def line(name, cells):
+    print(f"{name:<72}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
+
+
 def main():
-    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
-    print(f"{'bits per character':<44}" + "".join(f"{f'split {split}':>10}" for split in SPLITS))
-    for order in ORDERS:
-        scores = "".join(f"{counted(split, order):>10.3f}" for split in SPLITS)
-        print(f"{f'interpolated modified Kneser-Ney, order {order}':<44}{scores}", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=("n-grams", "networks"))
+    options = parser.parse_args()
+    line("bits per character", [f"split {split}" for split in SPLITS])
+    if options.only != "networks":
+        for order in ORDERS:
+            scores = [f"{counted(split, order):.3f}" for split in SPLITS]
+            line(f"interpolated modified Kneser-Ney, order {order}", scores)
+    if options.only != "n-grams":
+        for name in NETWORKS:
+            found = [trained(name, dataset=data(split), seed=0) for split in SPLITS]
+            line(name, [f"{one.scores['bits_per_character']:.3f}" for one in found])
+            line(f"  seconds of training, {found[0].parameters:,} parameters", [f"{one.seconds:.0f}" for one in found])
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ class Transformer(
     SequenceToSequence,
     dataset="dates",
     target_length=16,
-    epochs=12,
-    batch_size=128,
+    epochs=10,
+    batch_size=64,
     optimizer="adam",
     learning_rate=1e-3,
     beta_2=0.98,
     schedule="cosine",
     warmup=0.1,
     clip_norm=1.0,
+    hidden=256,
 ):
     """Transformer, an encoder and a decoder of attention alone, that writes one text from another.
 
@@ -51,6 +52,7 @@ class Transformer(
             "schedule": "noam",
             "warmup": 0.04,
             "clip_norm": None,
+            "batch_tokens": 50_000,
             "beam_width": 4,
         },
         "big": {
@@ -73,6 +75,7 @@ class Transformer(
             "schedule": "noam",
             "warmup": 4 / 300,
             "clip_norm": None,
+            "batch_tokens": 50_000,
             "beam_width": 4,
         },
     }

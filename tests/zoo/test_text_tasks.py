@@ -83,7 +83,7 @@ def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys)
     status, (header, row), _ = asked("a cat sat", "--csv", "--top", "2")
     assert (status, header) == (0, "input,text_1,score_1,text_2,score_2")
     assert row.startswith("#0,")
-    status, (line,), err = asked(lines=b"a cat \xff\n")
+    status, (_,), err = asked(lines=b"a cat \xff\n")
     assert (status, err) == (0, "Warning: Text #0 is not UTF-8 (byte 6): it is read as far as it can be.\n")
     for option, lines, message in (
         ("--strict", b"a cat \xff\n", "Error: Text #0 is not UTF-8 (byte 6).\n"),
@@ -145,6 +145,19 @@ def test_what_networks_on_text_do_is_shown(pairs, running, labelled, tmp_path):
     (examples,) = model.recipe.report_parts(Outcome(model, model.reader, "test", zoo.dataset(model, "test")))
     whole = "\n".join(sentences(400))
     assert all(text + right in whole for text, right, *_ in examples.table.rows)
+
+
+def test_batches_are_sized_by_their_ids(pairs, labelled):
+    for name, data, given in (("seq2seq", pairs, {"target_length": 64}), ("bert_classifier", labelled, {})):
+        recipe = zoo.recipe(name, batch_tokens=300, **given)
+        texts, ids = 0, []
+        for inputs, *_ in zoo.dataset(recipe, "train", dataset=data):
+            parts = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+            texts += len(parts[0])
+            ids.append(sum(np.size(part) for part in parts))
+        assert max(ids) <= 300
+        assert np.median(ids) > 200
+        assert 30 <= texts <= 40  # what is left over is in another epoch's
 
 
 def test_a_given_vocabulary_is_the_most_there_is(pairs):

@@ -79,6 +79,17 @@ class Texts(Recipe):
         return [{"text": text} for text in noise(count, self.vocabulary, self.length)]
 
 
+class WholeTexts(Texts):
+    """Fields of what reads texts whole, in batches of like lengths."""
+
+    batch_tokens: int | None = fields.integer(
+        default=None,
+        legal=(1, 100_000_000),
+        optional=True,
+        help="ids of a training batch, padding counted, of all its texts; batch_size counts if none",
+    )
+
+
 def refuse_small(name, size):
     """Raises where no token but the special ones fits into a vocabulary."""
     if size <= SPECIAL:

@@ -9,12 +9,12 @@ from zoo.decoding import Search, beam
 from zoo.losses import TokenLoss
 from zoo.metrics import Perplexity, TokenAccuracy
 from zoo.tasks import _written
-from zoo.tasks._text import Texts, invented, noise, raw, refuse_small
+from zoo.tasks._text import WholeTexts, invented, noise, raw, refuse_small
 from zoo.text_preparations import PairPreparation
 from zoo.text_reader import TextReader
 
 
-class SequenceToSequence(Texts):
+class SequenceToSequence(WholeTexts):
     """One text into another.
 
     The network takes `source` (batch, positions), ids of the text and END, and `target` (batch, time), START and the
@@ -69,7 +69,8 @@ class SequenceToSequence(Texts):
             found = {"text": reader.writer.decode(answer), "score": scores[:, 0]}
             if attention is not None:
                 shifted = tf.concat([tf.fill([tf.shape(answer)[0], 1], START), answer[:, :-1]], axis=1)
-                found["attention"] = attention([source, shifted])  # (n, target_length, positions)
+                written = tf.cast(answer != PADDING, tf.float32)[..., None]
+                found["attention"] = attention([source, shifted]) * written  # (n, target_length, positions)
             return found
 
         def several(text, beam_width, max_length):
@@ -122,7 +123,7 @@ class SequenceToSequence(Texts):
         if source.ready:
             return None
         self.wanted(source, source=Text, target=Text)
-        return PairPreparation(source, reader)
+        return PairPreparation(source, reader, tokens=self.batch_tokens)
 
     # Answers ----------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ from zoo.errors import InputError
 from zoo.losses import SmoothedCrossentropy
 from zoo.metrics import Accuracy
 from zoo.tasks import _classes, _written
-from zoo.tasks._text import Texts, invented
+from zoo.tasks._text import WholeTexts, invented
 from zoo.text_preparations import LabelledPreparation
 from zoo.text_reader import TextReader
 
 
-class TextClassification(Texts):
+class TextClassification(WholeTexts):
     """Texts into one of several classes.
 
     The network takes `text` (batch, time), START, the ids of the text and END, and returns logits (batch, classes).
@@ -62,7 +62,7 @@ class TextClassification(Texts):
         if tuple(label.names) != reader.labels:
             theirs, ours = (", ".join(names[:10]) for names in (label.names, reader.labels))
             raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
-        return LabelledPreparation(source, reader)
+        return LabelledPreparation(source, reader, tokens=self.batch_tokens)
 
     # Answers ----------------------------------------------------------------------------------------------------
 
