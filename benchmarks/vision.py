@@ -7,12 +7,13 @@ over a few batches. ResNet-20 takes 128 pictures of 32 x 32 x 3; a U-Net of 32 f
 128 x 128 x 3. PyTorch runs in a process of its own, eagerly, with channels last, and compiled. A ratio is the median
 over rounds of the two in turn, with its 95 % interval; below 1, ours is quicker.
 
-Besides: that ResNet-18 and ResNet-50 answer as PyTorch's do, given the same weights; and how much faster batches come
-out of the pipeline than a step consumes them.
+Besides: that ResNet-18 and ResNet-50 answer as PyTorch's do, given the same weights; how much faster batches come out
+of the pipeline than steps consume them; and how long ResNet-110 takes to build.
 """
 
 import argparse
 import functools
+import time
 
 import keras
 import numpy as np
@@ -201,29 +202,40 @@ def _put_dense(weights, module):
 
 
 def feed(options):
-    """How many times as long a step takes as the pipeline takes for its batch: ready tensors, and a bare iteration."""
+    """How many times as long steps take as the pipeline takes for their batches, nobody training meanwhile."""
     if keras.backend.backend() != "tensorflow":
         return
     for name in ("resnet", "unet"):
         recipe, model = zoo.recipe(name), zoo.build(name)
-        data = zoo.dataset(recipe, "train")
-        batch = next(iter(data))
+        data = zoo.dataset(recipe, "train").take(16)
+        count, batch = len(list(data)), next(iter(data))
         model.compile(keras.optimizers.SGD(0.01, momentum=0.9), recipe.make_loss(), jit_compile=False)
-        batches = iter(data)
 
-        def consume(model=model, batch=batch):
-            for _ in range(BATCHES):
+        def consume(model=model, batch=batch, count=count):
+            for _ in range(count):
                 model.train_on_batch(*batch)
 
-        def draw(batches=batches):
-            for _ in range(BATCHES):
-                next(batches)
+        def draw(data=data):
+            for _ in data:
+                pass
 
-        result = paired(consume, draw, rounds=options.rounds)
-        show(f"{name}: a step to the batch that feeds it", result, "at least 3")
+        result = paired(consume, draw, rounds=max(3, options.rounds // 4), warmup=1)
+        show(f"{name}: {count} steps to the batches that feed them", result, "at least 3")
 
 
-PARTS = {"logits": logits, "resnet20": resnet20, "unet": unet, "feed": feed}
+def deep(options):
+    """Seconds to build ResNet-110, and for its first step, compiled."""
+    start = time.perf_counter()
+    model = zoo.build("resnet/110")
+    built = time.perf_counter()
+    images, labels = np.zeros((8, 32, 32, 3), "float32"), np.zeros((8,), "int32")
+    model.train_on_batch(images, labels)
+    stepped = time.perf_counter()
+    print(f"{'ResNet-110, seconds to build':<48}{built - start:>7.2f}   below 5")
+    print(f"{'ResNet-110, seconds for the first step':<48}{stepped - built:>7.2f}")
+
+
+PARTS = {"logits": logits, "resnet20": resnet20, "unet": unet, "feed": feed, "deep": deep}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

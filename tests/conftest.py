@@ -20,6 +20,23 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
+def traces(monkeypatch):
+    """[how many times Python has run a model's training step]: once a trace, where steps are compiled."""
+    import keras
+
+    if keras.backend.backend() == "torch":
+        pytest.skip("torch traces nothing")
+    found, step = [0], keras.Model.train_step
+
+    def counted(self, *arguments, **options):
+        found[0] += 1
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    return found
+
+
+@pytest.fixture
 def mocked(monkeypatch, tmp_path):
     """A function of splits: sets of TensorFlow Datasets then hold noise, 50 examples a split, and count as prepared."""
     import tensorflow_datasets as tfds

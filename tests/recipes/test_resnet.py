@@ -98,3 +98,11 @@ def test_heads_and_stages_train(head, stage):
 def test_refuses_by_name(fields, message):
     with pytest.raises(zoo.InputError, match=message):
         zoo.recipe("resnet", **fields)
+
+
+@pytest.mark.slow
+def test_the_deepest_of_the_small_family_is_traced_once(traces):
+    model = zoo.build("resnet/110")
+    images, labels = np.zeros((4, 32, 32, 3), "float32"), np.zeros((4,), "int32")
+    model.fit(images, labels, batch_size=2, epochs=3, verbose=0)
+    assert traces == [1]
