@@ -428,3 +428,16 @@ def test_blur_keeps_the_mean_and_saturation_the_grey():
 def test_one_more_augmentation_changes_no_other():
     alone, both = augmented(crop=2), augmented(crop=2, brightness=1e-9)
     np.testing.assert_allclose(alone, both, atol=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("folder", ""), ("csv", ".csv"), ("text", ".txt")])
+def test_splits_under_another_name_are_refused_not_passed_over(kind, ending, tmp_path):
+    names = {"train": f"train{ending}", "val": f"val{ending}"}
+    for name in names.values():
+        (tmp_path / name).mkdir() if kind == "folder" else (tmp_path / name).write_text("a,b\n1,2\n")
+    with pytest.raises(zoo.InputError, match=rf"rename .*{names['val']} to validation{ending}\."):
+        open_source(f"{kind}:{tmp_path}")
+    (tmp_path / names["val"]).rename(tmp_path / f"test{ending}")
+    (tmp_path / names["train"]).rename(tmp_path / f"else{ending}")
+    with pytest.raises(zoo.InputError, match=rf"has test but no train{ending}"):
+        open_source(f"{kind}:{tmp_path}")

@@ -9,7 +9,7 @@ import pathlib
 from zoo import files
 from zoo.data._tensorflow import tensorflow
 from zoo.data.memory_source import part_of
-from zoo.data.source import SPLITS, Image, Label, Source
+from zoo.data.source import SPLITS, Image, Label, Source, own_splits
 from zoo.errors import InputError
 
 ENDINGS = (".png", ".jpg", ".jpeg")
@@ -78,10 +78,7 @@ def folder_of(spec):
     root = pathlib.Path(spec.partition(":")[2]).expanduser()
     if not root.is_dir():
         raise InputError(f"dataset={spec}: {root} is {'not a folder' if root.exists() else 'not there'}.")
-    own = [split for split in SPLITS if (root / split).is_dir()]
-    if own and "train" not in own:
-        raise InputError(f"dataset={spec}: {root} has {', '.join(own)} but no train folder.")
-    return root, own
+    return root, list(own_splits(spec, root))
 
 
 def _pictures(root):

@@ -17,7 +17,10 @@ CACHE_BYTES = 1 << 30
 """Splits that need no more than this, as the reader leaves them, are held in memory."""
 
 WINDOW = 10_000
-"""Examples shuffled together where a split can be neither held in memory nor read at random."""
+"""Examples shuffled together, at most, where a split can be neither held in memory nor read at random."""
+
+WINDOW_BYTES = 1 << 29
+"""And no more of them than need this."""
 
 
 LIGHT_BYTES = 1 << 20
@@ -134,7 +137,8 @@ def _windows(source, preparation, batch_size, seed, epoch):
     read = source.examples("train").map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
     if hasattr(preparation, "cut"):
         read = read.enumerate().map(cut, tf.data.AUTOTUNE, deterministic=True)
-    batches = read.batch(WINDOW).enumerate().flat_map(lambda number, values: shuffled(number, values))
+    size = max(1, min(WINDOW, WINDOW_BYTES // _size(read.element_spec)))
+    batches = read.batch(size).enumerate().flat_map(lambda number, values: shuffled(number, values))
     batches = batches.batch(batch_size, drop_remainder=True).enumerate()
     return batches.map(lambda step, values: (epoch, step, values))
 

@@ -5,7 +5,11 @@ import contextlib
 import dataclasses
 import typing
 
+from zoo.errors import InputError
+
 SPLITS = ("train", "validation", "test")
+
+_MISNAMED = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,3 +83,20 @@ class Source(abc.ABC):
     def fetcher(self, split):
         """A function from an index tensor to one example, where random access is possible; else None."""
         return
+
+
+def own_splits(spec, root, ending=""):
+    """{split: path} of the splits that a folder has of its own: `train` and others, with `ending` behind their names.
+
+    Raises: `InputError` where there are splits without one to train on, or one under another name.
+    """
+    own = {split: root / f"{split}{ending}" for split in SPLITS if (root / f"{split}{ending}").exists()}
+    for name, split in _MISNAMED.items():
+        if own and (root / f"{name}{ending}").exists():
+            raise InputError(
+                f"dataset={spec}: splits are called train, validation and test: rename {root / name}{ending} to "
+                f"{split}{ending}."
+            )
+    if own and "train" not in own:
+        raise InputError(f"dataset={spec}: {root} has {', '.join(own)} but no train{ending}.")
+    return own

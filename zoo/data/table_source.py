@@ -11,7 +11,7 @@ import numpy as np
 
 from zoo.data._tensorflow import tensorflow
 from zoo.data.memory_source import check_splits, part_of, stratified
-from zoo.data.source import SPLITS, Column, Source
+from zoo.data.source import SPLITS, Column, Source, own_splits
 from zoo.errors import InputError, nearest
 
 GAPS = ("", "?", "na", "n/a", "nan", "none", "null")
@@ -116,8 +116,8 @@ class CsvSource(TableSource):
     def __init__(self, spec, skip_bad=False):
         path = pathlib.Path(spec.partition(":")[2]).expanduser()
         self.skip_bad = skip_bad
-        own = {split: path / f"{split}.csv" for split in SPLITS if (path / f"{split}.csv").is_file()}
-        if path.is_dir() and "train" not in own:
+        own = own_splits(spec, path, ".csv")
+        if path.is_dir() and not own:
             raise InputError(f"dataset={spec}: the folder {path} has no train.csv.")
         paths = own or {None: path}
         files = {split: read_csv(path, skip_bad) for split, path in paths.items()}

@@ -7,7 +7,7 @@ import numpy as np
 
 from zoo.data._tensorflow import tensorflow
 from zoo.data.memory_source import check_splits, part_of
-from zoo.data.source import SPLITS, Label, Source, Text
+from zoo.data.source import SPLITS, Label, Source, Text, own_splits
 from zoo.data.table_source import TableSource, hashed, not_utf8
 from zoo.errors import InputError
 
@@ -99,9 +99,7 @@ class TextFile(TextSource):
 
     def __init__(self, spec):
         path = pathlib.Path(spec.partition(":")[2]).expanduser()
-        own = {split: path / f"{split}.txt" for split in SPLITS if (path / f"{split}.txt").is_file()}
-        if own and "train" not in own:
-            raise InputError(f"dataset={spec}: the folder {path} has no train.txt.")
+        own = own_splits(spec, path, ".txt")
         if own:
             texts = {split: [_read(one)] for split, one in own.items()}
         elif path.is_dir():

@@ -4,6 +4,23 @@ import dataclasses
 
 import numpy as np
 
+from zoo.errors import InputError
+
+
+def named(labels, count):
+    """The names of `count` classes: `labels`, or "0" to "count - 1" where there are none."""
+    labels = [str(number) for number in range(count)] if labels is None else list(labels)
+    if len(labels) != count:
+        raise InputError(f"labels must name {count} classes. Received: {len(labels)} labels.")
+    return labels
+
+
+def refuse_others(source, names, labels):
+    """Raises where data have classes other than the `labels` that a network was trained on."""
+    if tuple(names) != tuple(labels):
+        theirs, ours = (", ".join(found[:10]) for found in (names, labels))
+        raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:

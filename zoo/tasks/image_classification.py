@@ -92,16 +92,12 @@ class ImageClassification(Recipe):
 
     def default_reader(self, labels=None):
         """A reader for a model that was not trained on a data set of ours."""
-        labels = [str(index) for index in range(self.classes)] if labels is None else list(labels)
-        if len(labels) != self.classes:
-            raise InputError(f"labels must name {self.classes} classes. Received: {len(labels)} labels.")
-        return ImageReader(self.input_shape, labels)
+        return ImageReader(self.input_shape, _classes.named(labels, self.classes))
 
     def make_preparation(self, reader, source):
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
-        if not source.ready and self._wanted(source)[1].names != reader.labels:
-            theirs, ours = (", ".join(names[:10]) for names in (self._wanted(source)[1].names, reader.labels))
-            raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
+        if not source.ready:
+            _classes.refuse_others(source, self._wanted(source)[1].names, reader.labels)
         weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
         mixing = Mixing(mixup=self.mixup, cutmix=self.cutmix, classes=self.classes)
         return _Preparation(reader, self.make_augmentation(), mixing, weights)

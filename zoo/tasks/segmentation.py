@@ -160,16 +160,12 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
 
     def default_reader(self, labels=None):
         """A reader for a model that was not trained on a data set of ours."""
-        labels = [str(index) for index in range(self.classes)] if labels is None else list(labels)
-        if len(labels) != self.classes:
-            raise InputError(f"labels must name {self.classes} classes. Received: {len(labels)} labels.")
-        return MaskReader(self.input_shape, labels, self.margin)
+        return MaskReader(self.input_shape, _classes.named(labels, self.classes), self.margin)
 
     def make_preparation(self, reader, source):
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
-        if not source.ready and self._wanted(source)[1].names != reader.labels:
-            theirs, ours = (", ".join(names[:10]) for names in (self._wanted(source)[1].names, reader.labels))
-            raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
+        if not source.ready:
+            _classes.refuse_others(source, self._wanted(source)[1].names, reader.labels)
         weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
         return _Preparation(self, reader, weights)
 

@@ -128,10 +128,7 @@ class TabularPrediction(Recipe):
         columns = [{"name": f"x{index}", "mean": 0.0, "deviation": 1.0, "gaps": False} for index in range(self.inputs)]
         if not self.classifies:
             return TableReader(columns, "y", scale=(0.0, 1.0))
-        labels = [str(index) for index in range(self.classes)] if labels is None else list(labels)
-        if len(labels) != self.classes:
-            raise InputError(f"labels must name {self.classes} classes. Received: {len(labels)} labels.")
-        return TableReader(columns, "y", labels=labels)
+        return TableReader(columns, "y", labels=_classes.named(labels, self.classes))
 
     def make_preparation(self, reader, source):
         """How rows of `source` become batches; a class that the reader has not is an `InputError`."""

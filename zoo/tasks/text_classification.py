@@ -3,7 +3,6 @@ import numpy as np
 
 from zoo import fields, figures
 from zoo.data.source import Label, Text
-from zoo.errors import InputError
 from zoo.losses import SmoothedCrossentropy
 from zoo.metrics import Accuracy
 from zoo.tasks import _classes, _written
@@ -49,9 +48,7 @@ class TextClassification(WholeTexts):
 
     def default_reader(self, labels=None):
         """A reader for a model that was not trained on a data set of ours."""
-        labels = [str(index) for index in range(self.classes)] if labels is None else list(labels)
-        if len(labels) != self.classes:
-            raise InputError(f"labels must name {self.classes} classes. Received: {len(labels)} labels.")
+        labels = _classes.named(labels, self.classes)
         return TextReader(invented(self.vocabulary), self.length, start=True, labels=labels)
 
     def make_preparation(self, reader, source):
@@ -59,9 +56,7 @@ class TextClassification(WholeTexts):
         if source.ready:
             return None
         _, label = self.wanted(source, text=Text, label=Label)
-        if tuple(label.names) != reader.labels:
-            theirs, ours = (", ".join(names[:10]) for names in (label.names, reader.labels))
-            raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
+        _classes.refuse_others(source, label.names, reader.labels)
         return LabelledPreparation(source, reader, tokens=self.batch_tokens)
 
     # Answers ----------------------------------------------------------------------------------------------------
