@@ -1,5 +1,6 @@
 """Paired timing: two ways of doing one thing, in turn, in one process; the ratio is the median over rounds."""
 
+import argparse
 import time
 
 import numpy as np
@@ -36,3 +37,17 @@ def timed(function, clock=time.perf_counter):
     start = clock()
     function()
     return clock() - start
+
+
+def run(description, parts, peers, heading):
+    """The command line of a benchmark in parts, functions of its options {name: function}."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", choices=parts, help="one part")
+    parser.add_argument("--peers", default=",".join(peers), help="ways to run PyTorch; none for none")
+    options = parser.parse_args()
+    options.peers = [peer for peer in options.peers.split(",") if peer != "none"]
+    print(f"{heading:<48}  ratio   interval         ours / theirs")
+    for name, part in parts.items():
+        if options.only in (None, name):
+            part(options)

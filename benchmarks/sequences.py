@@ -12,7 +12,6 @@ Decoding is greedy and writes all its tokens. Without a cache the whole network 
 The exported recipes are those of the dates.
 """
 
-import argparse
 import functools
 import importlib.util
 import pathlib
@@ -20,7 +19,7 @@ import tempfile
 
 import keras
 import numpy as np
-from _pairs import paired, show, timed
+from _pairs import paired, run, show, timed
 from vision import Batches, modes
 
 import zoo
@@ -191,13 +190,4 @@ def saved(options):
 PARTS = {"transformer": transformer, "seq2seq": seq2seq, "cache": cache, "growth": growth, "saved": saved}
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--only", choices=PARTS, help="one part")
-    parser.add_argument("--peers", default=",".join(PEERS), help="ways to run PyTorch; none for none")
-    options = parser.parse_args()
-    options.peers = [peer for peer in options.peers.split(",") if peer != "none"]
-    print(f"{f'on {keras.backend.backend()}':<48}  ratio   interval         ours / theirs")
-    for name, part in PARTS.items():
-        if options.only in (None, name):
-            part(options)
+    run(__doc__, PARTS, PEERS, f"on {keras.backend.backend()}")

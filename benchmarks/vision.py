@@ -11,13 +11,12 @@ Besides: that ResNet-18 and ResNet-50 answer as PyTorch's do, given the same wei
 of the pipeline than steps consume them; and how long ResNet-110 takes to build.
 """
 
-import argparse
 import functools
 import time
 
 import keras
 import numpy as np
-from _pairs import paired, show
+from _pairs import paired, run, show
 
 import zoo
 
@@ -238,13 +237,4 @@ def deep(options):
 PARTS = {"logits": logits, "resnet20": resnet20, "unet": unet, "feed": feed, "deep": deep}
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--only", choices=PARTS, help="one part")
-    parser.add_argument("--peers", default=",".join(PEERS), help="ways to run PyTorch; none for none")
-    options = parser.parse_args()
-    options.peers = [peer for peer in options.peers.split(",") if peer != "none"]
-    print(f"{f'{BATCHES} steps, on ' + keras.backend.backend():<48}  ratio   interval         ours / theirs")
-    for name, part in PARTS.items():
-        if options.only in (None, name):
-            part(options)
+    run(__doc__, PARTS, PEERS, f"{BATCHES} steps, on {keras.backend.backend()}")
