@@ -419,7 +419,14 @@ def _learned_subwords(texts, size):
 
     if size is None:
         raise InputError("Subwords need a size: vocabulary=8000, say.")
+    given = any("\n" in text for text in texts)
     lines = [line for text in texts[:: -(-len(texts) // LEARNED)] for line in text.split("\n") if line]
+    least = SPECIAL + len(set().union(*lines, " ") | ({"\n"} if given else set()))
+    if size < least:
+        raise InputError(
+            f"Subwords need an id for each character: vocabulary must be at least {least} for these texts. Received: "
+            f"vocabulary={size}."
+        )
     made = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -432,7 +439,7 @@ def _learned_subwords(texts, size):
             remove_extra_whitespaces=False,
             character_coverage=1.0,
             max_sentencepiece_length=LONGEST,
-            user_defined_symbols=["\n"] if any("\n" in text for text in texts) else [],
+            user_defined_symbols=["\n"] if given else [],
             max_sentence_length=1 << 20,  # bytes; longer lines would be left out
             num_threads=4,  # the sums, and so the pieces, depend on it
             pad_id=PADDING,
@@ -447,9 +454,9 @@ def _learned_subwords(texts, size):
     ids = range(SPECIAL, model.vocab_size())
     scores = [model.get_score(one) for one in ids]
     tokens = [model.id_to_piece(one).replace("\u2581", " ") for one in ids]  # its sign for a space
-    if "\n" in tokens:  # given, not learned: SentencePiece prefers it to all pieces
-        given = tokens.index("\n")
-        scores[given] = max(scores[:given] + scores[given + 1 :]) - 0.1
+    if given:  # not learned: SentencePiece prefers it to all pieces
+        place = tokens.index("\n")
+        scores[place] = max(scores[:place] + scores[place + 1 :]) - 0.1
     return Tokenizer("subwords", tokens, scores)
 
 

@@ -188,7 +188,7 @@ def test_a_csv_of_labels_has_their_names_and_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(("lines", "message"), [
-    (["source,target", *PAIRS, "alone"], "line 42: 1 cells, but the header has 2"),
+    (["source,target", *PAIRS, "alone"], "line 42: 1 cell, but the header has 2"),
     (["source,target", *PAIRS, "a,", "b,"], r"line 42 \(and 1 more\): the target is empty"),
     (["text,label", "a,x", "b,", "c,y"], "line 3: the label is empty"),
     (["from,to", *PAIRS], r"must have the columns source and target, text and label, or text\. It has: from, to"),

@@ -258,7 +258,7 @@ def test_what_a_table_has_wrong_is_one_line_that_says_where(rows, fields, messag
     (b"a,b\n", "no row below its header"),
     (b"a,a\n1,2\n", "every column needs a name of its own. Received: a, a."),
     (b"a,\n1,2\n", "every column needs a name"),
-    (b"a,b\n1,2\n3\n", "line 3: 1 cells, but the header has 2"),
+    (b"a,b\n1,2\n3\n", "line 3: 1 cell, but the header has 2"),
     (b'a,b\n1,"2\n3,4\n', "Is a quote missing?"),
     ("a,b\nß,2\n".encode("latin-1"), "line 2: this is not UTF-8 text (byte 4)"),
 ])  # fmt: skip

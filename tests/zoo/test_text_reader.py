@@ -184,12 +184,20 @@ def test_few_texts_have_few_subwords():
     ("characters", 4, "leaves no room"),
     ("words", 3, "Give more than 4"),
     ("subwords", None, "need a size"),
-    ("subwords", 7, "could not be learned"),
+    ("subwords", 7, "must be at least 17 for these texts"),
     ("letters", None, "must be one of characters, bytes, words, subwords"),
 ])  # fmt: skip
 def test_a_vocabulary_that_cannot_be_is_named(kind, size, message):
     with pytest.raises(InputError, match=message):
         learn(["a text of ten letters", "and another"], kind, size)
+
+
+@pytest.mark.parametrize("texts", [["a text of ten letters", "and another"], ["two\nlines", "two lines"]])
+def test_subwords_need_an_id_for_each_character(texts):
+    least = 4 + len(set("".join(texts)))
+    assert set("".join(texts)) <= set(learn(texts, "subwords", least).tokens)
+    with pytest.raises(InputError, match=f"at least {least} for these texts"):
+        learn(texts, "subwords", least - 1)
 
 
 # The reader -------------------------------------------------------------------------------------------------------

@@ -188,8 +188,9 @@ def read_csv(path, skip_bad=False):
                 cells.append([cell.strip() for cell in row])
                 lines.append(reader.line_num)
             elif row and not skip_bad:
+                cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
                 raise InputError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}. "
+                    f"{path}, line {reader.line_num}: {cells}, but the header has {len(header)}. "
                     "Mend the row, or leave such rows out with --skip-bad."
                 )
             else:
