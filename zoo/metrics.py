@@ -1,4 +1,4 @@
-"""Metrics that Keras lacks."""
+"""Metrics that Keras lacks. Each says by `_direction`, as Keras's own do, whether more (up) or less of it is better."""
 
 import math
 
@@ -30,6 +30,7 @@ class _Confusion(keras.metrics.Metric):
 
     def __init__(self, classes, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
+        self._direction = "up"
         self.classes = classes
         self.counts = self.add_variable((classes, classes), "zeros", name="counts")
 
@@ -84,6 +85,10 @@ class TokenAccuracy(keras.metrics.Mean):
     Input shape: ids (batch, time); logits (batch, time, vocabulary).
     """
 
+    def __init__(self, name="token_accuracy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self._direction = "up"
+
     def update_state(self, y_true, y_pred, sample_weight=None):
         right = keras.ops.equal(keras.ops.cast(y_true, "int32"), keras.ops.cast(keras.ops.argmax(y_pred, -1), "int32"))
         return super().update_state(right, token_surprise(y_true, y_pred, sample_weight)[1])
@@ -95,6 +100,10 @@ class Perplexity(keras.metrics.Mean):
 
     Input shape: ids (batch, time); logits (batch, time, vocabulary).
     """
+
+    def __init__(self, name="perplexity", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self._direction = "down"
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         return super().update_state(*token_surprise(y_true, y_pred, sample_weight))

@@ -15,6 +15,7 @@ import pytest
 import zoo
 from zoo import runs, weights
 from zoo.runs import Run
+from zoo.training import direction
 
 HARD = {"dropout": 0.3, "blur": 0.5, "ema": 0.9, "patience": 3, "accumulate": 2, "clip_norm": 1.0, "batch_size": 64}
 """Every kind of state at once: dropout, augmentation, averages, early stopping, accumulated gradients."""
@@ -399,6 +400,21 @@ def test_mixed_precision_trains_and_resumes(precision, tmp_path):
     train(tmp_path / "half", epochs=2, precision=precision, until=1)
     assert_same(whole, zoo.train(resume=tmp_path / "half", quiet=True))
     assert whole.history[-1]["accuracy"] > 0.6
+
+
+@pytest.mark.parametrize(("name", "fields", "up", "down"), [
+    ("lenet", {}, ["accuracy"], []),
+    ("unet", {}, ["mean_iou", "dice"], []),
+    ("mlp", {"loss": "mse"}, ["r2"], ["absolute_error"]),
+    ("gpt", {}, ["token_accuracy"], ["perplexity", "bits_per_character"]),
+    ("seq2seq", {}, ["token_accuracy"], ["perplexity"]),
+])  # fmt: skip
+def test_metrics_say_which_way_is_better(name, fields, up, down):
+    recipe = zoo.recipe(name, **fields)
+    assert {metric.name for metric in recipe.make_metrics()} == {*up, *down}
+    for monitor, mode in [*((one, "max") for one in up), *((one, "min") for one in ["loss", *down])]:
+        assert direction(recipe, monitor) == direction(recipe, f"val_{monitor}") == mode
+    assert direction(recipe, None) == "min"
 
 
 def test_no_epoch_retraces(traces):
