@@ -151,8 +151,8 @@ def _resumed(run, recipe, given, data_dir, skip_bad):
     values = {"dataset": source.name, **{name: kept.field(name).check(name, value) for name, value in given.items()}}
     if recipe is not None:
         cls, name, variant = (type(recipe), recipe.name, None) if isinstance(recipe, Recipe) else registry.find(recipe)
-        if cls is not type(kept):
-            raise InputError(f"{run.path} is a run of {kept.label}, not of {name}.")
+        if cls is not type(kept) or variant not in (None, kept.variant):
+            raise InputError(f"{run.path} is a run of {kept.label}, not of {f'{name}/{variant}' if variant else name}.")
         values = {**(recipe.values() if isinstance(recipe, Recipe) else cls.variants.get(variant, {})), **values}
     _refuse_changes(run, kept, values)
     _refuse_other_data(run, source)

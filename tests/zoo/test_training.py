@@ -323,6 +323,8 @@ def test_a_run_of_another_recipe_is_refused(finished, tmp_path):
         zoo.train(str(recipe), directory=finished.path, quiet=True)
     with pytest.raises(zoo.InputError, match=r"is a run of lenet, not of"):
         zoo.train(str(recipe), resume=finished.path, quiet=True)
+    with pytest.raises(zoo.InputError, match=r"is a run of lenet, not of lenet/5"):
+        zoo.train("lenet/5", resume=finished.path, quiet=True)
 
 
 @pytest.mark.parametrize(("options", "message"), [
