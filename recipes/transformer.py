@@ -15,7 +15,7 @@ class Transformer(
     epochs=10,
     batch_size=64,
     optimizer="adam",
-    learning_rate=1e-3,
+    learning_rate=1.5e-3,
     beta_2=0.98,
     schedule="cosine",
     warmup=0.1,
