@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from zoo.layers import _checks, _sublayers
+from zoo.layers import _backend, _checks, _sublayers
 from zoo.layers.bahdanau_attention import BahdanauAttention
 
 GATES = {"gru": 3, "lstm": 4, "rnn": 1}
@@ -106,15 +106,14 @@ class AttentionRNN(keras.layers.Layer):
         projected = self._project(inputs, self.kernel) + self._cast(self.bias)  # (batch, time, gates * units)
         state = self._cast(state)
 
-        def step(carry, x):
-            states, _ = carry
+        def step(states, x):
             weights, states_after = self._advance(x, states, memory)
-            return (states_after, weights), (states, weights)
+            return states_after, (states[0], weights)
 
-        # what a scan gives on TensorFlow has the shapes of what it carries
-        start = (self.begin(state), keras.ops.zeros_like(memory[1][..., 0]))
-        _, (states, weights) = keras.ops.scan(step, start, keras.ops.transpose(projected, (1, 0, 2)))
-        states, weights = (keras.ops.transpose(part, (1, 0, 2)) for part in (states[0], weights))
+        like = (state, memory[1][..., 0])  # (batch, units), (batch, positions)
+        steps = keras.ops.transpose(projected, (1, 0, 2))
+        _, given = _backend.scan(step, self.begin(state), steps, like)
+        states, weights = (keras.ops.transpose(part, (1, 0, 2)) for part in given)
         return states, keras.ops.matmul(weights, self._cast(annotations)), weights
 
     def begin(self, state):

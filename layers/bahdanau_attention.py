@@ -81,9 +81,11 @@ class BahdanauAttention(keras.layers.Layer):
         if single:
             query = keras.ops.expand_dims(query, 1)  # (batch, 1, query_dim)
             query_mask = None if query_mask is None else keras.ops.expand_dims(query_mask, 1)
-        states = keras.ops.expand_dims(keras.ops.matmul(query, self.query_kernel), 2)  # (batch, time, 1, units)
+        states = _sublayers.on_rows(lambda rows: keras.ops.matmul(rows, self.query_kernel), query)
+        states = keras.ops.expand_dims(states, 2)  # (batch, time, 1, units)
         hidden = keras.ops.tanh(states + keras.ops.expand_dims(keys, 1))  # (batch, time, positions, units)
-        scores = keras.ops.squeeze(keras.ops.matmul(hidden, self.score_kernel), -1)  # (batch, time, positions)
+        rows = keras.ops.reshape(hidden, (-1, hidden.shape[-1]))  # XLA has no gradient of more axes in a loop
+        scores = keras.ops.reshape(keras.ops.matmul(rows, self.score_kernel), keras.ops.shape(hidden)[:-1])
         weights = self._weigh(scores, query_mask, value_mask)
         context = keras.ops.matmul(weights, value)  # (batch, time, value_dim)
         if single:

@@ -26,7 +26,7 @@ class ScheduledSampling(keras.Model):
 
     def call(self, inputs, training=None, mask=None):
         if training and self.rate:
-            source, target = inputs
+            source, target = [inputs[one.name] for one in self.inputs] if isinstance(inputs, dict) else inputs
             logits = super().call([source, target], training=True)  # of the tokens after each
             target = keras.ops.cast(target, "int32")
             said = keras.ops.cast(keras.ops.argmax(keras.ops.stop_gradient(logits), axis=-1), "int32")

@@ -1,4 +1,5 @@
 import functools
+import typing
 
 import keras
 
@@ -53,6 +54,8 @@ class Seq2Seq(
             "beam_width": 12,
         }
     }
+
+    exports_attention: typing.ClassVar[bool] = True
 
     cell: str = choice("gru", "lstm", "rnn", default="gru", search=("gru", "lstm"), help="rnn: tanh alone")
     embedding: int = integer(default=64, legal=(1, 65_536), search=(32, 256), log=True, help="width of tokens")

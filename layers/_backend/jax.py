@@ -68,6 +68,10 @@ def repeat(count, body, carry, unroll=False):
     return jax.lax.fori_loop(0, count, body, carry)
 
 
+def scan(step, carry, xs, like):
+    return jax.lax.scan(step, carry, xs)
+
+
 def until(more, body, carry, limit):
     carry, _ = jax.lax.while_loop(
         lambda carry: more(carry[0]) & (carry[1] < limit), lambda carry: (body(carry[0]), carry[1] + 1), (carry, 0)

@@ -110,6 +110,31 @@ def repeat(count, body, carry, unroll=False):
     )[1]
 
 
+def scan(step, carry, xs, like):
+    """(the last carry, what `step(carry, x)` gave beside it for each x, stacked), where `xs` is (time, ...).
+
+    `like` is a nest of tensors as a step gives them. Keras's own sets its loop no limit, and XLA needs one for the
+    gradient.
+    """
+    count = tf.shape(xs)[0]
+    read = tf.TensorArray(xs.dtype, count, element_shape=xs.shape[1:]).unstack(xs)
+    made = [tf.TensorArray(one.dtype, count, element_shape=one.shape) for one in tf.nest.flatten(like)]
+
+    def body(i, before, made):
+        carry, given = step(before, read.read(i))
+        for new, old in zip(tf.nest.flatten(carry), tf.nest.flatten(before), strict=True):
+            new.set_shape(old.shape)
+        return i + 1, carry, [room.write(i, one) for room, one in zip(made, tf.nest.flatten(given), strict=True)]
+
+    _, carry, made = tf.while_loop(
+        lambda i, *_: i < count, body, (tf.constant(0), carry, made), parallel_iterations=1, maximum_iterations=count
+    )
+    stacked = [room.stack() for room in made]
+    for one in stacked:
+        one.set_shape([xs.shape[0], *one.shape[1:]])
+    return carry, tf.nest.pack_sequence_as(like, stacked)
+
+
 def until(more, body, carry, limit):
     """carry = body(carry) while more(carry), at most `limit` times."""
     return tf.while_loop(

@@ -101,6 +101,10 @@ def repeat(count, body, carry, unroll=False):
     return carry
 
 
+def scan(step, carry, xs, like):
+    return keras.ops.scan(step, carry, xs)
+
+
 def until(more, body, carry, limit):
     while limit and more(carry):
         carry, limit = body(carry), limit - 1

@@ -124,7 +124,7 @@ def test_every_weight_learns(name, fields, classes):
     source, target = texts(9, [7, 4, 5, 6], 7), texts(9, [6, 3, 4, 5], 6, seed=1)
     shifted = np.concatenate([np.ones((4, 1), "int32"), target[:, :-1]], axis=1)
     if len(model.inputs) == 2:
-        inputs, target = [source, shifted], target
+        inputs, target = {"source": source, "target": shifted}, target
     else:
         inputs, target = shifted, np.array([0, 1, 1, 0]) if classes else target
     before = {weight.path: numbers(weight).copy() for weight in model.trainable_weights}
@@ -133,6 +133,33 @@ def test_every_weight_learns(name, fields, classes):
     for weight in model.trainable_weights:
         if "attention/query_key_value/bias" not in weight.path:  # a key's bias changes no softmax
             assert np.abs(before[weight.path] - numbers(weight)).max() > 0, weight.path
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles always, torch never")
+@pytest.mark.parametrize(("name", "fields"), [
+    ("seq2seq", SEQ2SEQ),
+    pytest.param("seq2seq", {**SEQ2SEQ, "cell": "lstm", "scheduled_sampling": 1.0}, marks=pytest.mark.slow),
+    pytest.param("transformer", {**TRANSLATOR, **BLOCKS, "depth": 1}, marks=pytest.mark.slow),
+    pytest.param("gpt", {**GPT, "depth": 1, "dropout": 0.0}, marks=pytest.mark.slow),
+    pytest.param("bert", {**MODEL, "depth": 1, "dropout": 0.0}, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_trains_compiled_by_xla_on_batches_of_any_length(name, fields):
+    import tensorflow as tf
+
+    def batches():
+        for time in (5, 7, 7):
+            source, target = texts(9, [time, 4, 3], time), texts(9, [4, 3, time - 1], time - 1, seed=1)
+            shifted = np.concatenate([np.ones((3, 1), "int32"), target[:, :-1]], axis=1)
+            yield ({"source": source, "target": shifted} if name in ("seq2seq", "transformer") else shifted), target
+
+    def losses(jit_compile):
+        keras.utils.set_random_seed(0)
+        model = zoo.build(name, **fields, jit_compile=jit_compile, clip_norm=None)
+        spec = tf.nest.map_structure(lambda one: tf.TensorSpec((None, None), one.dtype), next(batches()))
+        data = tf.data.Dataset.from_generator(batches, output_signature=spec).repeat()
+        return model.fit(data, epochs=2, steps_per_epoch=3, shuffle=False, verbose=0).history["loss"]
+
+    np.testing.assert_allclose(losses(True), losses(False), rtol=1e-4)
 
 
 @pytest.mark.backend

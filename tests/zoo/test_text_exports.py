@@ -89,6 +89,7 @@ def test_strings_go_in_and_answers_come_out_of_stock_operations(served):
     np.testing.assert_allclose(whole["score"], [one.score for one in expected], rtol=0, atol=1e-4)
     assert alone["text"] == whole["text"][:1]
     np.testing.assert_allclose(alone["score"], whole["score"][:1], rtol=0, atol=1e-5)
+    assert ("attention" in whole) == (run.recipe.name == "seq2seq")
     if "attention" in whole:
         attention = np.array(whole["attention"])  # (texts, target_length, positions)
         assert attention.shape[:2] == (len(TEXTS), run.recipe.target_length)

@@ -1,3 +1,5 @@
+import typing
+
 import keras
 import numpy as np
 
@@ -20,6 +22,9 @@ class SequenceToSequence(WholeTexts):
     The network takes `source` (batch, positions), ids of the text and END, and `target` (batch, time), START and the
     ids of the answer; it returns logits (batch, time, target_vocabulary) of the answer's ids and END.
     """
+
+    exports_attention: typing.ClassVar[bool] = False
+    """Whether an export answers with what the network looked at, which costs a second pass over the answer."""
 
     target_vocabulary: int = fields.integer(
         default=128, legal=(1, 10_000_000), help="as vocabulary, of what is written"
@@ -59,7 +64,8 @@ class SequenceToSequence(WholeTexts):
     def endpoints(self, network, reader):
         """`serving_default(text)`, as the recipe searches; `serve_beam(text, beam_width, max_length)`; the network."""
         tf = tensorflow()
-        decoder, search, attention = self.make_decoder(network), self.make_search(), self.make_attention(network)
+        decoder, search = self.make_decoder(network), self.make_search()
+        attention = self.make_attention(network) if self.exports_attention else None
         penalty = self.values()["length_penalty"]
 
         def best(text):
