@@ -19,6 +19,33 @@ def softmax(scores, allowed=None):
     return keras.ops.cast(weights, dtype)
 
 
+SMALL = 2**16
+"""Products in the scores of a batch, up to which `of_few` adds them up."""
+
+
+def of_few(queries, keys, values, allowed=None):
+    """(context, weights) of few queries, (batch, heads, time, dim), already scaled; in float32 on TensorFlow.
+
+    A call of its matrix product or of its softmax costs more on a CPU than the few numbers in a step of decoding: sums
+    of products take a quarter of the time at batch 1. Of many numbers they take twice as long.
+    """
+
+    def summed():
+        scores = keras.ops.sum(queries[:, :, :, None] * keys[:, :, None], axis=-1)  # (batch, heads, time, positions)
+        if allowed is not None:
+            scores = keras.ops.where(allowed, scores, -1e9)
+        odds = keras.ops.exp(scores - keras.ops.max(scores, axis=-1, keepdims=True))
+        weights = odds / keras.ops.sum(odds, axis=-1, keepdims=True)
+        return keras.ops.sum(weights[..., None] * values[:, :, None], axis=3), weights
+
+    def multiplied():
+        weights = softmax(keras.ops.matmul(queries, keras.ops.swapaxes(keys, -1, -2)), allowed)
+        return keras.ops.matmul(weights, values), weights
+
+    products = keras.ops.size(keys) * keras.ops.shape(queries)[2]
+    return keras.ops.cond(products <= SMALL, summed, multiplied)
+
+
 def causal(queries, keys, start=None):
     """(1 or batch, 1, queries, keys): whether a query may attend to a key, its own position being the last it may.
 

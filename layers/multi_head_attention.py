@@ -146,7 +146,8 @@ class MultiHeadAttention(keras.layers.Layer):
         if fused:
             context = self._attend_fused(queries, keys, values, allowed, use_causal_mask and allowed is None)
         else:
-            context, weights = self._attend(queries, keys, values, allowed, training)
+            decoding = cache is not None and not training
+            context, weights = self._attend(queries, keys, values, allowed, training, decoding)
 
         valid = _masks.every(
             None if given is None else keras.ops.any(allowed, axis=-1, keepdims=True),
@@ -154,10 +155,7 @@ class MultiHeadAttention(keras.layers.Layer):
         )  # what broadcasts to (batch, heads, time, 1)
         if valid is not None and valid.shape[1] != 1:  # heads of their own masks
             context = context * keras.ops.cast(valid, context.dtype)
-        context = keras.ops.transpose(context, (0, 2, 1, 3))  # (batch, time, heads, value width)
-        shape = (-1, keras.ops.shape(context)[1], self.num_heads * self._value_width)
-        merged = keras.ops.reshape(context, shape)  # (batch, time, heads * value width)
-        outputs = _sublayers.on_rows(self._output_dense, merged)  # (batch, time, output_shape)
+        outputs = _sublayers.on_rows(self._output_dense, self._merged(context))  # (batch, time, output_shape)
         if valid is not None:  # zeros, where there would be a mean of values, or the bias
             outputs = outputs * keras.ops.cast(keras.ops.any(valid, axis=1), outputs.dtype)
 
@@ -207,12 +205,27 @@ class MultiHeadAttention(keras.layers.Layer):
         return keras.ops.split(projected, parts, axis=-1)  # its gradient is one concatenation
 
     def _heads(self, projected):
-        shape = (-1, keras.ops.shape(projected)[1], self.num_heads, projected.shape[-1] // self.num_heads)
-        return keras.ops.transpose(keras.ops.reshape(projected, shape), (0, 2, 1, 3))  # (batch, heads, time, width)
+        """(batch, heads, time, width) of (batch, time, heads * width)."""
+        width = projected.shape[-1] // self.num_heads
+        if projected.shape[1] == 1:  # a step of decoding: nothing changes places
+            return keras.ops.reshape(projected, (-1, self.num_heads, 1, width))
+        parts = keras.ops.reshape(projected, (-1, keras.ops.shape(projected)[1], self.num_heads, width))
+        return keras.ops.transpose(parts, (0, 2, 1, 3))
 
-    def _attend(self, queries, keys, values, allowed, training):
+    def _merged(self, context):
+        """(batch, time, heads * width) of (batch, heads, time, width)."""
+        width = self.num_heads * self._value_width
+        if context.shape[2] == 1:
+            return keras.ops.reshape(context, (-1, 1, width))
+        context = keras.ops.transpose(context, (0, 2, 1, 3))
+        return keras.ops.reshape(context, (-1, keras.ops.shape(context)[1], width))
+
+    def _attend(self, queries, keys, values, allowed, training, decoding):
         """(context, weights)"""
-        scores = keras.ops.matmul(queries * self._key_width**-0.5, keras.ops.swapaxes(keys, -1, -2))
+        queries = queries * self._key_width**-0.5
+        if decoding and self.compute_dtype == "float32" and _backend.has_slow_small_products():
+            return _attention.of_few(queries, keys, values, allowed)
+        scores = keras.ops.matmul(queries, keras.ops.swapaxes(keys, -1, -2))
         weights = _attention.softmax(scores, allowed)  # (batch, heads, time, positions)
         dropped = self._dropout(weights, training=training)
         return keras.ops.matmul(dropped, values), weights  # (batch, heads, time, value width)

@@ -129,3 +129,8 @@ def solver(forward, backward, training):
 def has_fused_attention():
     """Whether Keras's `dot_product_attention` runs a kernel of its own; JAX's is for accelerators."""
     return jax.default_backend() != "cpu"
+
+
+def has_slow_small_products():
+    """Whether sums are faster than small products of matrices; XLA knows their sizes."""
+    return False

@@ -222,3 +222,8 @@ def solver(forward, backward, training):
 def has_fused_attention():
     """Whether Keras's `dot_product_attention` runs a kernel of its own. TensorFlow has none."""
     return False
+
+
+def has_slow_small_products():
+    """Whether sums are faster than small products of matrices: oneDNN's calls cost more than what they do."""
+    return True

@@ -338,3 +338,8 @@ class _Solve(torch.autograd.Function):
 def has_fused_attention():
     """Whether Keras's `dot_product_attention` runs a kernel of its own."""
     return True
+
+
+def has_slow_small_products():
+    """Whether sums are faster than small products of matrices; torch's calls cost little."""
+    return False

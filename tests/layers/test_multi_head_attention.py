@@ -4,7 +4,7 @@ import pytest
 
 from tests.layers.arrays import RNG, close, normal, numbers
 from tests.layers.gradients import gradients
-from zoo.layers import MultiHeadAttention
+from zoo.layers import MultiHeadAttention, _attention
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
@@ -264,6 +264,13 @@ def test_one_position_is_attended_to_whole():
 # Cache --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=[_attention.SMALL, 0], ids=["added up", "multiplied"])
+def products(request, monkeypatch):
+    """Attention of few queries, each way."""
+    monkeypatch.setattr(_attention, "SMALL", request.param)
+
+
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("value_dim", [None, 3])
 @pytest.mark.parametrize("block", [1, 2, 3])
 def test_step_by_step_equals_the_whole(block, value_dim):
@@ -278,6 +285,7 @@ def test_step_by_step_equals_the_whole(block, value_dim):
     close(np.concatenate(parts, axis=1), whole)
 
 
+@pytest.mark.usefixtures("products")
 def test_rows_of_a_cache_may_stand_at_positions_of_their_own():
     x, lengths = normal(3, 6, 8), np.array([2, 4, 1])
     layer = MultiHeadAttention(2)
@@ -296,6 +304,7 @@ def test_rows_of_a_cache_may_stand_at_positions_of_their_own():
     close(answer, np.stack([whole[row, start : start + 2] for row, start in enumerate(lengths)]))
 
 
+@pytest.mark.usefixtures("products")
 def test_a_cache_has_a_mask_of_its_own():
     x = normal(3, 6, 8)
     layer = MultiHeadAttention(2)
@@ -307,6 +316,7 @@ def test_a_cache_has_a_mask_of_its_own():
         close(part[:, 0], whole[:, t])
 
 
+@pytest.mark.usefixtures("products")
 def test_a_value_is_projected_once():
     x, value = normal(3, 5, 8), normal(3, 4, 6)
     layer = MultiHeadAttention(2)
