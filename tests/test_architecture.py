@@ -91,7 +91,6 @@ DISTRIBUTIONS = {
 
 # Declared, and imported by nothing of ours.
 UNIMPORTED = {
-    "tensorboard": "keras.callbacks.TensorBoard and keras-tuner need it and do not declare it",
     "importlib-resources": "tensorflow-datasets needs it and does not declare it",
     "tf2onnx": "model.export(format='onnx') imports it",
     "onnx": "tf2onnx reads and writes with it; the floor is ours",

@@ -311,17 +311,47 @@ def export(run, directory, format, version, quiet):
 
 
 @zoo.command()
-@click.argument("run", callback=_filled)
+@click.argument("study", callback=_filled)
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Print the first N trials only.")
+@click.option("--csv", is_flag=True, help="Print CSV with a header line.")
+@click.option("--json", is_flag=True, help="Print a JSON list.")
+def leaderboard(study, top, csv, json):
+    """Print the trials of a study, the best first."""
+    from zoo.tuning import leaderboard
+    from zoo.tuning.study import Study
+
+    if csv and json:
+        raise InputError("--csv and --json are two formats: give one.")
+    study = Study.open(study)
+    if csv or json:
+        text = leaderboard.as_csv(study, top) if csv else leaderboard.as_json(study, top)
+        click.echo(text.rstrip("\n"))
+        return
+    _table(leaderboard.as_cells(study, top))
+
+
+@zoo.command()
+@click.argument("run", callback=_filled, metavar="RUN|STUDY")
 @click.option("--directory", callback=_filled, metavar="DIR", help="Where to write (default: RUN/report).")
 @data_dir
 @skip_bad
 @quiet
 def report(run, directory, data_dir, skip_bad, quiet):
-    """Write a page about a run, with pictures."""
-    run = _run(run)
-    from zoo.reporting import report
+    """Write a page about a run or a study, with pictures.
 
-    page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
+    Of a study, the folder events is written too: `tensorboard --logdir STUDY/events` shows its trials in HParams.
+    """
+    from zoo.tuning.study import Study
+
+    if Study.exists(run):
+        if data_dir is not None or skip_bad:
+            raise InputError("The report of a study reads no data: leave --data-dir and --skip-bad out.")
+        page = _study_report(Study.open(run), directory)
+    else:
+        run = _run(run)
+        from zoo.reporting import report
+
+        page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
     if not quiet:
         click.echo(f"Report written to {page}")
 
@@ -405,6 +435,17 @@ def _run(path):
     run = Run.open(path)
     _load_backend()
     return run
+
+
+def _study_report(study, directory):
+    """Writes what is told of a study; the page's path."""
+    from zoo.tuning.report import report
+    from zoo.tuning.tensorboard import write_events
+
+    page = report(study, directory)
+    with _hushed():
+        write_events(study)
+    return page
 
 
 def _prepared_source(name, data_dir):
