@@ -268,7 +268,11 @@ def describe(job, connection):
     reported = training.reported(recipe, validation is not None)
     if recipe.monitor not in reported:
         raise unknown("objective", recipe.monitor, reported)
-    facts = {"direction": training.direction(recipe, recipe.monitor), "data": source.name, "fingerprint": source.fingerprint}
+    facts = {
+        "direction": training.direction(recipe, recipe.monitor),
+        "data": source.name,
+        "fingerprint": source.fingerprint,
+    }
     return ("found", facts)
 
 
