@@ -1,6 +1,5 @@
 """The figures of the page about a study."""
 
-import csv
 import math
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from zoo import figures
 from zoo.tuning.leaderboard import short
 from zoo.tuning.scales import Scale
+from zoo.tuning.trials import curve
 
 COLUMNS = 3
 """Slices side by side."""
@@ -239,12 +239,9 @@ def histories(study):
     """{number: [(epoch, value)]} of the objective in every trial's `history.csv`; without those that have none."""
     found = {}
     for trial in study.trials:
-        path = None if trial.path is None else trial.path / "history.csv"
-        if path is not None and path.exists():
-            with open(path, newline="") as file:
-                rows = [(int(row["epoch"]), float(row.get(study.objective) or "nan")) for row in csv.DictReader(file)]
-            if rows := [(epoch, value) for epoch, value in rows if math.isfinite(value)]:
-                found[trial.number] = rows
+        told = {} if trial.path is None else curve(trial.path, study.objective)
+        if rows := [(epoch, value) for epoch, value in told.items() if math.isfinite(value)]:
+            found[trial.number] = rows
     return found
 
 

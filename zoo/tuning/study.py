@@ -8,7 +8,6 @@ data/            arrays that were handed over in memory
 """
 
 import contextlib
-import csv
 import hashlib
 import json
 import math
@@ -24,7 +23,7 @@ from zoo.fields import show
 from zoo.tuning.pruning import PRUNERS
 from zoo.tuning.spaces import Range, Space
 from zoo.tuning.store import SCHEMA, Store
-from zoo.tuning.trials import Trial
+from zoo.tuning.trials import Trial, curve
 
 ORACLES = ("random", "grid", "bayesian", "hyperband")
 """What `zoo.tuning.oracles` has; known without importing keras-tuner."""
@@ -179,6 +178,12 @@ class Study:
         scored = [one for one in self.trials if one.status in ("completed", "pruned") and one.score is not None]
         return sorted(scored, key=lambda one: (sign * one.score, one.number))
 
+    def to_dataframe(self):
+        """A pandas `DataFrame` of the trials, ranked ones first: see `zoo.tuning.leaderboard`."""
+        from zoo.tuning import leaderboard
+
+        return leaderboard.to_dataframe(self)
+
     def best(self):
         """The trained `keras.Model` of the best trial, as `zoo.load` gives it: `recipe`, `reader` and `run`."""
         from zoo import runs
@@ -201,11 +206,7 @@ class Study:
         return self.path / "trials" / f"{number:04d}"
 
     def _curve(self, number):
-        try:
-            with open(self.run_path(number) / "history.csv", newline="") as file:
-                return {int(row["epoch"]): float(row[self.objective]) for row in csv.DictReader(file)}
-        except FileNotFoundError:
-            return {}
+        return curve(self.run_path(number), self.objective)
 
     def _trial(self, row):
         values = json.loads(row["values"])

@@ -1,5 +1,6 @@
 """What is known of one trial of a study."""
 
+import csv
 import dataclasses
 import pathlib
 
@@ -36,3 +37,12 @@ class Trial:
     ended: float | None = None
     host: str | None = None
     path: pathlib.Path | None = None
+
+
+def curve(folder, objective):
+    """{epoch: value} of what a run's history says of `objective`, not a number where it says nothing; epochs from 1."""
+    try:
+        with open(folder / "history.csv", newline="") as file:
+            return {int(row["epoch"]): float(row.get(objective) or "nan") for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
