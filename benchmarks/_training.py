@@ -4,6 +4,8 @@ import tempfile
 import time
 import typing
 
+import numpy as np
+
 import zoo
 from zoo import registry
 
@@ -32,3 +34,12 @@ def trained(words, **given):
         run = zoo.train(name, directory=f"{folder}/run", quiet=True, **given)
         seconds = time.perf_counter() - start
         return Trained(zoo.evaluate(run, "test", quiet=True), seconds, zoo.load(run).count_params())
+
+
+def rows(names, metric, seeds, width, digits):
+    """Prints a line for each of `names`: what `metric` is over seeds, of a part of 1, and what training costs."""
+    for name in names:
+        scores, seconds, sizes = zip(*(trained(name, seed=seed) for seed in range(seeds)), strict=True)
+        found = [score[metric] for score in scores]
+        told = "".join(f"{one:>{digits + 7}.{digits}%}" for one in (np.mean(found), min(found), max(found)))
+        print(f"{name:<{width}}{told}{np.mean(seconds):>9.1f}{sizes[0]:>12,}", flush=True)

@@ -8,8 +8,7 @@ that the validation split chose. A name may have fields behind it, as of `zoo tr
 
 import argparse
 
-import numpy as np
-from _training import trained
+from _training import rows
 
 NAMES = (
     "seq2seq",
@@ -24,12 +23,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("names", nargs="*", default=NAMES)
     options = parser.parse_args()
-    print(f"{'exact match':<64}{'mean':>9}{'lowest':>9}{'highest':>9}{'seconds':>9}{'parameters':>12}")
-    for name in options.names:
-        scores, seconds, sizes = zip(*(trained(name, seed=seed) for seed in range(options.seeds)), strict=True)
-        exact = [score["exact_match"] for score in scores]
-        numbers = f"{np.mean(exact):>9.3%}{min(exact):>9.3%}{max(exact):>9.3%}{np.mean(seconds):>9.1f}"
-        print(f"{name:<64}{numbers}{sizes[0]:>12,}", flush=True)
+    print(f"{'exact match':<64}{'mean':>10}{'lowest':>10}{'highest':>10}{'seconds':>9}{'parameters':>12}")
+    rows(options.names, "exact_match", options.seeds, width=64, digits=3)
 
 
 if __name__ == "__main__":

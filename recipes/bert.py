@@ -23,7 +23,7 @@ BASE = {
 """What the variants `base` of `bert` and `bert_classifier` have in common."""
 
 
-class Encoder(Blocks):
+class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropout=0.1):
     """The network that `bert` trains and `bert_classifier` goes on with."""
 
     epsilon: typing.ClassVar[float] = 1e-12
@@ -66,11 +66,7 @@ class BERT(
     schedule="cosine",
     warmup=0.1,
     clip_norm=1.0,
-    activation="gelu",
-    norm="post",
-    positions="learned",
     tied=True,
-    dropout=0.1,
 ):
     """BERT, an encoder of Transformer blocks that is trained to find hidden words.
 

@@ -17,10 +17,6 @@ class BERTClassifier(
     schedule="cosine",
     warmup=0.1,
     clip_norm=1.0,
-    activation="gelu",
-    norm="post",
-    positions="learned",
-    dropout=0.1,
 ):
     """BERT that classifies texts, by its answer at their start.
 

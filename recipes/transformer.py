@@ -5,6 +5,24 @@ from zoo.errors import InputError
 from zoo.recipes._blocks import Blocks, Writes
 from zoo.tasks import SequenceToSequence
 
+PAPER = {
+    "dataset": "tfds:wmt14_translate/de-en",
+    "tokens": "subwords",
+    "vocabulary": 37_000,
+    "target_vocabulary": 37_000,
+    "length": 256,
+    "target_length": 256,
+    "tied": True,
+    "depth": 6,
+    "norm": "post",
+    "label_smoothing": 0.1,
+    "schedule": "noam",
+    "clip_norm": None,
+    "batch_tokens": 50_000,
+    "beam_width": 4,
+}
+"""What the variants `base` and `big` have in common."""
+
 
 class Transformer(
     Blocks,
@@ -33,50 +51,24 @@ class Transformer(
 
     variants = {
         "base": {
-            "dataset": "tfds:wmt14_translate/de-en",
-            "tokens": "subwords",
-            "vocabulary": 37_000,
-            "target_vocabulary": 37_000,
-            "length": 256,
-            "target_length": 256,
-            "tied": True,
-            "depth": 6,
+            **PAPER,
             "width": 512,
             "heads": 8,
             "hidden": 2048,
-            "norm": "post",
             "dropout": 0.1,
-            "label_smoothing": 0.1,
             "epochs": 18,
             "learning_rate": (512 * 4000) ** -0.5,
-            "schedule": "noam",
             "warmup": 0.04,
-            "clip_norm": None,
-            "batch_tokens": 50_000,
-            "beam_width": 4,
         },
         "big": {
-            "dataset": "tfds:wmt14_translate/de-en",
-            "tokens": "subwords",
-            "vocabulary": 37_000,
-            "target_vocabulary": 37_000,
-            "length": 256,
-            "target_length": 256,
-            "tied": True,
-            "depth": 6,
+            **PAPER,
             "width": 1024,
             "heads": 16,
             "hidden": 4096,
-            "norm": "post",
             "dropout": 0.3,
-            "label_smoothing": 0.1,
             "epochs": 54,
             "learning_rate": (1024 * 4000) ** -0.5,
-            "schedule": "noam",
             "warmup": 4 / 300,
-            "clip_norm": None,
-            "batch_tokens": 50_000,
-            "beam_width": 4,
         },
     }
 

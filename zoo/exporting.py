@@ -88,7 +88,9 @@ def _describe_run(job, run, labels, reader):
     runs.save_reader(run.reader(), job / "reader.keras")
     weights.write(job / "probe.npz", run.probe())
     answers = weights.read(checkpoint / "answers.npz")
-    weights.write(job / "answers.npz", {**answers, **_written(runs.load(run), run.probe())})
+    if run.recipe.texts:
+        answers = {**answers, **_written(runs.load(run), run.probe())}
+    weights.write(job / "answers.npz", answers)
     recipe = run.facts["recipe"]
     facts = {
         "recipe": recipe,

@@ -1,5 +1,6 @@
 """`TableReader`: rows of a table, numbers and categories, to the numbers that a network takes."""
 
+import functools
 import keyword
 import os
 import re
@@ -93,7 +94,13 @@ class TableReader(keras.layers.Layer):
 
         with tf.device("CPU:0"):
             columns = {name: tf.constant(list(values), *_dtype(values)) for name, values in parsed.items()}
-            return tf.function(self.read_columns)(columns).numpy()
+            return self._read_now(columns).numpy()
+
+    @functools.cached_property
+    def _read_now(self):
+        """`read_columns` as a graph; not a `tf.Function`, which TensorFlow would save with a model."""
+        graph = tensorflow().function(self.read_columns, reduce_retracing=True)
+        return lambda columns: graph(columns)
 
     def read_raw(self, inputs, skip_bad=False):
         """(names, float32 (n, width)) of CSV files, and of mappings {column: value or values}; a name is of one row.

@@ -237,6 +237,7 @@ SMALL = {  # as small as the search ranges go
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*what is beyond is cut")
 @pytest.mark.parametrize("name", SMALL)
 def test_every_recipe_law_holds(name, tmp_path):
     cls, fields, samples = SMALL[name]

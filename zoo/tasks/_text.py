@@ -1,15 +1,19 @@
 """What tasks on text have in common."""
 
 import pathlib
+import typing
 
 import keras
 import numpy as np
 
 from zoo import fields, text_reader
 from zoo.base import Recipe
+from zoo.data.source import Text
 from zoo.data.text_source import as_texts
 from zoo.data.tokens import SPECIAL
 from zoo.errors import InputError
+from zoo.losses import TokenLoss
+from zoo.metrics import Perplexity, TokenAccuracy
 
 
 class Texts(Recipe):
@@ -77,6 +81,37 @@ class Texts(Recipe):
     def make_noise(self, count):
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         return [{"text": text} for text in noise(count, self.vocabulary, self.length)]
+
+
+class RunningText(Texts):
+    """What reads running text and is asked for tokens of it, each with a cross-entropy of its own."""
+
+    ends: typing.ClassVar[bool] = True
+    """Whether END stands behind what is read."""
+
+    def make_loss(self):
+        return TokenLoss()
+
+    def make_metrics(self):
+        return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
+
+    def adapt(self, source):
+        """{field: (value, why)}: what the data decide, the size of the vocabulary."""
+        return self.sized(source, "vocabulary", self.make_reader(source).tokenizer)
+
+    def make_reader(self, source):
+        """What reading learns from the data: the vocabulary."""
+        if source.ready:
+            return self.default_reader()
+        self.wanted(source, text=Text)
+        return self._reader(self.learned(source, "vocabulary", "text"))
+
+    def default_reader(self, labels=None):
+        """A reader for a model that was not trained on a data set of ours."""
+        return self._reader(invented(self.vocabulary))
+
+    def _reader(self, tokenizer):
+        return text_reader.TextReader(tokenizer, self.length, start=True, end=self.ends)
 
 
 class WholeTexts(Texts):

@@ -5,20 +5,20 @@ from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Text
 from zoo.decoding import Sampling
 from zoo.errors import InputError
-from zoo.losses import TokenLoss
-from zoo.metrics import BitsPerToken, Perplexity, TokenAccuracy
+from zoo.metrics import BitsPerToken
 from zoo.tasks import _written
-from zoo.tasks._text import Texts, invented
+from zoo.tasks._text import RunningText
 from zoo.text_preparations import RunningPreparation
-from zoo.text_reader import TextReader
 
 
-class LanguageModel(Texts):
+class LanguageModel(RunningText):
     """What comes next in a text.
 
     The network takes `text` (batch, time), START and the ids of the text, and returns logits (batch, time, vocabulary)
     of the text's ids and END.
     """
+
+    ends = False
 
     answer_length: int = fields.integer(
         default=32, legal=(1, 1_000_000), help="tokens that a text is continued by at most; with its end within length"
@@ -39,11 +39,8 @@ class LanguageModel(Texts):
                 f"Received: answer_length={self.answer_length}."
             )
 
-    def make_loss(self):
-        return TokenLoss()
-
     def make_metrics(self):
-        metrics = [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
+        metrics = super().make_metrics()
         if self.tokens in ("characters", "bytes"):
             metrics.append(BitsPerToken(name=f"bits_per_{self.tokens.removesuffix('s')}"))
         return metrics
@@ -57,21 +54,6 @@ class LanguageModel(Texts):
         return Sampling(self.answer_length, self.temperature, self.top_k, self.top_p)
 
     # Data -------------------------------------------------------------------------------------------------------
-
-    def adapt(self, source):
-        """{field: (value, why)}: what the data decide, the size of the vocabulary."""
-        return self.sized(source, "vocabulary", self.make_reader(source).tokenizer)
-
-    def make_reader(self, source):
-        """What reading learns from the data: the vocabulary."""
-        if source.ready:
-            return self.default_reader()
-        self.wanted(source, text=Text)
-        return TextReader(self.learned(source, "vocabulary", "text"), self.length, start=True, end=False)
-
-    def default_reader(self, labels=None):
-        """A reader for a model that was not trained on a data set of ours."""
-        return TextReader(invented(self.vocabulary), self.length, start=True, end=False)
 
     def make_preparation(self, reader, source):
         """How running text becomes batches of windows."""

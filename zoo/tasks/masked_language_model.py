@@ -4,15 +4,13 @@ from zoo import fields, text_scores
 from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Text
 from zoo.data.tokens import SPECIAL, UNKNOWN
-from zoo.losses import TokenLoss
-from zoo.metrics import Perplexity, TokenAccuracy
 from zoo.tasks import _written
-from zoo.tasks._text import Texts, invented
+from zoo.tasks._text import RunningText
 from zoo.text_preparations import MaskedPreparation
-from zoo.text_reader import REPLACEMENT, TextReader
+from zoo.text_reader import REPLACEMENT
 
 
-class MaskedLanguageModel(Texts):
+class MaskedLanguageModel(RunningText):
     """What stood where tokens of a text were hidden.
 
     The network takes `text` (batch, time), START, the ids of the text and END, and returns logits (batch, time,
@@ -22,28 +20,7 @@ class MaskedLanguageModel(Texts):
 
     masked: float = fields.real(default=0.15, legal=(0.01, 0.9), help="share of the tokens that are to be found again")
 
-    def make_loss(self):
-        return TokenLoss()
-
-    def make_metrics(self):
-        return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
-
     # Data -------------------------------------------------------------------------------------------------------
-
-    def adapt(self, source):
-        """{field: (value, why)}: what the data decide, the size of the vocabulary."""
-        return self.sized(source, "vocabulary", self.make_reader(source).tokenizer)
-
-    def make_reader(self, source):
-        """What reading learns from the data: the vocabulary."""
-        if source.ready:
-            return self.default_reader()
-        self.wanted(source, text=Text)
-        return TextReader(self.learned(source, "vocabulary", "text"), self.length, start=True)
-
-    def default_reader(self, labels=None):
-        """A reader for a model that was not trained on a data set of ours."""
-        return TextReader(invented(self.vocabulary), self.length, start=True)
 
     def make_preparation(self, reader, source):
         """How running text becomes batches of windows with hidden tokens."""
