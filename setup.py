@@ -11,5 +11,9 @@ def mapped(name, folder):
 setup(
     packages=mapped("zoo", "zoo") + mapped("zoo.layers", "layers") + mapped("zoo.recipes", "recipes"),
     package_dir={"zoo": "zoo", "zoo.layers": "layers", "zoo.recipes": "recipes"},
-    package_data={"zoo": ["py.typed", "*.html.j2"], "zoo.data": ["english.json.gz", "english-license.txt"]},
+    package_data={
+        "zoo": ["py.typed", "*.html.j2"],
+        "zoo.data": ["english.json.gz", "english-license.txt"],
+        "zoo.tuning": ["*.html.j2"],
+    },
 )

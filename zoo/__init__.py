@@ -1,4 +1,4 @@
-"""A model zoo on Keras 3: `zoo.build`, `zoo.train`, `zoo.evaluate`, `zoo.predict`, `zoo.export`, `zoo.report`.
+"""A model zoo on Keras 3: `zoo.build`, `zoo.train`, `zoo.tune`, `zoo.evaluate`, `zoo.predict`, and more.
 
 Importing it is light: names resolve on first use, and Keras is imported by the verbs that need it.
 """
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from zoo.runs import load as load
     from zoo.training import dataset as dataset
     from zoo.training import train as train
+    from zoo.tuning.hypermodels import hypermodel as hypermodel
+    from zoo.tuning.study import Study as Study
+    from zoo.tuning.tuner import tune as tune
 
 _PUBLIC = {
     "build": "building",
@@ -44,6 +47,9 @@ _PUBLIC = {
     "load": "runs",
     "dataset": "training",
     "train": "training",
+    "hypermodel": "tuning.hypermodels",
+    "Study": "tuning.study",
+    "tune": "tuning.tuner",
 }
 
 __all__ = ["__version__", *_PUBLIC]

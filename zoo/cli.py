@@ -45,7 +45,7 @@ fields = click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
 @click.group(cls=_Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="zoo")
 def zoo():
-    """A model zoo on Keras 3: train, evaluate, predict, export, report."""
+    """A model zoo on Keras 3: train, tune, evaluate, predict, export, report."""
 
 
 @zoo.command("list")
@@ -119,15 +119,24 @@ def show(recipe, fields, quiet):
 )
 @click.option("--resume", callback=_filled, metavar="RUN", help="Go on with this run.")
 @click.option("--until", type=click.IntRange(1), metavar="N", help="Pause after N epochs in all.")
+@click.option("--best-of", callback=_filled, metavar="STUDY", help="Train the fields of a study's best trial afresh.")
+@click.option("--seeds", type=click.IntRange(2), metavar="N", help="With --best-of: over so many seeds (default: 3).")
 @data_dir
 @skip_bad
 @quiet
-def train(recipe, fields, directory, resume, until, data_dir, skip_bad, quiet):
+def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, skip_bad, quiet):
     """Train a recipe, or go on with a run.
 
     RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py. The same command on the same folder
     goes on where it stopped.
     """
+    if best_of is not None:
+        if recipe is not None or resume is not None or until is not None:
+            raise InputError("--best-of trains what the study found: leave RECIPE, fields, --resume and --until out.")
+        _train_best(best_of, seeds or 3, directory, data_dir, skip_bad, quiet)
+        return
+    if seeds is not None:
+        raise InputError("--seeds goes with --best-of STUDY; a recipe's own seed is the field seed=N.")
     if resume is not None and recipe is not None and "=" in recipe:
         recipe, fields = None, (recipe, *fields)
     if resume is not None and directory is not None:
@@ -150,6 +159,67 @@ def train(recipe, fields, directory, resume, until, data_dir, skip_bad, quiet):
         quiet=quiet,
         **given,
     )
+
+
+@zoo.command()
+@click.argument("recipe", metavar="RECIPE|JOB.yaml")
+@fields
+@click.option("--space", multiple=True, metavar="FIELD=RANGE", help="Search FIELD: 1e-4..1e-1:log, 8..64:step=8, a,b.")
+@click.option("--oracle", help="random, grid, bayesian (default) or hyperband.")
+@click.option("--objective", metavar="NAME", help="What becomes best, such as val_loss (default: the field monitor).")
+@click.option("--seed", type=click.IntRange(0), help="Of the oracle (default: 0).")
+@click.option("--pruner", help="median or halving: stop trials that do badly.")
+@click.option("--max-trials", type=click.IntRange(1), metavar="N", help="End after N trials.")
+@click.option("--max-time", metavar="TIME", help="End after TIME, such as 90s, 15m, 2h.")
+@click.option("--max-trial-time", metavar="TIME", help="Stop each trial after TIME.")
+@click.option("--max-epochs-total", type=click.IntRange(1), metavar="N", help="End after N epochs of all trials.")
+@click.option("--max-parameters", type=click.IntRange(1), metavar="N", help="Skip larger networks.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Trials at once (default: 1).")
+@click.option("--gpus-per-trial", type=click.IntRange(0), metavar="N", help="GPUs that each trial has for itself.")
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Best trials that keep their weights (default: 3).")
+@click.option("--max-disk", type=click.FloatRange(0), metavar="GB", help="What these may take.")
+@click.option(
+    "--directory",
+    callback=_filled,
+    metavar="STUDY",
+    help="The study's folder (default: studies/<recipe>-<digest of the definition>).",
+)
+@data_dir
+@skip_bad
+@quiet
+def tune(recipe, fields, space, quiet, skip_bad, **options):
+    """Tune a recipe: run trials whose fields an oracle chooses.
+
+    A FIELD=VALUE is fixed. A job is a file with the same in YAML; what the command line says comes after it. The same
+    command on the same folder goes on where it stopped.
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    from zoo.tuning import jobs
+
+    for name in ("max_time", "max_trial_time"):
+        if name in options:
+            options[name] = jobs.duration(options[name])
+    job = {}
+    if recipe.endswith((".yaml", ".yml")):
+        _load_backend()
+        job = jobs.read(recipe)
+        recipe = job.pop("recipe")
+    fixed = _given(recipe, fields)
+    ranges = {}
+    for pair in space:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(f"A space is given as field=range. Received: {pair!r}.")
+        if name in ranges:
+            raise InputError(f"The space of {name} is given twice.")
+        ranges[name] = text
+    job["fixed"] = {**(job.get("fixed") or {}), **fixed}
+    if ranges:
+        job["space"] = {**(job.get("space") or {}), **ranges}
+    from zoo.tuning.tuner import tune
+
+    flags = {name: True for name, asked in (("skip_bad", skip_bad), ("quiet", quiet)) if asked}
+    tune(recipe, **{**job, **options, **flags})
 
 
 @zoo.command()
@@ -228,27 +298,60 @@ def predict(run, inputs, top, csv, tile, overlap, masks, strict, skip_bad, quiet
 )
 @quiet
 def export(run, directory, format, version, quiet):
-    """Write a run as a model to serve, verified.
+    """Write a run, or a study's best, as a model to serve, verified.
 
     DIRECTORY must not exist; the model in it needs nothing of this package.
     """
     from zoo.exporting import export
+    from zoo.tuning.study import Study
 
+    if Study.exists(run):
+        run = Study.open(run).best_trial().path
     export(_run(run), directory, format=format, version=version, quiet=quiet)
 
 
 @zoo.command()
-@click.argument("run", callback=_filled)
+@click.argument("study", callback=_filled)
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Print the first N trials only.")
+@click.option("--csv", is_flag=True, help="Print CSV with a header line.")
+@click.option("--json", is_flag=True, help="Print a JSON list.")
+def leaderboard(study, top, csv, json):
+    """Print the trials of a study, the best first."""
+    from zoo.tuning import leaderboard
+    from zoo.tuning.study import Study
+
+    if csv and json:
+        raise InputError("--csv and --json are two formats: give one.")
+    study = Study.open(study)
+    if csv or json:
+        text = leaderboard.as_csv(study, top) if csv else leaderboard.as_json(study, top)
+        click.echo(text.rstrip("\n"))
+        return
+    _table(leaderboard.as_cells(study, top))
+
+
+@zoo.command()
+@click.argument("run", callback=_filled, metavar="RUN|STUDY")
 @click.option("--directory", callback=_filled, metavar="DIR", help="Where to write (default: RUN/report).")
 @data_dir
 @skip_bad
 @quiet
 def report(run, directory, data_dir, skip_bad, quiet):
-    """Write a page about a run, with pictures."""
-    run = _run(run)
-    from zoo.reporting import report
+    """Write a page about a run or a study, with pictures.
 
-    page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
+    Of a study, the folder events is written too: `tensorboard --logdir STUDY/events` shows its trials in HParams.
+    """
+    from zoo.tuning.study import Study
+
+    if Study.exists(run):
+        if data_dir is not None or skip_bad:
+            raise InputError("The report of a study reads no data: leave --data-dir and --skip-bad out.")
+        page = _study_report(Study.open(run), directory)
+    else:
+        run = _run(run)
+        from zoo.reporting import report
+
+        page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
     if not quiet:
         click.echo(f"Report written to {page}")
 
@@ -314,6 +417,17 @@ def _targets(inputs, folder):
     return targets
 
 
+def _train_best(study, seeds, directory, data_dir, skip_bad, quiet):
+    from zoo.tuning.study import Study
+
+    study = Study.open(study)
+    study.best_trial()
+    _load_backend()
+    from zoo.tuning.best_of import train_best
+
+    train_best(study, seeds=seeds, directory=directory, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
+
+
 def _run(path):
     """The run in a folder; looked up before Keras is loaded, so that a wrong name costs no seconds."""
     from zoo.runs import Run
@@ -321,6 +435,17 @@ def _run(path):
     run = Run.open(path)
     _load_backend()
     return run
+
+
+def _study_report(study, directory):
+    """Writes what is told of a study; the page's path."""
+    from zoo.tuning.report import report
+    from zoo.tuning.tensorboard import write_events
+
+    page = report(study, directory)
+    with _hushed():
+        write_events(study)
+    return page
 
 
 def _prepared_source(name, data_dir):

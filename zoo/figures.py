@@ -199,6 +199,41 @@ def dress(axes, theme):
     return axes
 
 
+def panel(axes, theme):
+    """Dresses axes that have a grid and no box."""
+    dress(axes, theme).grid(color=theme.grid, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def title(axes, text, theme):
+    """Writes a panel's heading above its left corner."""
+    style = {"fontsize": 10, "fontfamily": FONT, "fontweight": "bold", "parse_math": False}
+    axes.set_title(text, loc="left", color=theme.ink, **style)
+
+
+def label(axes, theme, **texts):
+    """Names the axes: `xlabel=`, `ylabel=`."""
+    axes.set(**texts)
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set(color=theme.ink, fontsize=10, fontfamily=FONT, parse_math=False)
+
+
+def number_epochs(axes, theme):
+    """Makes epochs the horizontal axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    label(axes, theme, xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+
+
+def legend(owner, axes, theme, **options):
+    """Names the lines of `axes` in a legend of `owner`, which is a figure or axes."""
+    style = {"frameon": False, "labelcolor": theme.ink, "prop": {"family": FONT, "size": 10}}
+    owner.legend(*axes.get_legend_handles_labels(), **style, **options)
+
+
 def curves(history, best, monitor, theme, omit=()):
     """Learning curves: a panel for the loss, for every other metric, and for the learning rate.
 
@@ -218,8 +253,8 @@ def curves(history, best, monitor, theme, omit=()):
     for axes, name in zip(panels, names, strict=True):
         _curve(axes, history, name, theme)
         _mark(axes, history, name, best, monitor, theme)
-    _number_epochs(panels[-1], theme)
-    _legend(figure, panels[0], theme, loc="outside upper left", ncols=3)
+    number_epochs(panels[-1], theme)
+    legend(figure, panels[0], theme, loc="outside upper left", ncols=3)
     return figure
 
 
@@ -235,51 +270,36 @@ def readings(history, groups, theme):
     panels = figure.subplots(len(groups), sharex=True, squeeze=False)[:, 0]
     epochs = [row["epoch"] for row in history]
     for axes, (reading, keys) in zip(panels, groups.items(), strict=True):
-        dress(axes, theme).grid(color=theme.grid, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        panel(axes, theme)
         for number, key in enumerate(keys):
             values = [row.get(key, math.nan) for row in history]
             colour = PALETTE[number % len(PALETTE)]
             marker = "o" if len(history) <= 30 else None
             axes.plot(epochs, values, color=colour, label=key, linewidth=1.6, marker=marker, markersize=3)
-        axes.set_title(reading, loc="left", color=theme.ink, fontsize=10, fontfamily=FONT, fontweight="bold")
+        title(axes, reading, theme)
         if 1 < len(keys) <= LEGEND:
-            _legend(axes, axes, theme, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _number_epochs(panels[-1], theme)
+            legend(axes, axes, theme, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    number_epochs(panels[-1], theme)
     return figure
 
 
-def _number_epochs(axes, theme):
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlabel("epoch", color=theme.ink, fontsize=10, fontfamily=FONT)
-    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-
-
-def _legend(owner, axes, theme, **options):
-    style = {"frameon": False, "labelcolor": theme.ink, "prop": {"family": FONT, "size": 10}}
-    owner.legend(*axes.get_legend_handles_labels(), **style, **options)
-
-
 def _curve(axes, history, name, theme):
-    dress(axes, theme).grid(color=theme.grid, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    panel(axes, theme)
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(history) <= 30 else None
     drawn = []
-    for key, title, colour, style in (
+    for key, label, colour, style in (
         (name, "training", theme.first, "-"),
         (f"val_{name}", "validation", theme.second, "--"),
     ):
         values = [row.get(key, math.nan) for row in history]
         if any(key in row for row in history):
-            axes.plot(epochs, values, style, color=colour, label=title, linewidth=1.8, marker=marker, markersize=3)
+            axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=marker, markersize=3)
             drawn += [value for value in values if math.isfinite(value)]
     steep = bool(drawn) and min(drawn) > 0 and max(drawn) > 30 * min(drawn)
     if steep:
         axes.set_yscale("log")
-    title = name.replace("_", " ") + (" (logarithmic)" if steep else "")
-    axes.set_title(title, loc="left", color=theme.ink, fontsize=10, fontfamily=FONT, fontweight="bold")
+    title(axes, name.replace("_", " ") + (" (logarithmic)" if steep else ""), theme)
 
 
 def _mark(axes, history, name, best, monitor, theme):
@@ -322,8 +342,7 @@ def matrix(counts, totals, labels, theme):
     style = {"fontsize": size, "fontfamily": FONT, "color": theme.ink, "parse_math": False}
     axes.set_xticks(ticks, names, **style, **upright)
     axes.set_yticks(ticks, names, **style)
-    axes.set_xlabel("predicted", color=theme.ink, fontsize=10, fontfamily=FONT)
-    axes.set_ylabel("true", color=theme.ink, fontsize=10, fontfamily=FONT)
+    label(axes, theme, xlabel="predicted", ylabel="true")
     bar = figure.colorbar(shown, ax=axes, shrink=0.7, ticks=[0, 0.05, 0.2, 0.5, 1], format="{x:.0%}")
     dress(bar.ax, theme)
     bar.outline.set_edgecolor(theme.grid)

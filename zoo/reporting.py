@@ -4,26 +4,17 @@ The page and the learning curves are the same for every recipe. What is particul
 `report_parts(outcome)` returns a list of `zoo.figures.Part`, which the page shows in that order.
 """
 
-import base64
-import contextlib
 import dataclasses
 import functools
-import importlib.resources
-import io
-import os
 import pathlib
 import shlex
-import shutil
 import typing
 
-from zoo import figures, files, registry, runs
+from zoo import figures, pages, registry, runs
 from zoo.callbacks import readings
 from zoo.data import open_source, pipeline
-from zoo.errors import InputError, RunError
+from zoo.errors import InputError
 from zoo.fields import show
-
-MARK = "keras-zoo report"
-"""What the page calls its generator: by it a folder is known to be a report, which another may replace."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +55,9 @@ def report(run, directory=None, *, dataset=None, data_dir=None, skip_bad=False):
     """
     run = runs.Run.open(run)
     target = pathlib.Path(directory) if directory is not None else run.path / "report"
-    _refuse_foreign(target)
+    pages.refuse_foreign(target)
     trained = _measure(run, dataset, data_dir, skip_bad)
-    _put_in_place(target, _written(_facts(trained, skip_bad), _parts(trained)))
+    pages.put_in_place(target, pages.written("report.html.j2", _facts(trained, skip_bad), _parts(trained)))
     return target / "index.html"
 
 
@@ -240,7 +231,11 @@ def _numbers(trained):
 
 def _weights_line(trained):
     epoch, monitor = trained.best["epoch"], trained.monitor
-    best = f"the best by {monitor} ({_number(trained.best[monitor])})" if monitor else "the last: nothing is monitored"
+    best = (
+        f"the best by {monitor} ({pages.number(trained.best[monitor])})"
+        if monitor
+        else "the last: nothing is monitored"
+    )
     averaged = ", averaged over steps" if trained.recipe.ema else ""
     epochs = f"{len(trained.history):,} of {trained.recipe.epochs:,} epochs were trained"
     steps = f"{trained.run.facts['steps_per_epoch']:,} steps each"
@@ -335,83 +330,3 @@ def _in_python(trained, label, directory):
     else:
         arguments = [repr(label), *data, *fields]
     return "\n".join([*lines, "", f"run = zoo.train({', '.join(arguments)}, directory={directory!r})"])
-
-
-# The page -----------------------------------------------------------------------------------------------------------
-
-
-def _number(value):
-    """A cell of a table as text: whole numbers with commas, others with four decimals, small ones with an exponent."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.2e}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _written(facts, parts):
-    """{file name: content} of the page and its pictures."""
-    import jinja2
-
-    pictures = {}
-    sections = []
-    for part in parts:
-        section = {"part": part}
-        if part.draw is not None:
-            light, dark = (_png(part.draw(theme)) for theme in (figures.LIGHT, figures.DARK))
-            pictures[f"{part.name}.png"] = light
-            section |= {"light": _data_uri(light), "dark": _data_uri(dark), "width": round(figures.WIDTH * 96)}
-        sections.append(section)
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["number"] = _number
-    template = environment.from_string((importlib.resources.files("zoo") / "report.html.j2").read_text("utf-8"))
-    page = template.render(mark=MARK, sections=sections, light=figures.LIGHT, dark=figures.DARK, **facts)
-    return {"index.html": page, **pictures}
-
-
-def _png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figures.DPI, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _data_uri(png):
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-# Its folder ---------------------------------------------------------------------------------------------------------
-
-
-def _refuse_foreign(target):
-    """Raises where `target` is there and is not a report: what is replaced is deleted."""
-    if not target.exists():
-        return
-    entries = list(target.iterdir()) if target.is_dir() else [target]
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        ours = all(path.name == "index.html" or path.suffix == ".png" for path in entries)
-        if ours and (not entries or MARK in (target / "index.html").read_text("utf-8")):
-            return
-    raise InputError(f"{target} exists and holds something other than a report. Name another folder.")
-
-
-def _put_in_place(target, contents):
-    """Makes the folder `target` of {file name: content}, in place of an older one; an error leaves the older one."""
-    target = target.resolve()
-    new, old = (target.with_name(f".{target.name}.{os.getpid()}.{age}") for age in ("new", "old"))
-    try:
-        new.mkdir(parents=True)
-        for name, content in contents.items():
-            files.write(new / name, content)
-        if target.exists():
-            os.rename(target, old)
-        os.rename(new, target)
-        files.sync(target.parent)
-    except OSError as error:
-        raise RunError(f"The report could not be written to {target}: {error.strerror}.") from error
-    finally:
-        if old.exists() and not target.exists():
-            os.rename(old, target)
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

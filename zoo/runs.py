@@ -312,9 +312,9 @@ def versions():
     return found
 
 
-def table(rows):
-    """Mappings as CSV text; columns in the order in which they first come."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def table(rows, columns=None):
+    """Mappings as CSV text; columns in the order in which they first come, where they are not given."""
+    columns = columns or list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

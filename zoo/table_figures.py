@@ -92,11 +92,8 @@ class Plane:
             ahead = weights[..., number] - np.delete(weights, number, axis=-1).max(-1)
             axes.contour(*places, ahead, levels=[0], colors=[theme.muted], linewidths=0.8)
         self._dots(axes, colours, scaled, wrong, theme)
-        for name, place in zip(("xlabel", "ylabel"), self.reader.columns, strict=True):
-            label = figures.drawable(place["name"], self.reader.columns.index(place))
-            axes.set(**{name: label})
-        for label in (axes.xaxis.label, axes.yaxis.label):
-            label.set(color=theme.ink, fontsize=10, fontfamily=figures.FONT, parse_math=False)
+        across, up = (figures.drawable(column["name"], side) for side, column in enumerate(self.reader.columns))
+        figures.label(axes, theme, xlabel=across, ylabel=up)
         _name(figure, names, colours, theme)
         return figure
 
@@ -150,13 +147,11 @@ def _draw_residuals(true, predicted, target, theme):
         (above, predicted, ends, f"predicted {name}"),
         (below, predicted - true, [0, 0], "predicted - true"),
     ):
-        figures.dress(axes, theme).grid(color=theme.grid, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        figures.panel(axes, theme)
         axes.plot(ends, line, color=theme.second, linewidth=1.4)
         axes.scatter(true[shown], values[shown], s=12, color=theme.first, alpha=0.6, linewidths=0)
-        axes.set_ylabel(title, color=theme.ink, fontsize=10, fontfamily=figures.FONT, parse_math=False)
-    below.set_xlabel(f"true {name}", color=theme.ink, fontsize=10, fontfamily=figures.FONT, parse_math=False)
+        figures.label(axes, theme, ylabel=title)
+    figures.label(below, theme, xlabel=f"true {name}")
     return figure
 
 

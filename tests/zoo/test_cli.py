@@ -68,6 +68,18 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["show", "lenett"], "Did you mean 'lenet'"),
     (["show", "lenet", "pool=maxx"], "Did you mean 'max'"),
     (["list", "--task", "image_clasification"], "Did you mean 'image_classification'"),
+    (["tune", "lenett"], "Did you mean 'lenet'"),
+    (["tune", "lenet", "--space", "dropuot=0..0.5"], "Did you mean 'dropout'"),
+    (["tune", "lenet", "--space", "dropout=0..2"], "Received: dropout=2"),
+    (["tune", "lenet", "--space", "dropout"], "A space is given as field=range"),
+    (["tune", "lenet", "dropout=0.1", "--space", "dropout=0..0.5"], "dropout is searched and fixed"),
+    (["tune", "lenet", "--oracle", "randm"], "Did you mean 'random'"),
+    (["tune", "lenet", "--max-time", "2 weeks"], "A time is a number with s, m, h or d"),
+    (["tune", "lenet", "--max-trials", "0"], "0 is not in the range"),
+    (["tune", "job.yaml"], "There is no job file job.yaml"),
+    (["train", "--best-of", "nowhere"], "There is no study in nowhere"),
+    (["train", "lenet", "--seeds", "3"], "--seeds goes with --best-of"),
+    (["train", "lenet", "--best-of", "nowhere"], "leave RECIPE"),
     (["data", "prepare", "digitz"], "Did you mean 'digits'"),
     (["data", "prepare", "folder:."], "no PNG or JPEG"),
     (["data", "verfy", "digits"], "Did you mean 'verify'"),
@@ -110,6 +122,25 @@ def test_the_whole_path(run_cli, tmp_path):
     assert "dropout=0.5 (there 0.2)" in err
     status, out, _ = run_cli("train", "--resume", "run")
     assert (status, "is done" in out) == (0, True)
+
+
+def test_a_study_from_a_job_to_its_best(run_cli, tmp_path):
+    (tmp_path / "job.yaml").write_text(
+        "recipe: mlp\nfixed: {dataset: xor, batch_size: 128, epochs: 9}\n"
+        "space:\n  learning_rate: 1e-3..1e-1:log\noracle: random\nmax_trials: 9\nmax_time: 1h\ndirectory: study\n"
+    )
+    command = ("tune", "job.yaml", "epochs=2", "--space", "units=4,8", "--max-trials", "2")
+    status, out, err = run_cli(*command)
+    assert (status, err) == (0, "")
+    assert re.match(r"Tuning mlp in study: min val_loss\.\nTrial 0: completed [\d.]+ in epoch \d of 2; ", out)
+    assert "Ended: max_trials=2 is reached. 2 completed." in out
+    study = zoo.Study.open("study")
+    assert study.space == {"learning_rate": "0.001..0.1:log", "units": "4,8"}
+    assert study.fixed == {"dataset": "xor", "batch_size": 128, "epochs": 2}
+    assert "Ended: max_trials=2 is reached. 2 completed." in run_cli(*command)[1]
+    status, out, _ = run_cli("train", "--best-of", "study", "--seeds", "2")
+    assert status == 0
+    assert re.search(r"over 2 seeds: test .*accuracy [\d.]+ ± [\d.e-]+", out)
 
 
 def test_paths_that_cannot_be_are_one_line_too(run_cli, tmp_path, finished):

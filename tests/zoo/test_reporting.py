@@ -1,7 +1,6 @@
 """`zoo.report`: what the page says is true, it needs nothing else, and it is whole or not there."""
 
 import ast
-import html.parser
 import inspect
 import json
 import re
@@ -15,7 +14,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import figures, files, registry, reporting, runs
+from tests.zoo.pages import Page
+from zoo import figures, files, pages, registry, reporting, runs
 from zoo.data import open_source
 from zoo.data.source import Label
 from zoo.readers import ImageReader
@@ -23,28 +23,6 @@ from zoo.tasks import ImageClassification
 
 LABELS = ["<b>0</b>", "$\\frac{1$", "two\nlines", "猫", *"456789"]
 """Names that HTML, matplotlib's formulas, a line and the figures' font would each trip over."""
-
-
-class Page(html.parser.HTMLParser):
-    """Tags with their attributes, and the text of each section by its id."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path, self.source = path, path.read_text("utf-8")
-        self.tags, self.sections, self._section = [], {"": ""}, ""
-        self.feed(self.source)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag == "section":
-            self._section = dict(attributes)["id"]
-            self.sections[self._section] = ""
-
-    def handle_data(self, data):
-        self.sections[self._section] += data + "|"
-
-    def cells(self, section):
-        return [cell.strip() for cell in self.sections[section].split("|") if cell.strip()]
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +203,8 @@ def test_writing_again_replaces_and_repeats(copy):
 @pytest.mark.parametrize("fails", ["a file", "the place"])
 def test_an_error_leaves_what_was_there(tmp_path, monkeypatch, fails):
     target = tmp_path / "report"
-    contents = {"index.html": reporting.MARK, "one.png": b"1"}
-    reporting._put_in_place(target, contents)
+    contents = {"index.html": pages.MARK, "one.png": b"1"}
+    pages.put_in_place(target, contents)
 
     def full(path, data):
         if fails == "a file" and path.name == "one.png":
@@ -238,13 +216,13 @@ def test_an_error_leaves_what_was_there(tmp_path, monkeypatch, fails):
             raise OSError(5, "no way")
         rename(old, new)
 
-    write, rename = files.write, reporting.os.rename
+    write, rename = files.write, pages.os.rename
     monkeypatch.setattr(files, "write", full)
-    monkeypatch.setattr(reporting.os, "rename", refused if fails == "the place" else rename)
+    monkeypatch.setattr(pages.os, "rename", refused if fails == "the place" else rename)
     with pytest.raises(zoo.RunError):
-        reporting._put_in_place(target, {"index.html": "new", "one.png": b"2"})
+        pages.put_in_place(target, {"index.html": "new", "one.png": b"2"})
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
-    assert {path.name: path.read_text() for path in target.iterdir()} == {"index.html": reporting.MARK, "one.png": "1"}
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"index.html": pages.MARK, "one.png": "1"}
 
 
 def test_an_error_while_measuring_writes_nothing(copy, monkeypatch):
@@ -373,6 +351,6 @@ def test_importing_is_light():
     code = "import sys, zoo.figures; print({'keras', 'matplotlib', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-    top = ast.parse(inspect.getsource(reporting)).body
+    top = [*ast.parse(inspect.getsource(reporting)).body, *ast.parse(inspect.getsource(pages)).body]
     names = {ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom)}
     assert not [name for name in names if re.search("matplotlib|sklearn|jinja2", name)]

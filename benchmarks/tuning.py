@@ -1,0 +1,152 @@
+"""Studies of LeNet on 200 training digits beside plain keras-tuner and Optuna, and what a trial and a worker cost.
+
+    python benchmarks/tuning.py
+
+`search`: the lowest validation loss of 30 trials over four fields, for two seeds; every tuner has the same ranges, data
+and epochs, and bayesian ones as many random trials first. `overhead`: seconds of a trial of a study over those of
+building and fitting the same networks one after the other in this process. `workers`: trials an hour with two workers
+over one, each with one thread.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+import warnings
+
+import keras
+import numpy as np
+from sklearn.datasets import load_digits
+
+import zoo
+from zoo.data.memory_source import stratified
+
+SPACE = {
+    "learning_rate": "1e-4..1e-1:log",
+    "batch_size": [16, 32, 64, 128],
+    "dropout": "0.0..0.5",
+    "activation": ["tanh", "relu"],
+}
+TRIALS, EPOCHS = 30, 9
+FIXED = {"epochs": EPOCHS, "monitor": "val_loss"}
+INITIAL = min(3 * len(SPACE), TRIALS // 3)
+
+
+def data():
+    """200 digits to train on, and the validation split of all."""
+    digits = load_digits()
+    rows = stratified(digits.target)
+    pictures = np.round(digits.images[..., None] * 255 / 16).astype("uint8")
+    chosen = {"train": rows["train"][:: len(rows["train"]) // 200][:200], "validation": rows["validation"]}
+    return {split: (pictures[found], digits.target[found]) for split, found in chosen.items()}
+
+
+def study(oracle, seed, folder, **options):
+    options = {"max_trials": TRIALS, **options}
+    return zoo.tune(
+        "lenet", space=SPACE, fixed={**FIXED, "dataset": data()}, oracle=oracle, seed=seed,
+        directory=f"{folder}/study", quiet=True, **options,
+    )  # fmt: skip
+
+
+def ours(oracle, seed, folder):
+    return study(oracle, seed, folder).best_trial().score
+
+
+def theirs(oracle, seed, folder):
+    """Plain keras-tuner, over the recipe as a `HyperModel`."""
+    import keras_tuner
+
+    made = {
+        "random": lambda **o: keras_tuner.RandomSearch(max_trials=TRIALS, **o),
+        "bayesian": lambda **o: keras_tuner.BayesianOptimization(max_trials=TRIALS, num_initial_points=INITIAL, **o),
+        "hyperband": lambda **o: keras_tuner.Hyperband(max_epochs=EPOCHS, **o),
+    }[oracle]
+    model = zoo.hypermodel("lenet", space=SPACE, fixed={**FIXED, "dataset": data()})
+    objective = keras_tuner.Objective("val_loss", "min")
+    tuner = made(hypermodel=model, objective=objective, seed=seed + 1, directory=folder, project_name="kt")
+    tuner.search(verbose=0)
+    return tuner.oracle.get_best_trials(1)[0].score
+
+
+def optuna(seed, folder):
+    """Optuna's TPE, each trial a `zoo.train`."""
+    import optuna as library
+
+    library.logging.set_verbosity(library.logging.WARNING)
+
+    def objective(trial):
+        fields = {
+            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
+            "batch_size": trial.suggest_categorical("batch_size", SPACE["batch_size"]),
+            "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+            "activation": trial.suggest_categorical("activation", SPACE["activation"]),
+        }
+        run = zoo.train("lenet", **FIXED, **fields, dataset=data(), directory=f"{folder}/{trial.number}", quiet=True)
+        return min(row["val_loss"] for row in run.history)
+
+    found = library.create_study(sampler=library.samplers.TPESampler(seed=seed, n_startup_trials=INITIAL))
+    found.optimize(objective, n_trials=TRIALS)
+    return found.best_value
+
+
+def search(options):
+    print(f"{f'lowest val_loss of {TRIALS} trials':<32}" + "".join(f"{f'seed {s}':>10}" for s in range(options.seeds)))
+    rows = [(f"zoo, {oracle}", ours, (oracle,)) for oracle in ("random", "bayesian", "hyperband")]
+    rows += [(f"keras-tuner, {oracle}", theirs, (oracle,)) for oracle in ("random", "bayesian", "hyperband")]
+    for name, function, arguments in [*rows, ("Optuna, TPE", optuna, ())]:
+        scores = []
+        for seed in range(options.seeds):
+            with tempfile.TemporaryDirectory() as folder:
+                scores.append(function(*arguments, seed, folder))
+        print(f"{name:<32}" + "".join(f"{score:>10.4f}" for score in scores), flush=True)
+
+
+def overhead(options):
+    """Seconds a trial: a study's, its first excepted, and building and fitting alone."""
+    count = 8
+    with tempfile.TemporaryDirectory() as folder:
+        found = study("random", 0, folder, max_trials=count)
+        trials = [trial for trial in found.trials if trial.ended][1:]
+        theirs = np.mean([trial.ended - trial.started for trial in trials])
+        recipes = [found.recipe(trial) for trial in trials]
+    held, alone = data(), []
+    for recipe in recipes:
+        start = time.perf_counter()
+        model = zoo.build(recipe, dataset=held)
+        batches, validation = (zoo.dataset(model, split, dataset=held) for split in ("train", "validation"))
+        model.fit(batches, epochs=recipe.epochs, validation_data=validation, shuffle=False, verbose=0)
+        alone.append(time.perf_counter() - start)
+        keras.backend.clear_session()
+    alone = np.mean(alone)
+    print(f"{'a trial of a study: seconds':<48}{theirs:>7.2f}   build and fit alone {alone:.2f}", flush=True)
+
+
+def workers(options):
+    """Trials an hour of two workers over one."""
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    seconds = {}
+    for count in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            study("random", 0, folder, max_trials=12, workers=count)
+            seconds[count] = time.perf_counter() - start
+    print(f"{'two workers over one: trials an hour':<48}{seconds[1] / seconds[2]:>7.2f}   at least 1.6", flush=True)
+
+
+PARTS = {"search": search, "overhead": overhead, "workers": workers}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for name, part in PARTS.items():
+        if options.only in (None, name):
+            part(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,436 @@
+"""What a study proposes, and what it keeps: no trial is trained here."""
+
+import math
+import os
+import re
+
+import pytest
+
+import zoo
+from zoo import registry
+from zoo.fields import Origin
+from zoo.tuning import jobs, pruning, spaces
+from zoo.tuning.spaces import Range, Space
+from zoo.tuning.study import WAIT, Study
+
+FOUR = {
+    "learning_rate": "1e-4..1e-1:log",
+    "dropout": "0.0..0.5",
+    "hidden": "dense,gated",
+    "batch_size": "16..64:step=16",
+}
+
+
+def space_of(name="mlp", space=None, fixed=None):
+    recipe = registry.configured(name, {})
+    ranges, fixed = spaces.read(recipe, space, fixed or {})
+    return Space(recipe, ranges, fixed, named=space is not None)
+
+
+def make(path, oracle="random", seed=0, space=FOUR, fixed=None, pruner=None):
+    """A study of mlp, without the process that reads its data."""
+    searched = space_of(space=space, fixed=fixed)
+    recipe = registry.configured("mlp", {})
+    return Study.create(path, {
+        "recipe": {
+            "reference": registry.reference(recipe), "name": "mlp", "variant": None, "values": recipe.values(),
+        },
+        "fixed": searched.fixed,
+        "space": {name: one.facts() for name, one in searched.ranges.items()},
+        "data": {"data": "moons", "fingerprint": "f"},
+        "objective": "val_loss",
+        "direction": "min",
+        "oracle": oracle,
+        "seed": seed,
+        "pruner": pruner,
+        "max_parameters": None,
+        "initial_points": 4,
+    })  # fmt: skip
+
+
+def score(values):
+    """A score that has one minimum, and is a function of the values alone."""
+    return (math.log10(values["learning_rate"]) + 2) ** 2 + values["dropout"] + (values["hidden"] == "dense")
+
+
+def drive(study, trials):
+    """Asks and tells so many trials."""
+    for _ in range(trials):
+        trial = study.ask()
+        if trial is None:
+            break
+        study.tell(trial, score(trial.values), epoch=1, epochs=1)
+
+
+def told(study):
+    return [(trial.number, trial.values, trial.status, trial.score, trial.origin) for trial in study.trials]
+
+
+# Spaces -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("field", "given", "expected"), [
+    ("learning_rate", "1e-4..1e-1:log", Range(low=1e-4, high=1e-1, log=True)),
+    ("batch_size", "8..64:step=8", Range(low=8, high=64, step=8)),
+    ("dropout", "0..0.5:step=0.25", Range(low=0.0, high=0.5, step=0.25)),
+    ("hidden", "dense,gated", Range(values=("dense", "gated"))),
+    ("hidden", ["dense", "gated"], Range(values=("dense", "gated"))),
+    ("units", "16x16,32", Range(values=((16, 16), (32,)))),
+    ("units", [[16, 16], [32]], Range(values=((16, 16), (32,)))),
+    ("units", (16, 16), Range(values=((16, 16),))),
+    ("nesterov", "true,false", Range(values=(True, False))),
+    ("rank", "none,2", Range(values=(None, 2))),
+    ("batch_size", 32, Range(values=(32,))),
+    ("units", 8, Range(values=((8,),))),
+])  # fmt: skip
+def test_ranges_are_read_and_their_text_means_the_same(field, given, expected):
+    declared = registry.configured("mlp", {}).field(field)
+    found = spaces.parse(field, declared, given)
+    assert found == expected
+    assert spaces.parse(field, declared, found.text) == found
+    assert Range.restored(found.facts()) == found
+
+
+@pytest.mark.parametrize(("space", "message"), [
+    ({"learning_rat": "1..2"}, "Did you mean 'learning_rate'"),
+    ({"hidden": "dense,gatd"}, "hidden must be one of none, dense.*Did you mean 'gated'"),
+    ({"dropout": "0..2"}, "dropout must be a number between 0 and 0.95. Received: dropout=2"),
+    ({"learning_rate": "1e-1..1e-4"}, "from the lower to the higher"),
+    ({"learning_rate": "0..1:log"}, "must begin above 0"),
+    ({"learning_rate": "0..1:logs"}, ":log or :step=N"),
+    ({"batch_size": "8..16:step=100"}, "within its range"),
+    ({"batch_size": "8..16:step=x"}, "within its range"),
+    ({"batch_size": []}, "is empty"),
+    ({"nesterov": "yes,no"}, "true,false"),
+    ({"momentum": "0.5..0.9"}, r"no effect: it counts only with optimizer=sgd or rmsprop \(now optimizer=adamw\)"),
+    ({"variant": "a,b"}, "Unknown variant of mlp"),
+    ({"epochs": 3}, "nothing to search"),
+    ({"epochs": "1..3", "dropout": "0..0.5"}, "epochs is searched and fixed"),
+])  # fmt: skip
+def test_a_space_that_cannot_be_is_one_line(space, message):
+    with pytest.raises(zoo.InputError, match=message):
+        space_of(space=space, fixed={"epochs": 3} if "dropout" in space and "epochs" in space else {})
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet", "lenet/modern"])
+def test_nothing_chosen_is_the_recipe(name):
+    searched = space_of(name)
+    assert searched.recipe(searched.default()) == registry.configured(name, {})
+
+
+@pytest.mark.parametrize(("name", "space"), [
+    ("mlp", None),
+    ("mlp", {"hidden": "dense,moe", "experts": "linear,mlp", "expert_units": "8..64:log", "activation": "relu,tanh"}),
+    ("lenet", {"variant": "5,modern", "optimizer": "sgd,adam", "momentum": "0..0.9", "nesterov": "true,false"}),
+])  # fmt: skip
+def test_what_keras_tuner_draws_is_a_recipe_and_only_what_counts(name, space):
+    """Each draw is read into a recipe; a field is in it exactly where it counts, and writing gives the draw again."""
+    import keras_tuner
+
+    searched = space_of(name, space)
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective("x", "min"), hyperparameters=searched.parameters(), seed=1
+    )
+    for _ in range(50):
+        kept = oracle._random_values()
+        values = searched.read(kept)
+        recipe = searched.recipe(values)
+        counting = {name for name in searched.ranges if name == "variant" or not recipe.inactive(name, recipe.values())}
+        assert set(values) == counting
+        assert all(getattr(recipe, name) == value for name, value in values.items())
+        assert searched.write(values) == {name: kept[name] for name in values}
+
+
+def test_of_a_given_space_the_default_is_what_is_next_to_it():
+    searched = space_of(space={"learning_rate": "1e-4..1e-3:log", "batch_size": "40..64:step=8", "hidden": "moe,gated"})
+    assert searched.default() == {"batch_size": 40, "learning_rate": 1e-3, "hidden": "moe"}
+    assert space_of().default()["weight_decay"] == 0.0  # below its own range, and the recipe's
+
+
+def test_next_to_a_value_is_what_a_range_has():
+    assert [Range(low=8, high=30, step=8).nearest(value) for value in (1, 8, 21, 30, 99)] == [8, 8, 24, 24, 24]
+    assert [Range(low=0.0, high=1.0).nearest(value) for value in (-1.0, 0.3, 2.0)] == [0.0, 0.3, 1.0]
+    assert [Range(values=("a", "b")).nearest(value) for value in ("b", "c")] == ["b", "a"]
+
+
+def test_variants_bring_what_they_set():
+    searched = space_of("lenet", {"variant": "5,modern"})
+    modern = searched.recipe({"variant": "modern"})
+    assert modern == registry.configured("lenet/modern", {})
+    assert modern.variant == "modern"
+    with pytest.raises(zoo.InputError, match="name the recipe lenet, without /modern"):
+        space_of("lenet/modern", {"variant": "5,modern"})
+
+
+def test_a_fixed_field_that_can_never_count_is_refused():
+    with pytest.raises(zoo.InputError, match=r"momentum=0\.5 has no effect"):
+        space_of(space={"dropout": "0..0.5"}, fixed={"momentum": 0.5})
+    searched = space_of(space={"optimizer": "sgd,adam"}, fixed={"momentum": "0.5"})
+    assert searched.recipe({"optimizer": "sgd"}).momentum == 0.5
+    assert searched.recipe({"optimizer": "adam"}).origin == Origin("mlp", None, frozenset({"optimizer"}))
+
+
+# Asking and telling -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("oracle", "trials"), [("random", 8), ("grid", 8), ("bayesian", 6)])
+def test_a_study_that_is_opened_anew_for_every_call_proposes_as_one_that_stayed_open(oracle, trials, tmp_path):
+    whole = make(tmp_path / "whole", oracle)
+    with whole.writing():
+        drive(whole, trials)
+    make(tmp_path / "parts", oracle)
+    for _ in range(trials):
+        drive(Study.open(tmp_path / "parts"), 1)
+    assert told(Study.open(tmp_path / "parts")) == told(whole)
+    assert len(told(whole)) == trials
+    assert told(whole)[0][1] == whole._searched.default()
+
+
+def test_a_seed_decides_and_0_is_one(tmp_path):
+    found = {}
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        study = make(tmp_path / name, seed=seed)
+        with study.writing():
+            drive(study, 4)
+        found[name] = [trial.values for trial in study.trials]
+    assert found["a"] == found["b"]
+    assert all(one != other for one, other in zip(found["a"][1:], found["c"][1:], strict=True))
+
+
+@pytest.mark.parametrize("oracle", ["random", "grid", "bayesian"])
+def test_a_space_is_exhausted_when_all_of_it_was_tried_once(oracle, tmp_path):
+    study = make(tmp_path / "study", oracle, space={"hidden": "dense,gated", "batch_size": "16,32"})
+    with study.writing():
+        while (trial := study.ask()) is not None:
+            study.tell(trial, trial.number)
+    assert len(study.trials) == 4
+    assert len({tuple(trial.values.items()) for trial in study.trials}) == 4
+
+
+def test_combinations_that_cannot_be_are_drawn_again(tmp_path):
+    """top_k above expert_count is refused by the recipe, so no trial has it."""
+    space = {"top_k": "1..8", "expert_count": "1,2"}
+    study = make(tmp_path / "study", space=space, fixed={"hidden": "moe"})
+    with study.writing():
+        while (trial := study.ask()) is not None:
+            study.tell(trial, 1.0)
+    found = {(trial.values["top_k"], trial.values["expert_count"]) for trial in study.trials}
+    assert found <= {(1, 1), (1, 2), (2, 2)}
+    assert len(found) >= 2
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None])
+def test_what_is_no_number_has_failed_and_is_never_best(bad, tmp_path):
+    study = make(tmp_path / "study", "bayesian")
+    with study.writing():
+        drive(study, 3)
+        trial = study.ask()
+        study.tell(trial, bad)
+        drive(study, 2)
+    assert study.trials[trial.number].status == "failed"
+    assert study.trials[trial.number].score is None
+    assert "val_loss was" in study.trials[trial.number].reason
+    assert trial.number not in [one.number for one in study.ranked()]
+    assert len(study.ranked()) == 5
+
+
+def test_ranked_goes_by_score_then_number(tmp_path):
+    study = make(tmp_path / "study")
+    with study.writing():
+        for value in (2.0, 1.0, 1.0, 3.0):
+            study.tell(study.ask(), value)
+    assert [trial.number for trial in study.ranked()] == [1, 2, 0, 3]
+    assert study.best_trial().number == 1
+
+
+def test_trials_of_ones_own_come_next_and_once(tmp_path):
+    study = make(tmp_path / "study")
+    study.enqueue({"learning_rate": 0.5, "hidden": "gated"})
+    first, second = study.ask(), study.ask()
+    assert (first.origin, second.origin) == ("default", "enqueued")
+    assert second.values == {**first.values, "learning_rate": 0.5, "hidden": "gated"}  # the range ends at 0.1
+    for values, message in (
+        ({"learning_rate": 0.5, "hidden": "gated"}, "Trial 1 has these values"),
+        ({"hiden": "gated"}, "Did you mean 'hidden'"),
+        ({"dropout": 7}, "dropout must be"),
+        ({"units": (3,)}, "Unknown field of this study's space"),
+    ):
+        with pytest.raises(zoo.InputError, match=message):
+            study.enqueue(values)
+
+
+def test_a_trial_is_told_once(tmp_path):
+    study = make(tmp_path / "study")
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    with pytest.raises(zoo.InputError, match="it is completed"):
+        study.tell(trial, 0.5)
+
+
+def test_what_breaks_within_a_transaction_never_was(tmp_path, monkeypatch):
+    """A proposal whose state could not be written is made again, and not lost or doubled."""
+    whole = make(tmp_path / "whole")
+    drive(whole, 3)
+    study = make(tmp_path / "study")
+    drive(study, 2)
+    monkeypatch.setattr(Study, "_save_oracle", lambda self: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space"):
+        study.ask()
+    monkeypatch.undo()
+    assert len(study.trials) == 2
+    drive(study, 1)
+    assert told(study) == told(whole)
+
+
+def test_a_study_that_was_defined_otherwise_is_refused_with_what_differs(tmp_path):
+    make(tmp_path / "study")
+    for changes, message in (
+        ({"seed": 1}, r"seed=1 \(there 0\)"),
+        ({"oracle": "grid"}, r"oracle=grid \(there random\)"),
+        ({"space": {**FOUR, "dropout": "0.0..0.6"}}, r"space: dropout=0.0..0.6 \(there 0.0..0.5\)"),
+        ({"space": {**FOUR, "units": "8,16"}}, r"space: units=8,16 \(there left out\)"),
+        ({"fixed": {"epochs": 3}}, r"fixed: epochs=3 \(there left out\)"),
+    ):
+        with pytest.raises(zoo.InputError, match=message):
+            make(tmp_path / "study", **changes)
+    assert make(tmp_path / "study").trials == []
+
+
+def test_folders_that_are_no_studies_are_named(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.doc").write_text("precious")
+    for path, message in ((tmp_path / "nowhere", "no such folder"), (tmp_path / "mine", "no study.json")):
+        with pytest.raises(zoo.InputError, match=message):
+            Study.open(path)
+    with pytest.raises(zoo.InputError, match="exists and is not a study"):
+        make(tmp_path / "mine")
+    study = make(tmp_path / "study")
+    text = (study.path / "study.json").read_text()
+    (study.path / "study.json").write_text(text[:40])
+    with pytest.raises(zoo.InputError, match="damaged"):
+        Study.open(study.path)
+    (study.path / "study.json").write_text(text.replace('"schema": 1', '"schema": 9'))
+    with pytest.raises(zoo.InputError, match="newer zoo"):
+        Study.open(study.path)
+
+
+def test_a_study_in_use_is_refused_and_can_be_read(tmp_path):
+    study = make(tmp_path / "study")
+    with study.writing():
+        drive(study, 1)
+        other = Study.open(study.path)
+        with pytest.raises(zoo.InputError, match=f"in use by another process.*{os.getpid()}"):
+            other.ask()
+        assert len(other.trials) == 1
+
+
+# Hyperband --------------------------------------------------------------------------------------------------------
+
+
+def test_hyperband_takes_the_best_of_each_rung_further(tmp_path):
+    """Rungs are keras-tuner's, a promoted trial is the same trial, and a break costs nothing."""
+    found = []
+    for name, again in (("whole", False), ("parts", True)):
+        study = make(tmp_path / name, "hyperband", fixed={"epochs": 9})
+        log = []
+        with study.writing():
+            while True:
+                if again:
+                    study._oracle = None  # as after a kill
+                number = study.propose()
+                if not isinstance(number, int):
+                    break
+                until = study.until(number)
+                log.append((number, until))
+                value = score(study.trials[number].values) / (until or 9)
+                study.end(number, "completed" if until is None else "pruned", value, epoch=1, epochs=until or 9)
+        assert number != WAIT
+        found.append((log, told(study)))
+    assert found[0] == found[1]
+    log = found[0][0]
+    assert log[0] == (0, None)  # the default, outside of the brackets
+    first = [number for number, until in log if until == 1]
+    promoted = [number for number, until in log if until == 3 and number in first]
+    assert 0 < len(promoted) < len(first)
+    best = sorted(first, key=lambda number: score(found[0][1][number][1]))
+    assert set(promoted) == set(best[: len(promoted)])
+    with pytest.raises(zoo.InputError, match="ask and tell cannot"):
+        study.ask()
+
+
+def test_max_trials_ends_new_trials_and_not_promotions(tmp_path):
+    study = make(tmp_path / "study", "hyperband", fixed={"epochs": 9})
+    with study.writing():
+        while isinstance(number := study.propose(max_trials=11), int):
+            until = study.until(number)
+            study.end(number, "pruned", score(study.trials[number].values), epoch=1, epochs=until or 9)
+        assert number == "max_trials=11 is reached"
+        assert len(study.trials) == 11
+        assert any(trial.epochs == 3 for trial in study.trials)
+        study.propose(max_trials=12)
+        assert len(study.trials) == 12
+
+
+# Pruning ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_median_prunes_the_worse_half_and_only_where_enough_are_known():
+    others = [{1: float(value), 2: float(value)} for value in range(5)]
+    assert pruning.median({1: 2.0}, others, 1, "min") is None
+    assert "median 2" in pruning.median({1: 2.5}, others, 1, "min")
+    assert pruning.median({1: 2.5}, others, 1, "max") is None
+    assert pruning.median({1: 1.0, 2: 9.0}, others, 2, "min") is None  # its best counts
+    assert pruning.median({1: 9.0}, others[:3], 1, "min") is None
+    assert pruning.median({1: math.nan}, others, 1, "min") is not None
+
+
+def test_halving_lets_a_third_go_on_from_each_rung():
+    others = [{epoch: float(value) for epoch in (1, 2, 3)} for value in range(8)]
+    kept = [value for value in range(9) if pruning.halving({1: value - 0.5}, others, 1, "min") is None]
+    assert kept == [0, 1, 2, 3][: len(kept)]
+    assert len(kept) == 3
+    assert pruning.halving({1: 9.0, 2: 9.0}, others, 2, "min") is None  # no rung
+    assert pruning.halving({1: 9.0}, [], 1, "min") is None  # the first always goes on
+    assert pruning.halving({1: math.nan}, others, 1, "min") is not None
+
+
+def test_the_best_of_a_curve_is_finite_and_the_first():
+    assert pruning.best({1: 3.0, 2: 1.0, 3: 1.0}, "min") == (1.0, 2)
+    assert pruning.best({1: 3.0, 2: 1.0, 3: 1.0}, "min", until=1) == (3.0, 1)
+    assert pruning.best({1: math.nan, 2: -math.inf}, "min") == (None, None)
+
+
+# Jobs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("recipe: mlp\nmax_trails: 3\n", "job.yaml:2: unknown key 'max_trails'. Did you mean 'max_trials'"),
+    ("recipe: mlp\n\nspace:\n  dropuot: 0..0.5\n", "job.yaml:4: Unknown field of MLP 'dropuot'. Did you mean"),
+    ("recipe: mlp\nspace:\n  units: 8\n  dropout: 0..7\n", "job.yaml:4: dropout must be"),
+    ("recipe: mlp\nfixed: {epochs: 0}\n", "job.yaml:2: epochs must be"),
+    ("recipe: mlp\nmax_time: soon\n", "job.yaml:2: A time is a number"),
+    ("recipe: mlp\nseed: 1\nseed: 2\n", "job.yaml:3: seed is given twice"),
+    ("recipe: mlp\nspace: [a, b]\n", "job.yaml:2: space is a mapping"),
+    ("\nrecipe: mlpp\n", "job.yaml:2: Unknown recipe 'mlpp'. Did you mean 'mlp'"),
+    ("recipe: [mlp\n", "job.yaml:2: this is not YAML"),
+    ("max_trials: 3\n", "a job names its recipe"),
+    ("just words\n", "a job is a mapping"),
+])  # fmt: skip
+def test_what_is_wrong_in_a_job_is_said_with_its_line(text, message, tmp_path):
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(zoo.InputError, match=re.escape(message)):
+        jobs.read(tmp_path / "job.yaml")
+
+
+def test_a_job_is_what_zoo_tune_takes(tmp_path):
+    (tmp_path / "job.yaml").write_text(
+        "recipe: mlp\nspace:\n  learning_rate: 1e-4..1e-1:log\n  units: [[8, 8], [16]]\n  hidden: [dense, gated]\n"
+        "fixed: {epochs: 3, weight_decay: 1e-4}\nmax_time: 90m\nworkers: 2\n"
+    )
+    job = jobs.read(tmp_path / "job.yaml")
+    assert (job["max_time"], job["workers"]) == (5400.0, 2)
+    searched = space_of(job["recipe"], job["space"], job["fixed"])
+    assert searched.fixed == {"epochs": 3, "weight_decay": 1e-4}
+    assert {name: one.text for name, one in searched.ranges.items()} == {
+        "learning_rate": "0.0001..0.1:log", "units": "8x8,16", "hidden": "dense,gated",
+    }  # fmt: skip

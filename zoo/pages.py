@@ -1,0 +1,104 @@
+"""Pages that a person reads: one file with its pictures in it, without scripts, for light and dark screens.
+
+A page is a template of this package that extends `page.html.j2`, filled with facts and `zoo.figures.Part`s.
+"""
+
+import base64
+import contextlib
+import importlib.resources
+import io
+import os
+import shutil
+
+from zoo import figures, files
+from zoo.errors import InputError, RunError
+
+MARK = "keras-zoo report"
+"""What the page calls its generator: by it a folder is known to be a report, which another may replace."""
+
+
+def number(value):
+    """A cell of a table as text: whole numbers with commas, others with four decimals, small ones with an exponent."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2e}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def written(template, facts, parts):
+    """{file name: content} of a page and its pictures.
+
+    Args:
+        template: its name in this package.
+        facts: {name: value} that the template is filled with.
+        parts: the `zoo.figures.Part`s, in the order of the page; it finds them as `sections`.
+    """
+    import jinja2
+
+    pictures = {}
+    sections = []
+    for part in parts:
+        section = {"part": part}
+        if part.draw is not None:
+            light, dark = (_png(part.draw(theme)) for theme in (figures.LIGHT, figures.DARK))
+            pictures[f"{part.name}.png"] = light
+            section |= {"light": _data_uri(light), "dark": _data_uri(dark), "width": round(figures.WIDTH * 96)}
+        sections.append(section)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (importlib.resources.files("zoo") / name).read_text("utf-8")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["number"] = number
+    environment.globals |= {"mark": MARK, "light": figures.LIGHT, "dark": figures.DARK}
+    page = environment.get_template(template).render(sections=sections, **facts)
+    return {"index.html": page, **pictures}
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figures.DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _data_uri(png):
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+# Its folder ---------------------------------------------------------------------------------------------------------
+
+
+def refuse_foreign(target):
+    """Raises where `target` is there and is not a report: what is replaced is deleted."""
+    if not target.exists():
+        return
+    entries = list(target.iterdir()) if target.is_dir() else [target]
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        ours = all(path.name == "index.html" or path.suffix == ".png" for path in entries)
+        if ours and (not entries or MARK in (target / "index.html").read_text("utf-8")):
+            return
+    raise InputError(f"{target} exists and holds something other than a report. Name another folder.")
+
+
+def put_in_place(target, contents):
+    """Makes the folder `target` of {file name: content}, in place of an older one; an error leaves the older one."""
+    target = target.resolve()
+    new, old = (target.with_name(f".{target.name}.{os.getpid()}.{age}") for age in ("new", "old"))
+    try:
+        new.mkdir(parents=True)
+        for name, content in contents.items():
+            files.write(new / name, content)
+        if target.exists():
+            os.rename(target, old)
+        os.rename(new, target)
+        files.sync(target.parent)
+    except OSError as error:
+        raise RunError(f"The report could not be written to {target}: {error.strerror}.") from error
+    finally:
+        if old.exists() and not target.exists():
+            os.rename(old, target)
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

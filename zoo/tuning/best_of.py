@@ -1,0 +1,54 @@
+"""The best trial of a study, trained afresh over seeds: a score that no search has picked."""
+
+import pathlib
+import statistics
+
+from zoo.errors import InputError
+from zoo.prediction import evaluate
+from zoo.training import train
+from zoo.tuning.processes import read_data
+from zoo.tuning.study import Study
+
+
+def train_best(study, *, seeds=3, directory=None, data_dir=None, skip_bad=False, quiet=False):
+    """Trains the fields of a study's best trial over `seeds` seeds that the study did not use, and evaluates them.
+
+    The same call goes on with what was stopped.
+
+    Args:
+        study: a `Study`, or its folder.
+        seeds: how many.
+        directory: where the runs go; None is `STUDY/best`.
+        data_dir, skip_bad: as for `zoo.train`.
+        quiet: print nothing.
+
+    Returns: {metric: (mean, standard deviation over the seeds)}, on the test split, or on validation where there is
+    no test.
+    """
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 2:
+        raise InputError(f"seeds must be a whole number of at least 2. Received: seeds={seeds!r}.")
+    study = Study.open(study)
+    trial = study.best_trial()
+    recipe = study.recipe(trial)
+    folder = pathlib.Path(directory or study.path / "best")
+    data = study.path / "data"
+    given = {"dataset": read_data(data)} if data.is_dir() else {}
+    found = []
+    for seed in range(recipe.seed + 1, recipe.seed + 1 + seeds):
+        path = folder / f"{trial.number:04d}-seed-{seed}"
+        run = train(
+            recipe.replace(seed=seed), directory=path, data_dir=data_dir, skip_bad=skip_bad, quiet=True, **given
+        )
+        split = "test" if "test" in run.facts["data"]["sizes"] else "validation"
+        found.append(evaluate(run, split, data_dir=data_dir, skip_bad=skip_bad, **given))
+        if not quiet:
+            print(f"seed {seed}  {split} {'  '.join(f'{k} {v:.6g}' for k, v in found[-1].items())}", flush=True)
+    spread = {}
+    for name in found[0]:
+        values = [one[name] for one in found]
+        spread[name] = statistics.mean(values), statistics.stdev(values)
+    if not quiet:
+        told = "  ".join(f"{name} {mean:.6g} ± {deviation:.2g}" for name, (mean, deviation) in spread.items())
+        print(f"Trial {trial.number} over {seeds} seeds: {split} {told}")
+        print(f"(its own {study.objective}, which the search picked, is {trial.score:.6g})")
+    return spread

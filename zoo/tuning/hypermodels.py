@@ -1,0 +1,66 @@
+"""`zoo.hypermodel`: a recipe as keras-tuner takes models, for whoever drives a tuner by hand."""
+
+import keras_tuner
+
+from zoo import building, registry, training
+from zoo.callbacks import EpochSeeds
+from zoo.data import pipeline
+from zoo.tuning import spaces
+
+
+def hypermodel(recipe, *, space=None, fixed=None, data_dir=None, skip_bad=False):
+    """A `keras_tuner.HyperModel` of `recipe`: `keras_tuner.RandomSearch(zoo.hypermodel("lenet"), ...).search()`.
+
+    `search()` trains on the recipe's data, with its batch size and epochs; data and epochs that are given to `search`
+    replace them.
+
+    Args:
+        recipe: a name such as `lenet/modern`, or a recipe.
+        space, fixed: as for `zoo.tune`; `dataset` may be arrays or a `tf.data.Dataset`.
+        data_dir, skip_bad: as for `zoo.train`.
+    Raises: `InputError` for what cannot be searched or fixed.
+    """
+    base = registry.configured(recipe, {})
+    fixed = dict(fixed or {})
+    data = fixed.pop("dataset") if not isinstance(fixed.get("dataset", ""), str) else None
+    ranges, fixed = spaces.read(base, space, fixed)
+    searched = spaces.Space(base, ranges, fixed, named=space is not None)
+    return _HyperModel(searched, {} if data is None else {"dataset": data}, data_dir, skip_bad)
+
+
+class _HyperModel(keras_tuner.HyperModel):
+    def __init__(self, space, data, data_dir, skip_bad):
+        super().__init__(name="recipe")
+        self._space = space
+        self._data = data
+        self._options = {"data_dir": data_dir, "skip_bad": skip_bad}
+
+    def declare_hyperparameters(self, hp):
+        """Every range, those of training included, before the first trial."""
+        self._space.declare(hp)
+
+    def recipe(self, hp):
+        """The recipe that `hp` chooses."""
+        self._space.declare(hp)
+        kept = {name: value for name, value in hp.values.items() if hp.is_active(name)}
+        return self._space.recipe(self._space.read(kept))
+
+    def build(self, hp):
+        recipe = self.recipe(hp)
+        if not self._data and recipe.dataset is None:
+            return building.build(recipe)
+        recipe, source = registry.open_recipe(recipe, self._data, **self._options)
+        preparation = recipe.make_preparation(recipe.make_reader(source), source)
+        return building.build(recipe, steps_per_epoch=pipeline.steps_per_epoch(source, preparation, recipe.batch_size))
+
+    def fit(self, hp, model, *args, callbacks=(), **kwargs):
+        recipe = model.recipe
+        options = {"epochs": recipe.epochs, "callbacks": [EpochSeeds(recipe.seed), *callbacks], **kwargs}
+        if not args and "x" not in kwargs:
+            _, source = registry.open_recipe(recipe, self._data, **self._options)
+            args = [training.dataset(recipe, "train", **self._data, **self._options)]
+            options["shuffle"] = False
+            if "validation" in source.sizes:
+                validation = training.dataset(recipe, "validation", **self._data, **self._options)
+                options.setdefault("validation_data", validation)
+        return model.fit(*args, **options)

@@ -1,0 +1,105 @@
+"""A tuning job in a YAML file: the arguments of `zoo.tune` by name.
+
+recipe: lenet
+fixed: {epochs: 10}
+space:
+  learning_rate: 1e-4..1e-1:log
+  activation: [tanh, relu]
+oracle: bayesian
+max_trials: 30
+max_time: 2h
+"""
+
+import contextlib
+import inspect
+import pathlib
+import re
+
+from zoo import registry
+from zoo.errors import InputError, nearest
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text):
+    """Seconds of `90`, `90s`, `15m`, `2h` or `1d`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(text).strip())
+    if found is None:
+        raise InputError(f"A time is a number with s, m, h or d behind it, such as 90s or 2h. Received: {text}.")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def read(path):
+    """{argument of `zoo.tune`: value} of a YAML file; what is wrong in it is an `InputError` with its line."""
+    import yaml
+
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no job file {path}.")
+    try:
+        tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        job = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f":{mark.line + 1}"
+        raise InputError(f"{path}{line}: this is not YAML: {getattr(error, 'problem', error)}.") from None
+    if not isinstance(job, dict):
+        raise InputError(f"{path}: a job is a mapping, such as `recipe: NAME`, `max_trials: 30`.")
+    known = _arguments()
+    for key, line in _lines(path, tree):
+        if key not in known:
+            hint = nearest(key, known) or f" There are: {', '.join(known)}."
+            raise InputError(f"{path}:{line}: unknown key {key!r}.{hint}")
+    if not isinstance(job.get("recipe"), str):
+        raise InputError(f"{path}: a job names its recipe, such as `recipe: NAME`.")
+    lines = dict(_lines(path, tree))
+    with at(path, lines["recipe"]):
+        registry.check_name(job["recipe"])
+    for name in ("max_time", "max_trial_time"):
+        if job.get(name) is not None:
+            with at(path, lines[name]):
+                job[name] = duration(job[name])
+    for name in ("space", "fixed"):
+        if job.get(name) is not None:
+            _check_fields(path, tree, job, name)
+    return job
+
+
+def _arguments():
+    from zoo.tuning.tuner import tune
+
+    return list(inspect.signature(tune).parameters)
+
+
+def _lines(path, node):
+    """[(key, its line)] of a mapping's node; a key that comes twice is an `InputError`."""
+    found = [(key.value, key.start_mark.line + 1) for key, _ in node.value]
+    seen = set()
+    for key, line in found:
+        if key in seen:
+            raise InputError(f"{path}:{line}: {key} is given twice.")
+        seen.add(key)
+    return found
+
+
+def _check_fields(path, tree, job, part):
+    """Raises, with its line, for an entry of `space` or `fixed` that the recipe refuses."""
+    from zoo.tuning import spaces
+
+    node, line = next((value, key.start_mark.line + 1) for key, value in tree.value if key.value == part)
+    if not isinstance(job[part], dict):
+        raise InputError(f"{path}:{line}: {part} is a mapping from fields.")
+    recipe = registry.configured(job["recipe"], {})
+    for name, line in _lines(path, node):
+        with at(path, line):
+            entry = {name: job[part][name]}
+            spaces.read(recipe, entry if part == "space" else {}, entry if part == "fixed" else {})
+
+
+@contextlib.contextmanager
+def at(path, line):
+    """Puts a file and a line before what is wrong inside."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}:{line}: {error}") from None

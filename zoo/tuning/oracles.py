@@ -1,0 +1,201 @@
+"""keras-tuner's oracles, as a study asks them: no files, no printing, and a state that is all of their state."""
+
+import collections
+import contextlib
+import dataclasses
+import sys
+import warnings
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine.trial import Trial
+
+NAMES = ("random", "grid", "bayesian", "hyperband")
+
+WAIT = object()
+"""What `Oracle.ask` answers where it first has to be told of trials that are running."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """What an oracle wants to know.
+
+    Attributes:
+        id: the oracle's own name for it.
+        kept: the values as keras-tuner keeps them.
+        until: the epoch at which the trial's rung ends; None is its last epoch.
+        past: the id of the proposal whose trial is to go on; None is a new trial.
+    """
+
+    id: str
+    kept: dict
+    until: int | None = None
+    past: str | None = None
+
+
+class _Ours:
+    """Keeps its state in memory alone, and draws no values that `possible` refuses."""
+
+    possible = staticmethod(lambda kept: True)
+
+    def save(self):
+        """The study does."""
+
+    def _save_trial(self, trial):
+        """The study does."""
+
+    def _random_values(self):
+        while (kept := super()._random_values()) is not None:
+            if self.possible(kept):
+                return kept
+            self._tried_so_far.add(self._compute_values_hash(kept))  # a space of such alone is exhausted in the end
+        return None
+
+
+class _Random(_Ours, keras_tuner.oracles.RandomSearchOracle):
+    pass
+
+
+class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
+    def populate_space(self, trial_id):
+        found = super().populate_space(trial_id)
+        if found["values"] is not None and not self.possible(found["values"]):
+            return self._random_populate_space()
+        return found
+
+    def get_state(self):
+        """The generator too, which keras-tuner starts afresh."""
+        name, keys, *rest = self._random_state.get_state()
+        return {**super().get_state(), "generator": [name, keys.tolist(), *rest]}
+
+    def set_state(self, state):
+        super().set_state(state)
+        name, keys, *rest = state["generator"]
+        self._random_state.set_state((name, np.array(keys, np.uint32), *rest))
+
+
+class _Hyperband(_Ours, keras_tuner.oracles.HyperbandOracle):
+    pass
+
+
+class _Grid(_Ours, keras_tuner.oracles.GridSearchOracle):
+    def end_trial(self, trial):
+        super().end_trial(trial)
+        known = self._ordered_ids._data_to_index  # not those that were added
+        self._populate_next = [id for id in self._populate_next if id in known]
+
+    def get_state(self):
+        """The order of what was tried too, which keras-tuner forgets."""
+        ordered = self._ordered_ids
+        return {
+            **super().get_state(),
+            "ordered": ordered._memory,
+            "next": [[index, following] for index, following in ordered._next_index.items()],
+            "last": ordered._last_index,
+            "populate_next": self._populate_next,
+        }
+
+    def set_state(self, state):
+        super().set_state(state)
+        ordered = self._ordered_ids
+        ordered._memory = list(state["ordered"])
+        ordered._data_to_index = {id: index for index, id in enumerate(ordered._memory)}
+        ordered._next_index = collections.defaultdict(lambda: None, map(tuple, state["next"]))
+        ordered._last_index = state["last"]
+        self._populate_next = list(state["populate_next"])
+
+
+class Oracle:
+    """One of keras-tuner's oracles.
+
+    Args:
+        name: one of `NAMES`.
+        space: the study's `Space`.
+        objective, direction: what is to become small ("min") or large ("max").
+        seed: a whole number of at least 0.
+        epochs: of a whole trial; for hyperband.
+        initial_points: random trials before the first that is modelled; for bayesian.
+        possible: a function from {field: value} to whether such a trial can be, and was not.
+    """
+
+    def __init__(self, name, space, objective, direction, seed, epochs, initial_points, possible):
+        options = {
+            "objective": keras_tuner.Objective(objective, direction),
+            "hyperparameters": space.parameters(),
+            "allow_new_entries": False,
+            # keras-tuner takes 0 for none, and draws from seed, seed + 1, ...: near seeds would be much alike
+            "seed": 1 + int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**31,
+            "max_consecutive_failed_trials": sys.maxsize,
+        }
+        match name:
+            case "random":
+                self._oracle = _Random(max_trials=None, **options)
+            case "grid":
+                self._oracle = _Grid(**options)
+            case "bayesian":
+                self._oracle = _Bayesian(max_trials=None, num_initial_points=initial_points, **options)
+            case "hyperband":
+                self._oracle = _Hyperband(max_epochs=epochs, **options)
+        self._space = space
+        self._epochs = epochs
+        self._oracle.verbose = 0
+        self._oracle.possible = lambda kept: possible(space.read(kept))
+
+    def ask(self):
+        """The next `Proposal`; `WAIT`, or None where there is none any more."""
+        with _quiet():
+            trial = self._oracle.create_trial(self._next_id())
+        if trial.status != "RUNNING":
+            return WAIT if trial.status == "IDLE" else None
+        kept = dict(trial.hyperparameters.values)
+        until = kept.get("tuner/epochs")
+        return Proposal(trial.trial_id, kept, until if until != self._epochs else None, kept.get("tuner/trial_id"))
+
+    def add(self, kept):
+        """The id of a proposal that is somebody else's, as if the oracle had made it."""
+        trial = self._trial(self._next_id(), kept, "RUNNING", None)
+        self._oracle.trials[trial.trial_id] = trial
+        self._oracle.ongoing_trials[trial.trial_id] = trial
+        self._oracle._record_values(trial)
+        return trial.trial_id
+
+    def tell(self, id, score):
+        """Ends a proposal with its score; None where its trial failed."""
+        trial = self._oracle.trials[id]
+        trial.status = "FAILED" if score is None else "COMPLETED"
+        with _quiet():
+            if score is not None:
+                self._oracle.update_trial(id, {self._oracle.objective.name: score})
+            self._oracle.end_trial(trial)
+
+    def promising(self):
+        """Ids of proposals that may still go on to another rung."""
+        brackets = getattr(self._oracle, "_brackets", ())
+        return {info["id"] for bracket in brackets for one in bracket["rounds"][:-1] for info in one}
+
+    def get_state(self):
+        """All but the proposals themselves, as JSON."""
+        return self._oracle.get_state()
+
+    def set_state(self, state, proposals):
+        """Takes the state again, with `proposals` [(id, kept, status, score)] of all that was asked."""
+        self._oracle.trials = {id: self._trial(id, kept, status, score) for id, kept, status, score in proposals}
+        self._oracle.set_state(state)
+
+    def _next_id(self):
+        return f"{len(self._oracle.trials):04d}"
+
+    def _trial(self, id, kept, status, score):
+        parameters = self._oracle.get_space()
+        parameters.values = dict(kept)
+        trial = Trial(parameters, trial_id=id, status=status)
+        trial.score = score
+        return trial
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the deprecation warnings of keras-tuner's own code, and of a fit that found a bound."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,100 @@
+"""`Table`: what a study says while it runs."""
+
+import sys
+import time
+
+from zoo.tuning.leaderboard import duration, short
+from zoo.tuning.pruning import best
+
+SHOWN = 12
+"""Trials that have ended in the live table; the best of them."""
+
+
+class Table:
+    """A live table where somebody watches, a line for each trial that ends where output goes to a file.
+
+    Args:
+        study: the `Study`.
+        quiet: show nothing.
+    """
+
+    def __init__(self, study, quiet):
+        self._study = study
+        self._quiet = quiet
+        self._live = None
+        self._shown = 0.0
+
+    def __enter__(self):
+        if self._quiet:
+            return self
+        where = f"Tuning {self._study.name} in {self._study.path}: {self._study.direction} {self._study.objective}."
+        print(where, flush=True)
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self._live = Live(auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, *error):
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, running, curves, remaining):
+        """Shows the trials that run, with {number: curve}, and the seconds left or None, once a second at most."""
+        if self._live is None or time.monotonic() - self._shown < 1:
+            return
+        self._shown = time.monotonic()
+        self._live.update(self._table(list(running), curves, remaining), refresh=True)
+
+    def ended(self, trial):
+        """Says how a trial ended."""
+        if self._quiet or self._live is not None:
+            return
+        print(f"Trial {trial.number}: {_outcome(trial)}; {_fields(trial.values)}", flush=True)
+
+    def end(self, why):
+        """Says why the study ended, and what to do next."""
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update("", refresh=True)
+        study = self._study
+        trials, ranked = study.trials, study.ranked()
+        counts = {status: sum(trial.status == status for trial in trials) for status in _ORDER}
+        print(f"Ended: {why}. {', '.join(f'{count} {status}' for status, count in counts.items() if count)}.")
+        if ranked:
+            print(f"Best: trial {ranked[0].number}, {_outcome(ranked[0])}; {_fields(ranked[0].values)}")
+            print(f"Next: zoo export {study.path} DIR, zoo train --best-of {study.path} --seeds 3")
+
+    def _table(self, running, curves, remaining):
+        from rich.table import Table as Grid
+
+        grid = Grid("trial", "fields", "score", "epoch", "time left")
+        for trial in self._study.ranked()[:SHOWN]:
+            grid.add_row(
+                str(trial.number), _fields(trial.values), f"{trial.score:.6g}", str(trial.epochs), trial.status
+            )
+        for one in running:
+            curve = curves[one.number]
+            score, _ = best(curve, self._study.direction)
+            goal = one.until or one.epochs
+            left = "" if not curve else duration(one.seconds / len(curve) * (goal - len(curve)))
+            score = "" if score is None else f"{score:.6g}"
+            grid.add_row(str(one.number), _fields(one.values), score, f"{len(curve)}/{goal}", left, style="bold")
+        if remaining is not None:
+            grid.caption = f"{duration(remaining)} left"
+        return grid
+
+
+_ORDER = ("completed", "pruned", "failed", "skipped", "running")
+
+
+def _outcome(trial):
+    score = "" if trial.score is None else f" {trial.score:.6g} in epoch {trial.epoch} of {trial.epochs}"
+    return f"{trial.status}{score}{f' ({trial.reason})' if trial.reason else ''}"
+
+
+def _fields(values):
+    """`learning_rate=0.01 norm=batch`."""
+    return " ".join(f"{name}={short(value)}" for name, value in values.items())

@@ -1,0 +1,72 @@
+"""A study in TensorBoard: its HParams page shows the trials as a table, parallel coordinates and scatter plots."""
+
+import os
+import shutil
+import time
+
+from zoo.errors import RunError
+from zoo.fields import show
+
+_STATUSES = {
+    "running": "STATUS_RUNNING",
+    "completed": "STATUS_SUCCESS",
+    "pruned": "STATUS_SUCCESS",
+    "failed": "STATUS_FAILURE",
+    "skipped": "STATUS_FAILURE",
+}
+
+
+def write_events(study):
+    """Writes `events/` of a study's folder anew and returns its path; a trial is a folder in it, named by its number.
+
+    It has the fields and the score, under the name of the objective at its epoch; the curves are in the runs' own
+    events. No device is touched, so it may be written beside trials that train.
+    """
+    target = study.path / "events"
+    new = target.with_name(f".events.{os.getpid()}")
+    trials = study.trials
+    mixed = _mixed(trials)
+    try:
+        new.mkdir()
+        for trial in trials:
+            values = {name: show(value) if name in mixed else value for name, value in trial.values.items()}
+            _write(new / f"{trial.number:04d}", trial, values, study.objective)
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(new, target)
+    except OSError as error:
+        raise RunError(f"{target} could not be written: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return target
+
+
+def _mixed(trials):
+    """The names of fields that must be text: HParams knows numbers, booleans and text, and one kind for a field."""
+    kinds = {}
+    for trial in trials:
+        for name, value in trial.values.items():
+            kind = bool if isinstance(value, bool) else float if isinstance(value, int | float) else str
+            kinds.setdefault(name, set()).add(kind)
+    return {name for name, found in kinds.items() if found not in ({bool}, {float})}
+
+
+def _write(folder, trial, values, objective):
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api, api_pb2, summary
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    started = trial.started or time.time()
+    ended = trial.ended or started
+    status = api_pb2.Status.Value(_STATUSES[trial.status])
+    found = [(api.hparams_pb(values, trial_id=str(trial.number), start_time_secs=started), 0, started)]
+    if trial.score is not None:
+        found.append((scalar_pb(objective, trial.score), trial.epoch or 0, ended))
+    if trial.status != "running":
+        found.append((summary.session_end_pb(status, end_time_secs=ended), 0, ended))
+    writer = EventFileWriter(str(folder))
+    for pb, step, moment in found:
+        same = Summary.FromString(pb.SerializeToString())  # some of them are TensorFlow's copies of the class
+        writer.add_event(Event(summary=same, step=step, wall_time=moment))
+    writer.close()
