@@ -1,0 +1,180 @@
+"""Studies on a Ray cluster: two nodes on this machine, one of which is killed."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+import zoo
+from zoo import files
+from zoo.tuning.study import Study
+
+SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
+FIXED = {"dataset": "xor", "epochs": 30, "batch_size": 16}
+JOB = """
+recipe: mlp
+space: {learning_rate: 1e-3..1e-1:log, units: [4, 8], dropout: 0.0..0.3}
+fixed: {dataset: xor, epochs: 30, batch_size: 16}
+oracle: random
+max_trials: 4
+workers: 2
+engine: ray
+"""
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"engine": "rey"}, "Unknown engine 'rey'. Did you mean 'ray'? There are: local, ray."),
+    ({"address": "head:6379"}, "address=head:6379 is of a Ray cluster: give engine=ray"),
+    ({"engine": "ray"}, "engine=ray needs address=HOST:PORT"),
+    ({"engine": "ray", "address": "ray://head"}, "engine=ray needs address=HOST:PORT"),
+    ({"engine": "ray", "address": "head:6379", "workers": 0}, "workers must be"),
+])  # fmt: skip
+def test_bad_input_is_one_line_and_makes_no_study(options, message, tmp_path):
+    with pytest.raises(zoo.InputError, match=re.escape(message)):
+        zoo.tune("mlp", fixed={"dataset": "xor"}, max_trials=1, directory=tmp_path / "study", **options)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_cluster_that_is_not_installed_or_not_there_is_one_line(tmp_path, monkeypatch):
+    asked = {"engine": "ray", "address": f"127.0.0.1:{free_port()}", "directory": tmp_path / "study"}
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ray", None)
+        with pytest.raises(zoo.InputError, match=re.escape("pip install 'keras-zoo[cluster]'")):
+            zoo.tune("mlp", max_trials=1, **asked)
+    pytest.importorskip("ray")
+    with pytest.raises(zoo.InputError, match=f"Nothing answers at address={asked['address']} .*refused"):
+        zoo.tune("mlp", max_trials=1, **asked)
+
+
+# A cluster --------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Two Ray nodes of one CPU each on this machine; whatever they start is in their process groups."""
+
+    def __init__(self, folder):
+        self.address = f"127.0.0.1:{free_port()}"
+        self._groups = []
+        port = self.address.partition(":")[2]
+        try:
+            self._start("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
+            self._start(f"--address={self.address}")
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, *options):
+        command = [pathlib.Path(sys.executable).with_name("ray"), "start", "--num-cpus=1", "--disable-usage-stats"]
+        process = subprocess.Popen(
+            [*command, *options],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        self._groups.append(process.pid)
+        printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, printed
+
+    def end(self):
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory):
+    pytest.importorskip("ray")
+    found = Cluster(tmp_path_factory.mktemp("ray"))
+    yield found
+    found.end()
+
+
+def board(study):
+    return [
+        (trial.number, trial.values, trial.status, trial.score, trial.epoch, trial.epochs, trial.reason)
+        for trial in study.trials
+    ]
+
+
+def parents(pid):
+    """The process, its parent, and so on."""
+    while pid > 1:
+        yield pid
+        pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def raylet(pid):
+    """The Ray node on which a process runs."""
+    return next(one for one in parents(pid) if pathlib.Path(f"/proc/{one}/comm").read_text().startswith("raylet"))
+
+
+def at_work(tuning, directory):
+    """{trial: (its process, its node)} as soon as two trials have finished an epoch; read while both run."""
+    while tuning.poll() is None:
+        found = {}
+        for lock in directory.glob("trials/*/run.lock"):
+            history = lock.with_name("history.csv")
+            if files.is_locked(lock) and history.exists() and len(history.read_text().splitlines()) > 1:
+                with contextlib.suppress(FileNotFoundError, ValueError, StopIteration):
+                    process = int(lock.read_text())
+                    found[int(lock.parent.name)] = (process, raylet(process))
+        if len(found) == 2:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"the study ended before two trials ran: {tuning.communicate()[0]}")
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(cluster, tmp_path):
+    """Two workers on two nodes, one of which is killed: the study is the one that a machine alone would have made."""
+    (tmp_path / "job.yaml").write_text(JOB)
+    directory = tmp_path / "study"
+    command = [sys.executable, "-m", "zoo", "tune", str(tmp_path / "job.yaml"), "--address", cluster.address]
+    tuning = subprocess.Popen(
+        [*command, "--directory", str(directory)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        found = at_work(tuning, directory)
+        (first, one), (second, other) = found.values()
+        assert one != other
+        lost = max(found)
+        os.kill(found[lost][1], signal.SIGKILL)
+        finished = len((directory / f"trials/{lost:04d}/history.csv").read_text().splitlines()) - 1
+        printed, _ = tuning.communicate(timeout=200)
+    finally:
+        tuning.kill()
+    assert tuning.returncode == 0, printed
+    study = Study.open(directory)
+    whole = zoo.tune(
+        "mlp", space=SPACE, fixed=FIXED, oracle="random", max_trials=4, directory=tmp_path / "whole", quiet=True
+    )
+    assert {str(trial.values): board(whole)[trial.number][2:] for trial in whole.trials} == {
+        str(trial.values): board(study)[trial.number][2:] for trial in study.trials
+    }
+    for trial in whole.trials:
+        again = study.trials[trial.number]
+        assert (again.path / "history.csv").read_text() == (trial.path / "history.csv").read_text()
+        assert again.host == socket.gethostname()
+    log = (study.path / "trials" / f"{lost:04d}.log").read_text()
+    started = int(re.search(r"Going on with .* epoch (\d+)", log)[1])
+    assert started >= finished
