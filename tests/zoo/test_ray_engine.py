@@ -176,5 +176,9 @@ def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(clust
         assert (again.path / "history.csv").read_text() == (trial.path / "history.csv").read_text()
         assert again.host == socket.gethostname()
     log = (study.path / "trials" / f"{lost:04d}.log").read_text()
-    started = int(re.search(r"Going on with .* epoch (\d+)", log)[1])
-    assert started >= finished
+    epochs = [int(number) for number in re.findall(r"^Epoch (\d+)", log, re.MULTILINE)]
+    again = next(
+        place for place in range(1, len(epochs)) if epochs[place] <= epochs[place - 1] or place == len(epochs) - 1
+    )
+    assert epochs[again - 1] > finished - 1
+    assert epochs == [*range(1, epochs[again - 1] + 1), *range(epochs[again], FIXED["epochs"] + 1)]

@@ -152,7 +152,9 @@ class Ray:
             cpus = int(node.get("CPU", 0))
             room += min(cpus, int(has / gpus_per_trial)) if gpus_per_trial else cpus
         if room == 0:
-            raise InputError("No node of the cluster has a CPU for a trial: ray start --num-cpus=N says how many it has.")
+            raise InputError(
+                "No node of the cluster has a CPU for a trial: ray start --num-cpus=N says how many it has."
+            )
         if workers > room:
             warnings.warn(f"workers={workers}: the cluster has room for {room} trials, others wait.", stacklevel=5)
         options = {"num_cpus": 1, "num_gpus": gpus_per_trial, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
@@ -237,7 +239,9 @@ def _connected(address):
     try:  # else Ray tries for minutes
         socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
     except OSError as error:
-        raise InputError(f"Nothing answers at address={address} ({error}): is it what `ray start --head` prints?") from None
+        raise InputError(
+            f"Nothing answers at address={address} ({error}): is it what `ray start --head` prints?"
+        ) from None
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
