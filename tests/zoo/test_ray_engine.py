@@ -106,10 +106,14 @@ def cluster(tmp_path_factory):
 
 
 def board(study):
-    return [
-        (trial.number, trial.values, trial.status, trial.score, trial.epoch, trial.epochs, trial.reason)
+    """{fields of a trial: what must be the same of studies that are the same}; workers may take turns otherwise."""
+    return {
+        str(trial.values): (
+            *(trial.status, trial.score, trial.epoch, trial.epochs, trial.reason, trial.host),
+            (trial.path / "history.csv").read_text(),
+        )
         for trial in study.trials
-    ]
+    }
 
 
 def parents(pid):
@@ -125,15 +129,14 @@ def raylet(pid):
 
 
 def at_work(tuning, directory):
-    """{trial: (its process, its node)} as soon as two trials have finished an epoch; read while both run."""
+    """{trial: its Ray node} as soon as two trials that run have finished an epoch."""
     while tuning.poll() is None:
         found = {}
         for lock in directory.glob("trials/*/run.lock"):
             history = lock.with_name("history.csv")
             if files.is_locked(lock) and history.exists() and len(history.read_text().splitlines()) > 1:
-                with contextlib.suppress(FileNotFoundError, ValueError, StopIteration):
-                    process = int(lock.read_text())
-                    found[int(lock.parent.name)] = (process, raylet(process))
+                with contextlib.suppress(FileNotFoundError, ValueError):  # it ends just now
+                    found[int(lock.parent.name)] = raylet(int(lock.read_text()))
         if len(found) == 2:
             return found
         time.sleep(0.02)
@@ -142,23 +145,22 @@ def at_work(tuning, directory):
 
 @pytest.mark.slow
 def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(cluster, tmp_path):
-    """Two workers on two nodes, one of which is killed: the study is the one that a machine alone would have made."""
+    """Two workers on two nodes, one of which is killed: the study is the one that this machine alone makes."""
     (tmp_path / "job.yaml").write_text(JOB)
     directory = tmp_path / "study"
-    command = [sys.executable, "-m", "zoo", "tune", str(tmp_path / "job.yaml"), "--address", cluster.address]
+    command = [sys.executable, "-m", "zoo", "tune", tmp_path / "job.yaml", "--address", cluster.address]
     tuning = subprocess.Popen(
-        [*command, "--directory", str(directory)],
+        [*command, "--directory", directory],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
-        found = at_work(tuning, directory)
-        (first, one), (second, other) = found.values()
-        assert one != other
-        lost = max(found)
-        os.kill(found[lost][1], signal.SIGKILL)
+        nodes = at_work(tuning, directory)
+        assert len(set(nodes.values())) == 2
+        lost = max(nodes)
+        os.kill(nodes[lost], signal.SIGKILL)
         finished = len((directory / f"trials/{lost:04d}/history.csv").read_text().splitlines()) - 1
         printed, _ = tuning.communicate(timeout=200)
     finally:
@@ -168,17 +170,12 @@ def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(clust
     whole = zoo.tune(
         "mlp", space=SPACE, fixed=FIXED, oracle="random", max_trials=4, directory=tmp_path / "whole", quiet=True
     )
-    assert {str(trial.values): board(whole)[trial.number][2:] for trial in whole.trials} == {
-        str(trial.values): board(study)[trial.number][2:] for trial in study.trials
-    }
-    for trial in whole.trials:
-        again = study.trials[trial.number]
-        assert (again.path / "history.csv").read_text() == (trial.path / "history.csv").read_text()
-        assert again.host == socket.gethostname()
-    log = (study.path / "trials" / f"{lost:04d}.log").read_text()
-    epochs = [int(number) for number in re.findall(r"^Epoch (\d+)", log, re.MULTILINE)]
-    again = next(
-        place for place in range(1, len(epochs)) if epochs[place] <= epochs[place - 1] or place == len(epochs) - 1
+    assert board(study) == board(whole)
+    log = (directory / f"trials/{lost:04d}.log").read_text()
+    begun = [int(number) for number in re.findall(r"^Epoch (\d+)", log, re.MULTILINE)]
+    again = int(re.search(r"Going on with .*, epoch (\d+) of", log)[1])
+    assert again > finished
+    assert begun in (
+        [*range(1, again + 1), *range(again, FIXED["epochs"] + 1)],  # killed in an epoch, which alone is run again
+        [*range(1, FIXED["epochs"] + 1)],  # or between two
     )
-    assert epochs[again - 1] > finished - 1
-    assert epochs == [*range(1, epochs[again - 1] + 1), *range(epochs[again], FIXED["epochs"] + 1)]

@@ -36,9 +36,8 @@ class Supervisor:
         """
         path, expected = definition
         if not path.exists() or files.digest(path) != expected:
-            raise InputError(
-                f"The node {self.node()} does not see the study in {path.parent}: name a --directory that all nodes share."
-            )
+            where = f"The node {self.node()} does not see the study in {path.parent}"
+            raise InputError(f"{where}: name a --directory that all nodes share.")
         if os.path.isdir(folder):
             os.chdir(folder)
         import ray
@@ -126,7 +125,7 @@ class Ray:
             raise EOFError(False) from None
 
     def leave(self, trial, supervisor=None):
-        """Ends a trial; its supervisor goes to the trial that has waited longest for a node, or is kept for the next."""
+        """Ends a trial; its supervisor goes to the trial that has waited longest for a node, or is kept."""
         self._running.remove(trial)
         if supervisor is None:
             return
