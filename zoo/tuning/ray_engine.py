@@ -27,12 +27,13 @@ class Supervisor:
         """Name of the machine; the first answer says that Ray found a place."""
         return socket.gethostname()
 
-    def start(self, definition, folder, job, log):
+    def start(self, definition, folder, backend, job, log):
         """Starts a trial's process: ("began", name of the machine).
 
         Args:
             definition: path of the study's study.json, and its digest, by which a node sees that it has the study.
             folder: where `zoo tune` was started; relative names of data are meant from there.
+            backend: of Keras.
         """
         path, expected = definition
         if not path.exists() or files.digest(path) != expected:
@@ -40,6 +41,7 @@ class Supervisor:
             raise InputError(f"{where}: name a --directory that all nodes share.")
         if os.path.isdir(folder):
             os.chdir(folder)
+        os.environ["KERAS_BACKEND"] = backend
         import ray
 
         from zoo.tuning import processes
@@ -90,6 +92,8 @@ class Ray:
         self._ray.shutdown()  # the supervisors, and what they run, end with it
 
     def start(self, job, log, slot):
+        import keras
+
         directory = pathlib.Path(job.directory).absolute()
         path = directory.parents[1] / "study.json"
         absolute = {"directory": str(directory)}
@@ -97,7 +101,8 @@ class Ray:
             value = getattr(job, name)
             absolute[name] = None if value is None else os.path.abspath(value)
         job = dataclasses.replace(job, **absolute)
-        trial = _Trial(self, ((path, files.digest(path)), os.getcwd(), job, log.absolute()))
+        definition = (path, files.digest(path))
+        trial = _Trial(self, (definition, os.getcwd(), keras.backend.backend(), job, log.absolute()))
         self._running.append(trial)
         return trial
 
@@ -117,8 +122,10 @@ class Ray:
         except exceptions.RayTaskError as error:
             if isinstance(error.cause, InputError):
                 raise error.cause from None
-            last = str(error.cause).strip().splitlines()[-1]
-            raise RunError(f"A node of the cluster cannot run trials, it needs the same keras-zoo: {last}") from error
+            said = str(error.cause).strip().splitlines() or [type(error.cause).__name__]
+            raise RunError(
+                f"A node of the cluster cannot run a trial: {said[-1]} (all need the same keras-zoo)."
+            ) from error
         except exceptions.OutOfMemoryError:
             raise EOFError(True) from None
         except exceptions.RayError:
