@@ -82,6 +82,7 @@ class Ray:
             self._ray.shutdown()
             raise
         self.slots = list(range(workers))
+        self._node = self._ray.get_runtime_context().get_node_id()
         self._running = []
         self._idle = []
 
@@ -108,6 +109,8 @@ class Ray:
 
     def wait(self, running, timeout):
         ready, _ = self._ray.wait([one.news for one in running], timeout=timeout)
+        if not ready and not any(node["NodeID"] == self._node and node["Alive"] for node in self._ray.nodes()):
+            raise RunError("The Ray node of this machine has died: ray start it, and the same command then goes on.")
         return [one for one in running if one.news in ready]
 
     def supervisor(self):
