@@ -140,9 +140,8 @@ def at_work(cluster, tuning, directory):
         for lock in directory.glob("trials/*/run.lock"):
             number = int(lock.parent.name)
             if files.is_locked(lock) and 1 <= finished(directory, number) <= FIXED["epochs"] / 2:
-                with contextlib.suppress(
-                    FileNotFoundError, ProcessLookupError, ValueError
-                ):  # it begins or ends just now
+                gone = (FileNotFoundError, ProcessLookupError, ValueError)  # it begins or ends just now
+                with contextlib.suppress(*gone):
                     if cluster.has(int(lock.read_text())):
                         return number
         time.sleep(0.02)
@@ -166,7 +165,7 @@ def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(clust
         lost = at_work(cluster, tuning, directory)
         known = finished(directory, lost)
         cluster.kill()
-        printed, _ = tuning.communicate(timeout=200)
+        printed, _ = tuning.communicate(timeout=120)
     finally:
         tuning.kill()
     assert tuning.returncode == 0, printed
