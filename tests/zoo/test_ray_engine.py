@@ -1,6 +1,7 @@
 """Studies on a Ray cluster: two nodes on this machine, one of which is killed."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -14,19 +15,12 @@ import pytest
 
 import zoo
 from zoo import files
+from zoo.tuning.ray_engine import Supervisor
 from zoo.tuning.study import Study
 
 SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
-FIXED = {"dataset": "xor", "epochs": 30, "batch_size": 16}
-JOB = """
-recipe: mlp
-space: {learning_rate: 1e-3..1e-1:log, units: [4, 8], dropout: 0.0..0.3}
-fixed: {dataset: xor, epochs: 30, batch_size: 16}
-oracle: random
-max_trials: 3
-workers: 2
-engine: ray
-"""
+FIXED = {"dataset": "xor", "epochs": 20, "batch_size": 16}
+JOB = {"recipe": "mlp", "space": SPACE, "fixed": FIXED, "oracle": "random", "max_trials": 3}
 
 
 def free_port():
@@ -57,6 +51,14 @@ def test_a_cluster_that_is_not_installed_or_not_there_is_one_line(tmp_path, monk
     pytest.importorskip("ray")
     with pytest.raises(zoo.InputError, match=f"Nothing answers at address={asked['address']} .*refused"):
         zoo.tune("mlp", max_trials=1, **asked)
+
+
+def test_a_node_that_does_not_see_the_study_says_so(tmp_path):
+    for text in (None, "another study"):
+        if text is not None:
+            (tmp_path / "study.json").write_text(text)
+        with pytest.raises(zoo.InputError, match=r"The node \S+ does not see the study in .*all nodes share"):
+            Supervisor().start((tmp_path / "study.json", "digest"), str(tmp_path), "tensorflow", None, None)
 
 
 # A cluster --------------------------------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ def at_work(cluster, tuning, directory):
 @pytest.mark.slow
 def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(cluster, tmp_path):
     """Two workers on two nodes, one of which is killed: the study is the one that this machine alone makes."""
-    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "job.yaml").write_text(json.dumps({**JOB, "engine": "ray", "workers": 2}))
     directory = tmp_path / "study"
     command = [sys.executable, "-m", "zoo", "tune", tmp_path / "job.yaml", "--address", cluster.address]
     tuning = subprocess.Popen(
@@ -170,9 +172,7 @@ def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(clust
         tuning.kill()
     assert tuning.returncode == 0, printed
     study = Study.open(directory)
-    whole = zoo.tune(
-        "mlp", space=SPACE, fixed=FIXED, oracle="random", max_trials=3, directory=tmp_path / "whole", quiet=True
-    )
+    whole = zoo.tune(**JOB, directory=tmp_path / "whole", quiet=True)
     assert board(study) == board(whole)
     log = (directory / f"trials/{lost:04d}.log").read_text()
     begun = [int(number) for number in re.findall(r"^Epoch (\d+)", log, re.MULTILINE)]
