@@ -128,6 +128,7 @@ def test_a_study_in_parts_is_the_whole(whole, tmp_path):
         tune(tmp_path / "parts", epochs=4, max_trials=4)
 
 
+@pytest.mark.slow
 def test_workers_share_the_trials(whole, tmp_path):
     study = tune(tmp_path / "study", max_trials=4, workers=2)
     found, expected = ({str(trial.values): trial.score for trial in one.trials} for one in (study, whole))
@@ -165,6 +166,7 @@ def test_no_trial_with_a_score_is_an_error(tmp_path):
         tune(tmp_path / "study", recipe=str(recipe), space={"units": "4,8"}, fixed={"fault": "raise"}, max_trials=1)
 
 
+@pytest.mark.slow
 def test_pruned_trials_stop_where_they_do_badly(tmp_path):
     """A rate near 0 learns nothing, and comes after trials that did."""
     options = {"pruner": "median", "space": {"learning_rate": "1e-7..1e-1:log"}}
@@ -192,6 +194,7 @@ def test_time_that_is_over_ends_a_trial_with_its_epoch_and_a_study(tmp_path):
         tune(tmp_path / "other", max_time=1e-9)
 
 
+@pytest.mark.slow
 def test_hyperband_carries_weights_from_rung_to_rung(tmp_path):
     study = tune(tmp_path / "study", oracle="hyperband", epochs=3, space={"learning_rate": "1e-3..1e-1:log"}, keep=1)
     assert {trial.status for trial in study.trials} <= {"completed", "pruned"}

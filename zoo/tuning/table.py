@@ -3,7 +3,7 @@
 import sys
 import time
 
-from zoo.fields import show
+from zoo.tuning.leaderboard import duration, short
 from zoo.tuning.pruning import best
 
 SHOWN = 12
@@ -79,11 +79,11 @@ class Table:
             curve = curves[one.number]
             score, _ = best(curve, self._study.direction)
             goal = one.until or one.epochs
-            left = "" if not curve else _duration(one.seconds / len(curve) * (goal - len(curve)))
+            left = "" if not curve else duration(one.seconds / len(curve) * (goal - len(curve)))
             score = "" if score is None else f"{score:.6g}"
             grid.add_row(str(one.number), _fields(one.values), score, f"{len(curve)}/{goal}", left, style="bold")
         if remaining is not None:
-            grid.caption = f"{_duration(remaining)} left"
+            grid.caption = f"{duration(remaining)} left"
         return grid
 
 
@@ -96,11 +96,5 @@ def _outcome(trial):
 
 
 def _fields(values):
-    """`learning_rate=0.01 norm=batch`; numbers in four digits."""
-    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={show(v)}" for k, v in values.items())
-
-
-def _duration(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
+    """`learning_rate=0.01 norm=batch`."""
+    return " ".join(f"{name}={short(value)}" for name, value in values.items())
