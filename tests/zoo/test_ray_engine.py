@@ -19,7 +19,7 @@ from zoo.tuning.ray_engine import Supervisor
 from zoo.tuning.study import Study
 
 SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
-FIXED = {"dataset": "xor", "epochs": 20, "batch_size": 16}
+FIXED = {"dataset": "xor", "epochs": 20, "batch_size": 64}
 JOB = {"recipe": "mlp", "space": SPACE, "fixed": FIXED, "oracle": "random", "max_trials": 3}
 
 
