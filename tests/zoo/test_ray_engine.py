@@ -90,7 +90,7 @@ class Cluster:
             text=True,
         )
         self._groups.append(process.pid)
-        printed, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=120)
         assert process.returncode == 0, printed
 
     def has(self, pid):
@@ -170,7 +170,7 @@ def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(clust
         lost = at_work(cluster, tuning, directory)
         known = finished(directory, lost)
         cluster.kill()
-        printed, _ = tuning.communicate(timeout=120)
+        printed, _ = tuning.communicate(timeout=300)
     finally:
         tuning.kill()
     assert tuning.returncode == 0, printed
