@@ -245,12 +245,13 @@ def _connected(address):
         raise InputError("engine=ray needs Ray: pip install 'keras-zoo[cluster]'") from None
     if ray.is_initialized():
         raise InputError("This process is connected to a Ray cluster already: call ray.shutdown() first.")
-    try:  # else Ray tries for minutes
+    try:  # Ray itself would try for minutes
         socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
     except OSError as error:
         raise InputError(
             f"Nothing answers at address={address} ({error}): is it what `ray start --head` prints?"
         ) from None
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # where something else answers, one try takes 40 s
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
