@@ -79,7 +79,7 @@ class Ray:
         try:
             self._make = self._supervisors(workers, gpus_per_trial)
         except BaseException:
-            self._ray.shutdown()
+            self.__exit__()
             raise
         self.slots = list(range(workers))
         self._node = self._ray.get_runtime_context().get_node_id()
@@ -91,6 +91,7 @@ class Ray:
 
     def __exit__(self, *error):
         self._ray.shutdown()  # the supervisors, and what they run, end with it
+        self._ray._private.worker._worker_logs_enabled = True
 
     def start(self, job, log, slot):
         import keras
@@ -252,6 +253,7 @@ def _connected(address):
             f"Nothing answers at address={address} ({error}): is it what `ray start --head` prints?"
         ) from None
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # where something else answers, one try takes 40 s
+    ray._private.worker._worker_logs_enabled = False  # log_to_driver=False lets through that a node has died
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
