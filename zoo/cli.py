@@ -176,6 +176,10 @@ def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, sk
 @click.option("--max-parameters", type=click.IntRange(1), metavar="N", help="Skip larger networks.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Trials at once (default: 1).")
 @click.option("--gpus-per-trial", type=click.IntRange(0), metavar="N", help="GPUs that each trial has for itself.")
+@click.option("--engine", help="local (default), or ray: trials on the nodes of a Ray cluster.")
+@click.option(
+    "--address", metavar="HOST:PORT", help="With --engine ray: the head node, as `ray start --head` prints it."
+)
 @click.option("--keep", type=click.IntRange(1), metavar="N", help="Best trials that keep their weights (default: 3).")
 @click.option("--max-disk", type=click.FloatRange(0), metavar="GB", help="What these may take.")
 @click.option(

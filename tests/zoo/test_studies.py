@@ -15,9 +15,8 @@ import pytest
 import zoo
 from zoo import files
 from zoo.runs import Run
-from zoo.tuning import processes
+from zoo.tuning import engines, processes
 from zoo.tuning.study import Study
-from zoo.tuning.tuner import _slots
 
 SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
 
@@ -256,13 +255,13 @@ def test_bad_input_is_one_line(options, message, tmp_path):
 
 def test_workers_share_out_the_cores_and_more_than_there_are_is_a_warning():
     cores = processes.cores()
-    assert _slots(1, None)[0].cores is None
+    assert engines.opened("local", None, 1, None).slots[0].cores is None
     if len(cores) > 1:
-        first, second = _slots(2, None)
+        first, second = engines.opened("local", None, 2, None).slots
         assert not set(first.cores) & set(second.cores)
         assert set(first.cores) | set(second.cores) <= set(cores)
     with pytest.warns(UserWarning, match="workers=1000 share"):
-        assert len(_slots(1000, None)) == 1000
+        assert len(engines.opened("local", None, 1000, None).slots) == 1000
 
 
 def test_the_best_is_trained_afresh_over_seeds(whole, tmp_path, capsys):

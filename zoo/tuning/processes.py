@@ -66,7 +66,7 @@ class Job:
 
 
 class Process:
-    """A process that was started to do `function(job, connection)`; what it sends comes out of `connection`.
+    """A process that was started to do `function(job, connection)`; `hear` is what it sends, `answer` what it receives.
 
     Args:
         function: of a module, so that another process can import it.
@@ -83,6 +83,17 @@ class Process:
         with _without_main(), _environment(visible), _errors_to(log):
             self._process.start()
         theirs.close()  # else its end would never be seen
+
+    def hear(self):
+        """The next message; EOFError where it has died."""
+        try:
+            return self.connection.recv()
+        except ConnectionResetError:
+            raise EOFError from None
+
+    def answer(self, value):
+        with contextlib.suppress(BrokenPipeError):  # it died, and `hear` says so
+            self.connection.send(value)
 
     def end(self):
         """Waits for its end: its exit code, or minus the signal that killed it."""

@@ -378,10 +378,10 @@ class Study:
         kept = json.dumps(proposal.kept)
         self._store.add("proposals", id=proposal.id, trial=trial, kept=kept, status=status, score=score)
 
-    def begin(self, number):
-        """Notes that the run of a trial has a folder, and on which machine it is."""
+    def begin(self, number, host=None):
+        """Notes that the run of a trial has a folder, and which machine trains it; None is this one."""
         with self._store.transaction():
-            self._store.change("trials", number, begun=1, host=socket.gethostname())
+            self._store.change("trials", number, begun=1, host=host or socket.gethostname())
 
     def note(self, elapsed, running):
         """Notes what was spent: seconds of the study, and {trial: (its seconds, its epochs)} of those that run."""

@@ -5,13 +5,11 @@ import pathlib
 import signal
 import tempfile
 import time
-import warnings
-from multiprocessing import connection
 
 from zoo import registry
 from zoo.errors import InputError, Interrupted, RunError, unknown
 from zoo.runs import Run
-from zoo.tuning import processes, spaces
+from zoo.tuning import engines, processes, spaces
 from zoo.tuning.pruning import PRUNERS, best
 from zoo.tuning.spaces import Space
 from zoo.tuning.study import ORACLES, WAIT, Study, digest
@@ -66,6 +64,8 @@ def tune(
     max_epochs_total=None,
     workers=1,
     gpus_per_trial=None,
+    engine="local",
+    address=None,
     keep=3,
     max_disk=None,
     directory=None,
@@ -91,6 +91,7 @@ def tune(
         max_trials, max_time, max_trial_time, max_epochs_total: as `Budget` has them.
         workers: trials at once; they share the processor's cores.
         gpus_per_trial: each trial sees so many GPUs of its own; None shares them out.
+        engine: "local", or "ray": trials run on the nodes of the Ray cluster whose head is at `address`, HOST:PORT.
         keep: how many of the best trials keep their weights; `max_disk`: GB that these may take.
         directory: the study's folder; None is `studies/<recipe>-<variant>-<digest of the definition>`.
         data_dir, skip_bad: as for `zoo.train`.
@@ -98,28 +99,28 @@ def tune(
     Raises: `InputError` (nothing is trained), `RunError` where no trial has a score, `Interrupted` (Ctrl-C).
     """
     budget = Budget(max_trials, max_time, max_trial_time, max_epochs_total)
-    study = make_study(
-        recipe,
-        space=space,
-        fixed=fixed,
-        oracle=oracle,
-        objective=objective,
-        seed=seed,
-        pruner=pruner,
-        max_parameters=max_parameters,
-        max_trials=max_trials,
-        directory=directory,
-        data_dir=data_dir,
-        skip_bad=skip_bad,
-    )
-    if oracle in ("random", "bayesian") and budget.max_trials is budget.max_time is budget.max_epochs_total is None:
-        raise InputError(f"The {oracle} oracle never ends: give max_trials, max_time or max_epochs_total.")
-    slots = _slots(workers, gpus_per_trial)
-    for name, value, least in (("keep", keep, 1), ("max_disk", max_disk, 0)):
-        if value is not None and (isinstance(value, bool) or value < least):
-            raise InputError(f"{name} must be at least {least}. Received: {name}={value!r}.")
-    with study.writing(), Table(study, quiet) as table:
-        _Tuner(study, budget, slots, keep, max_disk, data_dir, skip_bad, table).run()
+    with engines.opened(engine, address, workers, gpus_per_trial) as trials:
+        study = make_study(
+            recipe,
+            space=space,
+            fixed=fixed,
+            oracle=oracle,
+            objective=objective,
+            seed=seed,
+            pruner=pruner,
+            max_parameters=max_parameters,
+            max_trials=max_trials,
+            directory=directory,
+            data_dir=data_dir,
+            skip_bad=skip_bad,
+        )
+        if oracle in ("random", "bayesian") and budget.max_trials is budget.max_time is budget.max_epochs_total is None:
+            raise InputError(f"The {oracle} oracle never ends: give max_trials, max_time or max_epochs_total.")
+        for name, value, least in (("keep", keep, 1), ("max_disk", max_disk, 0)):
+            if value is not None and (isinstance(value, bool) or value < least):
+                raise InputError(f"{name} must be at least {least}. Received: {name}={value!r}.")
+        with study.writing(), Table(study, quiet) as table:
+            _Tuner(study, budget, trials, keep, max_disk, data_dir, skip_bad, table).run()
     return study
 
 
@@ -203,7 +204,7 @@ def _described(recipe, data, data_dir, skip_bad, folder):
     job = _job(recipe, data, data_dir, skip_bad)
     one = processes.Process(processes.describe, job, folder / "log")
     try:
-        kind, answer = one.connection.recv()
+        kind, answer = one.hear()
     except EOFError:
         kind, answer = "failed", f"the process that read the data ended ({one.end()})"
     except BaseException:
@@ -230,38 +231,6 @@ def _job(recipe, data, data_dir, skip_bad, **more):
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Slot:
-    """What one worker has: numbers of cores and of GPUs; None are all."""
-
-    cores: tuple | None
-    gpus: tuple | None
-
-
-def _slots(workers, gpus_per_trial):
-    """A `_Slot` for each worker."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise InputError(f"workers must be a whole number of at least 1. Received: workers={workers!r}.")
-    cores, gpus = processes.cores(), processes.gpus()
-    if workers > len(cores):
-        warnings.warn(f"workers={workers} share {len(cores)} cores: each is slower than one alone.", stacklevel=3)
-    if gpus_per_trial is None and workers > 1:
-        gpus_per_trial = len(gpus) // workers or None
-    if gpus_per_trial is not None and (gpus_per_trial < 0 or workers * gpus_per_trial > len(gpus)):
-        raise InputError(
-            f"workers={workers} with gpus_per_trial={gpus_per_trial} need {workers * gpus_per_trial} GPUs; "
-            f"there are {len(gpus)}. Fewer workers need less."
-        )
-    each = len(cores) // workers
-    return [
-        _Slot(
-            cores=tuple(cores[index * each : (index + 1) * each]) if workers > 1 and each else None,
-            gpus=None if gpus_per_trial is None else tuple(gpus[index * gpus_per_trial :][:gpus_per_trial]),
-        )
-        for index in range(workers)
-    ]
-
-
 @dataclasses.dataclass
 class _Live:
     """A trial that a process runs.
@@ -269,6 +238,7 @@ class _Live:
     Attributes:
         until: the epoch at which its rung ends, or None.
         epochs: of its whole run.
+        slot, process: of the engine.
         before: its seconds in earlier processes; `since` is when this one began.
         kills: how often in a row it was killed from outside with no epoch finished.
         stop: why it was told to stop: ("pruned", reason) or ("paused", None); None where it was not.
@@ -278,12 +248,12 @@ class _Live:
     values: dict
     until: int | None
     epochs: int
-    slot: _Slot
+    slot: object
     before: float
     since: float
     kills: int = 0
     stop: tuple | None = None
-    process: processes.Process | None = None
+    process: object = None
 
     @property
     def seconds(self):
@@ -293,10 +263,11 @@ class _Live:
 class _Tuner:
     """Runs a study's trials until its budget is spent. The study is being written, and this is who writes."""
 
-    def __init__(self, study, budget, slots, keep, max_disk, data_dir, skip_bad, table):
+    def __init__(self, study, budget, engine, keep, max_disk, data_dir, skip_bad, table):
         self._study = study
         self._budget = budget
-        self._free = list(slots)
+        self._engine = engine
+        self._free = list(engine.slots)
         self._keep, self._max_disk = keep, max_disk
         self._data_dir, self._skip_bad = data_dir, skip_bad
         self._data = study.path / "data" if (study.path / "data").is_dir() else None
@@ -317,8 +288,8 @@ class _Tuner:
                 if not self._live:
                     break
                 self._table.show(self._live.values(), self._curves, self._remaining())
-                ready = connection.wait([one.process.connection for one in self._live.values()], timeout=1)
-                for one in [one for one in self._live.values() if one.process.connection in ready]:
+                ready = self._engine.wait([one.process for one in self._live.values()], timeout=1)
+                for one in [one for one in self._live.values() if one.process in ready]:
                     self._hear(one)
         except KeyboardInterrupt:
             self._stop()
@@ -384,30 +355,30 @@ class _Tuner:
             directory=str(self._study.run_path(number)),
             until=until,
             max_parameters=self._study.definition["max_parameters"],
-            cores=slot.cores,
         )
         self._study.begin(number)
         log = self._study.path / "trials" / f"{number:04d}.log"
-        live.process = processes.Process(processes.train, job, log, slot.gpus)
+        live.process = self._engine.start(job, log, slot)
         self._live[number] = live
 
     # Hearing --------------------------------------------------------------------------------------------------------
 
     def _hear(self, live):
         try:
-            kind, *what = live.process.connection.recv()
-        except (EOFError, ConnectionResetError):
+            kind, *what = live.process.hear()
+        except EOFError:
             self._died(live)
+            return
+        if kind == "began":  # on another machine, when that had room
+            live.since = time.monotonic()
+            self._study.begin(live.number, *what)
             return
         if kind == "epoch":
             epoch, value = what
             live.kills = 0
             self._curves[live.number][epoch] = value
             live.stop = live.stop or self._verdict(live, epoch)
-            try:
-                live.process.connection.send(live.stop is None)
-            except BrokenPipeError:
-                return  # it died, and the next that is heard says so
+            live.process.answer(live.stop is None)
             if self._elapsed() - self._noted > 5:
                 self._note()
             return

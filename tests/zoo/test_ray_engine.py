@@ -1,0 +1,188 @@
+"""Studies on a Ray cluster: two nodes on this machine, one of which is killed."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+import zoo
+from zoo import files
+from zoo.tuning.ray_engine import Supervisor
+from zoo.tuning.study import Study
+
+SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
+FIXED = {"dataset": "xor", "epochs": 30, "batch_size": 64}
+JOB = {"recipe": "mlp", "space": SPACE, "fixed": FIXED, "oracle": "random", "max_trials": 3}
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"engine": "rey"}, "Unknown engine 'rey'. Did you mean 'ray'? There are: local, ray."),
+    ({"address": "head:6379"}, "address=head:6379 is of a Ray cluster: give engine=ray"),
+    ({"engine": "ray"}, "engine=ray needs address=HOST:PORT"),
+    ({"engine": "ray", "address": "ray://head"}, "engine=ray needs address=HOST:PORT"),
+    ({"engine": "ray", "address": "head:6379", "workers": 0}, "workers must be"),
+])  # fmt: skip
+def test_bad_input_is_one_line_and_makes_no_study(options, message, tmp_path):
+    with pytest.raises(zoo.InputError, match=re.escape(message)):
+        zoo.tune("mlp", fixed={"dataset": "xor"}, max_trials=1, directory=tmp_path / "study", **options)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_cluster_that_is_not_installed_or_not_there_is_one_line(tmp_path, monkeypatch):
+    asked = {"engine": "ray", "address": f"127.0.0.1:{free_port()}", "directory": tmp_path / "study"}
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ray", None)
+        with pytest.raises(zoo.InputError, match=re.escape("pip install 'keras-zoo[cluster]'")):
+            zoo.tune("mlp", max_trials=1, **asked)
+    pytest.importorskip("ray")
+    with pytest.raises(zoo.InputError, match=f"Nothing answers at address={asked['address']} .*refused"):
+        zoo.tune("mlp", max_trials=1, **asked)
+
+
+def test_a_node_that_does_not_see_the_study_says_so(tmp_path):
+    for text in (None, "another study"):
+        if text is not None:
+            (tmp_path / "study.json").write_text(text)
+        with pytest.raises(zoo.InputError, match=r"The node \S+ does not see the study in .*all nodes share"):
+            Supervisor().start((tmp_path / "study.json", "digest"), str(tmp_path), "tensorflow", None, None)
+
+
+# A cluster --------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Two Ray nodes of one CPU each on this machine, each started in a process group of its own."""
+
+    def __init__(self, folder):
+        self.address = f"127.0.0.1:{free_port()}"
+        self._groups = []
+        port = self.address.partition(":")[2]
+        try:
+            self._start("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
+            self._start(f"--address={self.address}")
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, *options):
+        command = [pathlib.Path(sys.executable).with_name("ray"), "start", "--num-cpus=1", "--disable-usage-stats"]
+        process = subprocess.Popen(
+            [*command, *options],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        self._groups.append(process.pid)
+        printed, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, printed
+
+    def has(self, pid):
+        """Whether a process, or one of those that it descends from, is of the node that is not the head."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends just now
+            while pid > 1:
+                if os.getpgid(pid) == self._groups[1]:
+                    return True
+                pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return False
+
+    def kill(self):
+        """Kills the node that is not the head, with all that runs there: workers have process groups of their own."""
+        every = [int(folder.name) for folder in pathlib.Path("/proc").iterdir() if folder.name.isdigit()]
+        for pid in [pid for pid in every if self.has(pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def end(self):
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory):
+    pytest.importorskip("ray")
+    found = Cluster(tmp_path_factory.mktemp("ray"))
+    yield found
+    found.end()
+
+
+def board(study):
+    """{fields of a trial: what must be the same of studies that are the same}; workers may take turns otherwise."""
+    return {
+        str(trial.values): (
+            *(trial.status, trial.score, trial.epoch, trial.epochs, trial.reason, trial.host),
+            (trial.path / "history.csv").read_text(),
+        )
+        for trial in study.trials
+    }
+
+
+def finished(directory, number):
+    """How many epochs a trial has finished."""
+    history = directory / f"trials/{number:04d}/history.csv"
+    return max(len(history.read_text().splitlines()) - 1, 0) if history.exists() else 0
+
+
+def at_work(cluster, tuning, directory):
+    """The number of a trial on the second node, waited for until it has finished an epoch and is not near its end."""
+    while tuning.poll() is None:
+        for lock in directory.glob("trials/*/run.lock"):
+            number = int(lock.parent.name)
+            if files.is_locked(lock) and 1 <= finished(directory, number) <= FIXED["epochs"] / 2:
+                process = lock.read_text()
+                if process and cluster.has(int(process)):
+                    return number
+        time.sleep(0.02)
+    raise AssertionError(f"no trial was seen on the second node: {tuning.communicate()[0]}")
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(cluster, tmp_path):
+    """Two workers on two nodes, one of which is killed: the study is the one that this machine alone makes."""
+    (tmp_path / "job.yaml").write_text(json.dumps({**JOB, "engine": "ray", "workers": 2}))
+    directory = tmp_path / "study"
+    command = [sys.executable, "-m", "zoo", "tune", tmp_path / "job.yaml", "--address", cluster.address]
+    tuning = subprocess.Popen(
+        [*command, "--directory", directory],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        lost = at_work(cluster, tuning, directory)
+        known = finished(directory, lost)
+        cluster.kill()
+        printed, _ = tuning.communicate(timeout=300)
+    finally:
+        tuning.kill()
+    assert tuning.returncode == 0, printed
+    assert {line.partition(" ")[0] for line in printed.splitlines()} == {"Tuning", "Trial", "Ended:", "Best:", "Next:"}
+    study = Study.open(directory)
+    whole = zoo.tune(**JOB, directory=tmp_path / "whole", quiet=True)
+    assert board(study) == board(whole)
+    log = (directory / f"trials/{lost:04d}.log").read_text()
+    begun = [int(number) for number in re.findall(r"^Epoch (\d+)", log, re.MULTILINE)]
+    again = int(re.search(r"Going on with .*, epoch (\d+) of", log)[1])
+    assert again > known
+    assert begun in (
+        [*range(1, again + 1), *range(again, FIXED["epochs"] + 1)],  # killed in an epoch, which alone is run again
+        [*range(1, FIXED["epochs"] + 1)],  # or between two
+    )

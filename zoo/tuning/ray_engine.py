@@ -1,0 +1,262 @@
+"""Trials on the nodes of a Ray cluster; the oracle, the state and the table stay with the process that tunes.
+
+A `Supervisor`, a Ray actor, starts a trial's process on its node as `processes` does everywhere, and hands on what it
+says. One whose trial has ended takes the next, so that Keras is imported once on a node and not for each trial. Where
+a node dies, its trial counts as killed: it is started again, on a node that has room.
+"""
+
+import dataclasses
+import math
+import os
+import pathlib
+import signal
+import socket
+import warnings
+
+from zoo import files
+from zoo.errors import InputError, RunError
+
+PATIENCE = 5
+"""Seconds in which the head node must take a connection."""
+
+
+class Supervisor:
+    """Runs trials on a node, one after another: a `processes.Process` whose methods are called from afar."""
+
+    def node(self):
+        """Name of the machine; the first answer says that Ray found a place."""
+        return socket.gethostname()
+
+    def start(self, definition, folder, backend, job, log):
+        """Starts a trial's process: ("began", name of the machine).
+
+        Args:
+            definition: path of the study's study.json, and its digest, by which a node sees that it has the study.
+            folder: where `zoo tune` was started; relative names of data are meant from there.
+            backend: of Keras.
+        """
+        path, expected = definition
+        if not path.exists() or files.digest(path) != expected:
+            where = f"The node {self.node()} does not see the study in {path.parent}"
+            raise InputError(f"{where}: name a --directory that all nodes share.")
+        if os.path.isdir(folder):
+            os.chdir(folder)
+        os.environ["KERAS_BACKEND"] = backend
+        import ray
+
+        from zoo.tuning import processes
+
+        gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+        self._process = processes.Process(processes.train, job, log, gpus)
+        return ("began", self.node())
+
+    def hear(self):
+        """What the trial says next, or ("died", exit code, whether the kernel kills for memory)."""
+        try:
+            return self._process.hear()
+        except EOFError:
+            memory = self._process.died_of_memory()
+            return ("died", self._process.end(), memory)
+
+    def answer(self, value):
+        self._process.answer(value)
+
+    def end(self):
+        self._process.end()
+
+
+class Ray:
+    """The engine: each trial asks Ray for one CPU and for its GPUs, and waits where no node has room.
+
+    Args:
+        address: `HOST:PORT` of the head node.
+        workers: trials at once.
+        gpus_per_trial: None is one, or a share of one where there are fewer GPUs than workers.
+    """
+
+    def __init__(self, address, workers, gpus_per_trial):
+        self._ray = _connected(address)
+        try:
+            self._make = self._supervisors(workers, gpus_per_trial)
+        except BaseException:
+            self.__exit__()
+            raise
+        self.slots = list(range(workers))
+        self._node = self._ray.get_runtime_context().get_node_id()
+        self._running = []
+        self._idle = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._ray.shutdown()  # the supervisors, and what they run, end with it
+        self._ray._private.worker._worker_logs_enabled = True
+
+    def start(self, job, log, slot):
+        import keras
+
+        directory = pathlib.Path(job.directory).absolute()
+        path = directory.parents[1] / "study.json"
+        absolute = {"directory": str(directory)}
+        for name in ("data", "data_dir"):
+            value = getattr(job, name)
+            absolute[name] = None if value is None else os.path.abspath(value)
+        job = dataclasses.replace(job, **absolute)
+        definition = (path, files.digest(path))
+        trial = _Trial(self, (definition, os.getcwd(), keras.backend.backend(), job, log.absolute()))
+        self._running.append(trial)
+        return trial
+
+    def wait(self, running, timeout):
+        ready, _ = self._ray.wait([one.news for one in running], timeout=timeout)
+        if not ready and not any(node["NodeID"] == self._node and node["Alive"] for node in self._ray.nodes()):
+            raise RunError("The Ray node of this machine has died: ray start it, and the same command then goes on.")
+        return [one for one in running if one.news in ready]
+
+    def supervisor(self):
+        """A `Supervisor` that has nothing to do."""
+        return self._idle.pop() if self._idle else self._make()
+
+    def ask(self, reference):
+        """What a supervisor answered; one that is gone is an EOFError, whose argument says whether it had no memory."""
+        exceptions = self._ray.exceptions
+        try:
+            return self._ray.get(reference)
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, InputError):
+                raise error.cause from None
+            said = str(error.cause).strip().splitlines() or [type(error.cause).__name__]
+            raise RunError(
+                f"A node of the cluster cannot run a trial: {said[-1]} (all need the same keras-zoo)."
+            ) from error
+        except exceptions.OutOfMemoryError:
+            raise EOFError(True) from None
+        except exceptions.RayError:
+            raise EOFError(False) from None
+
+    def leave(self, trial, supervisor=None):
+        """Ends a trial; its supervisor goes to the trial that has waited longest for a node, or is kept."""
+        self._running.remove(trial)
+        if supervisor is None:
+            return
+        for one in self._running:
+            if not self._ray.wait([one.placed], timeout=0)[0]:
+                self.drop(one.replaced(supervisor))
+                return
+        self._idle.append(supervisor)
+
+    def drop(self, supervisor):
+        self._ray.kill(supervisor)
+
+    def _supervisors(self, workers, gpus_per_trial):
+        """A function that makes a `Supervisor` on the node that Ray chooses."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        gpus = [int(node.get("GPU", 0)) for node in nodes]
+        if gpus_per_trial is None:
+            gpus_per_trial = 1 / max(1, math.ceil(workers / sum(gpus))) if sum(gpus) else 0
+        if gpus_per_trial > max(gpus):
+            raise InputError(f"gpus_per_trial={gpus_per_trial}: no node of the cluster has more than {max(gpus)} GPUs.")
+        room = 0
+        for node, has in zip(nodes, gpus, strict=True):
+            cpus = int(node.get("CPU", 0))
+            room += min(cpus, int(has / gpus_per_trial)) if gpus_per_trial else cpus
+        if room == 0:
+            raise InputError(
+                "No node of the cluster has a CPU for a trial: ray start --num-cpus=N says how many it has."
+            )
+        if workers > room:
+            warnings.warn(f"workers={workers}: the cluster has room for {room} trials, others wait.", stacklevel=5)
+        options = {"num_cpus": 1, "num_gpus": gpus_per_trial, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
+        return self._ray.remote(Supervisor).options(**options).remote
+
+
+class _Trial:
+    """A trial's process on some node, with the methods of a `processes.Process`.
+
+    Attributes:
+        placed: what Ray answers when the supervisor has a node.
+        news: what it answers when the trial has something to say.
+    """
+
+    def __init__(self, engine, arguments):
+        self._engine = engine
+        self._arguments = arguments
+        self._code, self._memory = None, False
+        self._take(engine.supervisor())
+
+    def _take(self, supervisor):
+        self._supervisor = supervisor
+        self.placed = supervisor.node.remote()
+        self.news = supervisor.start.remote(*self._arguments)
+
+    def replaced(self, supervisor):
+        """Takes a supervisor that has a node; the one that has none is returned."""
+        before = self._supervisor
+        self._take(supervisor)
+        return before
+
+    def hear(self):
+        """The next message; EOFError where its process, or its node, has died."""
+        try:
+            message = self._engine.ask(self.news)
+        except EOFError as error:
+            self._code, self._memory = -signal.SIGKILL, error.args[0]
+            self._engine.drop(self._supervisor)  # of a node that is out of reach, it ends when that is back
+            self._engine.leave(self)
+            raise
+        if message[0] == "died":
+            _, self._code, self._memory = message
+            self._engine.leave(self, self._supervisor)
+            raise EOFError
+        if message[0] == "began":
+            self.news = self._supervisor.hear.remote()
+        return message
+
+    def answer(self, value):
+        self._supervisor.answer.remote(value)
+        self.news = self._supervisor.hear.remote()
+
+    def end(self):
+        """Its exit code, or minus the signal that killed it."""
+        if self._code is None:  # it has said its last
+            self._code = 0
+            self._supervisor.end.remote()
+            self._engine.leave(self, self._supervisor)
+        return self._code
+
+    def kill(self):
+        self._engine.drop(self._supervisor)
+
+    def died_of_memory(self):
+        return self._memory
+
+
+def _connected(address):
+    """The module `ray`, connected to the cluster at an address."""
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise InputError(
+            "engine=ray needs address=HOST:PORT of the head node, which `ray start --head` prints. "
+            f"Received: address={address!r}."
+        )
+    try:
+        import ray
+    except ImportError:
+        raise InputError("engine=ray needs Ray: pip install 'keras-zoo[cluster]'") from None
+    if ray.is_initialized():
+        raise InputError("This process is connected to a Ray cluster already: call ray.shutdown() first.")
+    try:  # Ray itself would try for minutes
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except OSError as error:
+        raise InputError(
+            f"Nothing answers at address={address} ({error}): is it what `ray start --head` prints?"
+        ) from None
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # where something else answers, one try takes 40 s
+    ray._private.worker._worker_logs_enabled = False  # log_to_driver=False lets through that a node has died
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise InputError(f"address={address} takes no trials: {said}") from None
+    return ray
