@@ -174,7 +174,7 @@ def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(clust
     finally:
         tuning.kill()
     assert tuning.returncode == 0, printed
-    assert {line.partition(" ")[0] for line in printed.splitlines()} == {"Tuning", "Trial", "Ended:", "Best:", "Next:"}
+    assert {line.partition(" ")[0] for line in printed.splitlines()} >= {"Tuning", "Trial", "Ended:", "Best:", "Next:"}
     study = Study.open(directory)
     whole = zoo.tune(**JOB, directory=tmp_path / "whole", quiet=True)
     assert board(study) == board(whole)
