@@ -43,6 +43,7 @@ def line(name, cells):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=("n-grams", "networks"))
+    parser.add_argument("names", nargs="*", default=NETWORKS, help='networks, such as "gpt learning_rate=1e-3"')
     options = parser.parse_args()
     line("bits per character", [f"split {split}" for split in SPLITS])
     if options.only != "networks":
@@ -50,7 +51,7 @@ def main():
             scores = [f"{counted(split, order):.3f}" for split in SPLITS]
             line(f"interpolated modified Kneser-Ney, order {order}", scores)
     if options.only != "n-grams":
-        for name in NETWORKS:
+        for name in options.names:
             found = [trained(name, dataset=data(split), seed=0) for split in SPLITS]
             line(name, [f"{one.scores['bits_per_character']:.3f}" for one in found])
             line(f"  seconds of training, {found[0].parameters:,} parameters", [f"{one.seconds:.0f}" for one in found])
