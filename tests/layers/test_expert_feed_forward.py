@@ -291,7 +291,7 @@ def test_capacity_keeps_first_choices_first_and_drops_the_rest_to_0(factor):
             e = experts[t, rank]
             kept[t, rank] = taken[e] < limit
             taken[e] += 1
-    assert factor > 1 or not kept.all()
+    assert factor >= 1 or not kept.all()  # fewer places than choices
     expected = loop(layer, x, lambda t, rank: kept[t, rank])
     for way in (lambda x: layer(x, training=True), *compiled(layer, x, training=True)):
         found = numbers(way(x))
