@@ -223,12 +223,16 @@ class MultiHeadAttention(keras.layers.Layer):
     def _attend(self, queries, keys, values, allowed, training, decoding):
         """(context, weights)"""
         queries = queries * self._key_width**-0.5
+
+        def multiplied():
+            scores = keras.ops.matmul(queries, keras.ops.swapaxes(keys, -1, -2))
+            weights = _attention.softmax(scores, allowed)  # (batch, heads, time, positions)
+            dropped = self._dropout(weights, training=training)
+            return keras.ops.matmul(dropped, values), weights  # (batch, heads, time, value width)
+
         if decoding and self.compute_dtype == "float32" and _backend.has_slow_small_products():
-            return _attention.of_few(queries, keys, values, allowed)
-        scores = keras.ops.matmul(queries, keras.ops.swapaxes(keys, -1, -2))
-        weights = _attention.softmax(scores, allowed)  # (batch, heads, time, positions)
-        dropped = self._dropout(weights, training=training)
-        return keras.ops.matmul(dropped, values), weights  # (batch, heads, time, value width)
+            return _attention.of_few(queries, keys, values, allowed, multiplied)
+        return multiplied()
 
     def _attend_fused(self, queries, keys, values, allowed, is_causal):
         """The context, by the fastest kernel that the backend has for it."""

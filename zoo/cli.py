@@ -209,14 +209,7 @@ def tune(recipe, fields, space, quiet, skip_bad, **options):
         job = jobs.read(recipe)
         recipe = job.pop("recipe")
     fixed = _given(recipe, fields)
-    ranges = {}
-    for pair in space:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise InputError(f"A space is given as field=range. Received: {pair!r}.")
-        if name in ranges:
-            raise InputError(f"The space of {name} is given twice.")
-        ranges[name] = text
+    ranges = _pairs(space, "A space is given as field=range.", "The space of {}")
     job["fixed"] = {**(job.get("fixed") or {}), **fixed}
     if ranges:
         job["space"] = {**(job.get("space") or {}), **ranges}
@@ -472,15 +465,21 @@ def _given(recipe, pairs):
 
 
 def _parsed(cls, pairs):
-    given = {}
-    for pair in pairs:
+    given = _pairs(pairs, "Fields are given as name=value.", "{}")
+    return {name: cls.field(name).parse(name, text) for name, text in given.items()}
+
+
+def _pairs(given, rule, called):
+    """{name: text} of `name=text` arguments; what is wrong is told by `rule`, and the name as it is `called`."""
+    found = {}
+    for pair in given:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise InputError(f"Fields are given as name=value. Received: {pair!r}.")
-        if name in given:
-            raise InputError(f"{name} is given twice.")
-        given[name] = cls.field(name).parse(name, text)
-    return given
+            raise InputError(f"{rule} Received: {pair!r}.")
+        if name in found:
+            raise InputError(f"{called.format(name)} is given twice.")
+        found[name] = text
+    return found
 
 
 def _table(rows):

@@ -60,6 +60,11 @@ def channels(count):
     return Condition(f" of {count} channels", lambda shape: shape[-1] == count, lambda shape: (*shape[:-1], count))
 
 
+def from_json(values):
+    """{field: value} as it was before JSON made lists of tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
 def show(value):
     """A value as a person types it on the command line."""
     if value is None:

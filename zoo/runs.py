@@ -25,7 +25,7 @@ import zipfile
 
 from zoo import files, registry, weights
 from zoo.errors import InputError, RunError
-from zoo.fields import Origin
+from zoo.fields import Origin, from_json
 
 SCHEMA = 1
 STATUSES = ("running", "paused", "done", "stopped_early", "failed", "interrupted")
@@ -119,7 +119,7 @@ class Run:
         """The recipe, rebuilt from its normal form."""
         saved = self._facts["recipe"]
         cls = registry.resolve(saved["reference"])
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in saved["values"].items()}
+        values = from_json(saved["values"])
         unknown = set(values) - set(cls.fields())
         if unknown:
             raise InputError(f"{self.path}: {cls.__name__} has no field {', '.join(sorted(unknown))} any more.")

@@ -340,7 +340,7 @@ def test_hyperband_takes_the_best_of_each_rung_further(tmp_path):
                 number = study.propose()
                 if not isinstance(number, int):
                     break
-                until = study.until(number)
+                until, _ = study.running()[number]
                 log.append((number, until))
                 value = score(study.trials[number].values) / (until or 9)
                 study.end(number, "completed" if until is None else "pruned", value, epoch=1, epochs=until or 9)
@@ -362,7 +362,7 @@ def test_max_trials_ends_new_trials_and_not_promotions(tmp_path):
     study = make(tmp_path / "study", "hyperband", fixed={"epochs": 9})
     with study.writing():
         while isinstance(number := study.propose(max_trials=11), int):
-            until = study.until(number)
+            until, _ = study.running()[number]
             study.end(number, "pruned", score(study.trials[number].values), epoch=1, epochs=until or 9)
         assert number == "max_trials=11 is reached"
         assert len(study.trials) == 11

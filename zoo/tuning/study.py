@@ -19,7 +19,7 @@ import time
 
 from zoo import files
 from zoo.errors import InputError
-from zoo.fields import show
+from zoo.fields import from_json, show
 from zoo.tuning.pruning import PRUNERS
 from zoo.tuning.spaces import Range, Space
 from zoo.tuning.store import SCHEMA, Store
@@ -141,7 +141,7 @@ class Study:
     @property
     def fixed(self):
         """{field: value} of the fields that were given and are not searched."""
-        return {name: tuple(v) if isinstance(v, list) else v for name, v in self._definition["fixed"].items()}
+        return from_json(self._definition["fixed"])
 
     @property
     def _searched(self):
@@ -152,8 +152,7 @@ class Study:
 
             saved = self._definition["recipe"]
             cls = registry.resolve(saved["reference"])
-            values = {name: tuple(v) if isinstance(v, list) else v for name, v in saved["values"].items()}
-            base = cls.restored(Origin(saved["name"], saved["variant"]), values)
+            base = cls.restored(Origin(saved["name"], saved["variant"]), from_json(saved["values"]))
             ranges = {name: Range.restored(facts) for name, facts in self._definition["space"].items()}
             self._space = Space(base, ranges, {**self.fixed, "monitor": self.objective})
         return self._space
@@ -199,20 +198,16 @@ class Study:
 
     def curve(self, trial):
         """{epoch: value of the objective} of what a trial's run has finished; epochs from 1."""
-        return self._curve(trial.number)
+        return curve(self.run_path(trial.number), self.objective)
 
     def run_path(self, number):
         """The folder of the run of a trial."""
         return self.path / "trials" / f"{number:04d}"
 
-    def _curve(self, number):
-        return curve(self.run_path(number), self.objective)
-
     def _trial(self, row):
-        values = json.loads(row["values"])
         return Trial(
             number=row["number"],
-            values={name: tuple(v) if isinstance(v, list) else v for name, v in values.items()},
+            values=from_json(json.loads(row["values"])),
             path=self.run_path(row["number"]) if row["begun"] else None,
             **{
                 name: row[name]
@@ -318,7 +313,7 @@ class Study:
 
     def _enqueued(self, entry, queue):
         """The number of the next trial of the queue, or None where it is one already."""
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in entry["values"].items()}
+        values = from_json(entry["values"])
         form = _form(self._searched.recipe(values))
         with self._store.transaction():
             self._store.set("queue", queue)
@@ -409,13 +404,12 @@ class Study:
             self._save_oracle()
 
     def running(self):
-        """[(number, until, seconds)] of the trials that a process began or was to begin, by number."""
-        rows = self._store.rows("trials")
-        return [(row["number"], row["until"], row["seconds"]) for row in rows if row["status"] == "running"]
+        """{number: (until, seconds)} of the trials that a process began or was to begin, by number.
 
-    def until(self, number):
-        """The epoch at which the rung of a trial ends; None is its last."""
-        return self._store.rows("trials")[number]["until"]
+        `until` is the epoch at which the rung ends; None is the trial's last.
+        """
+        rows = self._store.rows("trials")
+        return {row["number"]: (row["until"], row["seconds"]) for row in rows if row["status"] == "running"}
 
     def elapsed(self):
         """Seconds that the study has run, all in all."""
@@ -436,7 +430,8 @@ class Study:
         """
         promising = self._loaded().promising()
         needed = {row["trial"] for row in self._store.rows("proposals") if row["id"] in promising}
-        needed |= {number for number, _, _ in self.running()}
+        running = set(self.running())
+        needed |= running
         ranked = [trial.number for trial in self.ranked()]
         kept = [*needed, *(number for number in ranked[:keep] if number not in needed)]
         for folder in sorted((self.path / "trials").glob("[0-9]*/")):
@@ -448,7 +443,7 @@ class Study:
         for number in reversed(ranked[1:]):
             if sum(sizes.values()) <= max_disk * 1e9:
                 return
-            if number in sizes and number not in {one for one, _, _ in self.running()}:
+            if number in sizes and number not in running:
                 _drop(self.run_path(number) / "checkpoints")
                 sizes[number] = 0
 

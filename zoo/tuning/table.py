@@ -5,6 +5,7 @@ import time
 
 from zoo.tuning.leaderboard import duration, short
 from zoo.tuning.pruning import best
+from zoo.tuning.trials import STATUSES
 
 SHOWN = 12
 """Trials that have ended in the live table; the best of them."""
@@ -61,7 +62,7 @@ class Table:
             self._live.update("", refresh=True)
         study = self._study
         trials, ranked = study.trials, study.ranked()
-        counts = {status: sum(trial.status == status for trial in trials) for status in _ORDER}
+        counts = {status: sum(trial.status == status for trial in trials) for status in STATUSES}
         print(f"Ended: {why}. {', '.join(f'{count} {status}' for status, count in counts.items() if count)}.")
         if ranked:
             print(f"Best: trial {ranked[0].number}, {_outcome(ranked[0])}; {_fields(ranked[0].values)}")
@@ -85,9 +86,6 @@ class Table:
         if remaining is not None:
             grid.caption = f"{duration(remaining)} left"
         return grid
-
-
-_ORDER = ("completed", "pruned", "failed", "skipped", "running")
 
 
 def _outcome(trial):

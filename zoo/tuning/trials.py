@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import pathlib
 
-STATUSES = ("running", "completed", "pruned", "failed", "skipped")
+STATUSES = ("completed", "pruned", "failed", "skipped", "running")
 
 
 @dataclasses.dataclass(frozen=True)

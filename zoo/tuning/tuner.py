@@ -274,7 +274,7 @@ class _Tuner:
         self._table = table
         self._live = {}
         self._curves = {trial.number: study.curve(trial) for trial in study.trials}
-        self._left = [number for number, _, _ in study.running()]  # by a process that died or was paused
+        self._left = list(study.running())  # by a process that died or was paused
         self._before, self._since, self._noted = study.elapsed(), time.monotonic(), 0.0
         self._skipped = 0
         self._end = None
@@ -336,7 +336,7 @@ class _Tuner:
         """Starts a trial's process, unless what it finished already says that it is over."""
         trial = self._study.trials[number]
         recipe = self._study.recipe(trial)
-        _, until, seconds = next(row for row in self._study.running() if row[0] == number)
+        until, seconds = self._study.running()[number]
         self._curves[number] = self._study.curve(trial)
         slot = self._free.pop(0)
         live = _Live(number, trial.values, until, recipe.epochs, slot, seconds, time.monotonic(), kills)
