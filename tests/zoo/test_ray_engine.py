@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -116,11 +117,12 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path_factory):
+def cluster():
     pytest.importorskip("ray")
-    found = Cluster(tmp_path_factory.mktemp("ray"))
-    yield found
-    found.end()
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        found = Cluster(folder)  # the path of a socket in it has 107 bytes at most: pytest's folders are too deep
+        yield found
+        found.end()
 
 
 def board(study):

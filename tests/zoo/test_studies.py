@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 import zoo
 from zoo import files
 from zoo.runs import Run
-from zoo.tuning import engines, processes
+from zoo.tuning import engines, processes, tuner
 from zoo.tuning.study import Study
 
 SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
@@ -245,12 +246,51 @@ def test_what_no_process_could_have_is_refused_by_name(tmp_path):
     ({"workers": 0}, "workers must be"),
     ({"gpus_per_trial": 100}, "need 100 GPUs"),
     ({"seed": -1}, "seed must be"),
-    ({"keep": 0}, "keep must be"),
+    ({"keep": 0}, "keep must be a whole number"),
+    ({"keep": "three"}, "keep must be a whole number"),
+    ({"max_disk": -1}, "max_disk must be GB"),
     ({"fixed": {"dataset": "digitz"}}, "Did you mean 'digits'"),
 ])  # fmt: skip
 def test_bad_input_is_one_line(options, message, tmp_path):
     with pytest.raises(zoo.InputError, match=message.replace("'. Did", r"'\. Did").replace("'. There", r"'\? There")):
         tune(tmp_path / "study", **{"max_trials": 1, **options})
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_trial_that_no_machine_takes_keeps_no_study_past_its_budget(tmp_path, monkeypatch):
+    """It is left as it is, with none of its seconds spent; where there is room, the same command goes on with it."""
+
+    class Waiting:
+        waits = True
+        killed = False
+
+        def kill(self):
+            self.killed = True
+
+    class Full:
+        slots = (0,)
+        started = []
+        now = 0.0
+
+        def start(self, job, log, slot):
+            self.started.append(Waiting())
+            return self.started[-1]
+
+        def wait(self, running, timeout):
+            self.now += 100.0
+            return []
+
+    full = Full()
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "opened", lambda *asked: contextlib.nullcontext(full))
+        patch.setattr(tuner, "time", types.SimpleNamespace(monotonic=lambda: full.now))
+        with pytest.raises(zoo.RunError, match="max_time=60 s is over"):
+            tune(tmp_path / "study", max_trials=1, max_time=60)
+    assert [one.killed for one in full.started] == [True]
+    study = Study.open(tmp_path / "study")
+    with study.writing():
+        assert study.running() == {0: (None, 0.0)}
+    assert [trial.status for trial in tune(tmp_path / "study", max_trials=1).trials] == ["completed"]
 
 
 def test_workers_share_out_the_cores_and_more_than_there_are_is_a_warning():

@@ -72,7 +72,12 @@ class Process:
         function: of a module, so that another process can import it.
         log: the file that what it prints is added to.
         gpus: numbers of the GPUs that it may see; None are those of this process.
+
+    Attributes:
+        waits: whether it has not begun, for want of a machine.
     """
+
+    waits = False
 
     def __init__(self, function, job, log, gpus=None):
         context = _context()

@@ -83,7 +83,7 @@ class Ray:
             raise
         self.slots = list(range(workers))
         self._node = self._ray.get_runtime_context().get_node_id()
-        self._running = []
+        self._running = {}  # a set in the order of the trials' starts
         self._idle = []
 
     def __enter__(self):
@@ -105,7 +105,7 @@ class Ray:
         job = dataclasses.replace(job, **absolute)
         definition = (path, files.digest(path))
         trial = _Trial(self, (definition, os.getcwd(), keras.backend.backend(), job, log.absolute()))
-        self._running.append(trial)
+        self._running[trial] = None
         return trial
 
     def wait(self, running, timeout):
@@ -137,14 +137,18 @@ class Ray:
 
     def leave(self, trial, supervisor=None):
         """Ends a trial; its supervisor goes to the trial that has waited longest for a node, or is kept."""
-        self._running.remove(trial)
+        self._running.pop(trial, None)
         if supervisor is None:
             return
         for one in self._running:
-            if not self._ray.wait([one.placed], timeout=0)[0]:
+            if one.waits:
                 self.drop(one.replaced(supervisor))
                 return
         self._idle.append(supervisor)
+
+    def has(self, reference):
+        """Whether it can be asked for without waiting."""
+        return bool(self._ray.wait([reference], timeout=0)[0])
 
     def drop(self, supervisor):
         self._ray.kill(supervisor)
@@ -175,8 +179,7 @@ class _Trial:
     """A trial's process on some node, with the methods of a `processes.Process`.
 
     Attributes:
-        placed: what Ray answers when the supervisor has a node.
-        news: what it answers when the trial has something to say.
+        news: what Ray answers when the trial has something to say.
     """
 
     def __init__(self, engine, arguments):
@@ -187,8 +190,13 @@ class _Trial:
 
     def _take(self, supervisor):
         self._supervisor = supervisor
-        self.placed = supervisor.node.remote()
+        self._placed = supervisor.node.remote()
         self.news = supervisor.start.remote(*self._arguments)
+
+    @property
+    def waits(self):
+        """Whether its supervisor has no node yet."""
+        return not self._engine.has(self._placed)
 
     def replaced(self, supervisor):
         """Takes a supervisor that has a node; the one that has none is returned."""
@@ -227,6 +235,7 @@ class _Trial:
 
     def kill(self):
         self._engine.drop(self._supervisor)
+        self._engine.leave(self)
 
     def died_of_memory(self):
         return self._memory

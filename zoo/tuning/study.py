@@ -52,9 +52,10 @@ class Study:
 
         Raises: `InputError` as `zoo.tune`.
         """
-        from zoo.tuning.tuner import make_study
+        from zoo.tuning.tuner import defined
 
-        return make_study(recipe, **definition)
+        with defined(recipe, **definition) as made:
+            return cls.create(*made)
 
     @classmethod
     def open(cls, path):

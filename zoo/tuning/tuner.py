@@ -1,5 +1,6 @@
 """`zoo.tune`: makes a study, or goes on with one, and runs its trials."""
 
+import contextlib
 import dataclasses
 import pathlib
 import signal
@@ -20,6 +21,9 @@ KILLS = 5
 
 SKIPPED = 50
 """How many trials in a row may be skipped before a study ends."""
+
+_ENDLESS = ("random", "bayesian")
+"""Oracles that always have one more trial."""
 
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 """Signals that a process gets for what it did itself."""
@@ -92,15 +96,19 @@ def tune(
         workers: trials at once; they share the processor's cores.
         gpus_per_trial: each trial sees so many GPUs of its own; None shares them out.
         engine: "local", or "ray": trials run on the nodes of the Ray cluster whose head is at `address`, HOST:PORT.
-        keep: how many of the best trials keep their weights; `max_disk`: GB that these may take.
+        keep: how many of the best trials keep their weights, None all; `max_disk`: GB that these may take.
         directory: the study's folder; None is `studies/<recipe>-<variant>-<digest of the definition>`.
         data_dir, skip_bad: as for `zoo.train`.
         quiet: print nothing.
     Raises: `InputError` (nothing is trained), `RunError` where no trial has a score, `Interrupted` (Ctrl-C).
     """
     budget = Budget(max_trials, max_time, max_trial_time, max_epochs_total)
+    for name, value, kinds, least in (("keep", keep, int, 1), ("max_disk", max_disk, int | float, 0)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or value < least):
+            unit = "a whole number of" if kinds is int else "GB,"
+            raise InputError(f"{name} must be {unit} at least {least}. Received: {name}={value!r}.")
     with engines.opened(engine, address, workers, gpus_per_trial) as trials:
-        study = make_study(
+        with defined(
             recipe,
             space=space,
             fixed=fixed,
@@ -113,18 +121,17 @@ def tune(
             directory=directory,
             data_dir=data_dir,
             skip_bad=skip_bad,
-        )
-        if oracle in ("random", "bayesian") and budget.max_trials is budget.max_time is budget.max_epochs_total is None:
-            raise InputError(f"The {oracle} oracle never ends: give max_trials, max_time or max_epochs_total.")
-        for name, value, least in (("keep", keep, 1), ("max_disk", max_disk, 0)):
-            if value is not None and (isinstance(value, bool) or value < least):
-                raise InputError(f"{name} must be at least {least}. Received: {name}={value!r}.")
+        ) as made:
+            if oracle in _ENDLESS and budget.max_trials is budget.max_time is budget.max_epochs_total is None:
+                raise InputError(f"The {oracle} oracle never ends: give max_trials, max_time or max_epochs_total.")
+            study = Study.create(*made)
         with study.writing(), Table(study, quiet) as table:
             _Tuner(study, budget, trials, keep, max_disk, data_dir, skip_bad, table).run()
     return study
 
 
-def make_study(
+@contextlib.contextmanager
+def defined(
     recipe,
     *,
     space=None,
@@ -139,7 +146,7 @@ def make_study(
     data_dir=None,
     skip_bad=False,
 ):
-    """The `Study` of these, made or opened; nothing is trained. Arguments as of `tune`."""
+    """The arguments of `Study.create` for these, which have been checked; those of `tune` of the same names."""
     for name, value, known in (("oracle", oracle, ORACLES), ("pruner", pruner, PRUNERS)):
         if value not in known and (name == "oracle" or value is not None):
             raise unknown(name, value, known)
@@ -185,7 +192,7 @@ def make_study(
         }
         path = pathlib.Path(directory or _default_directory(base, definition))
         definition["initial_points"] = _initial_points(searched, max_trials)
-        return Study.create(path, definition, data)
+        yield path, definition, data
 
 
 def _initial_points(searched, max_trials):
@@ -291,6 +298,8 @@ class _Tuner:
                 ready = self._engine.wait([one.process for one in self._live.values()], timeout=1)
                 for one in [one for one in self._live.values() if one.process in ready]:
                     self._hear(one)
+                if self._spent():
+                    self._withdraw()
         except KeyboardInterrupt:
             self._stop()
             raise Interrupted(
@@ -360,6 +369,12 @@ class _Tuner:
         log = self._study.path / "trials" / f"{number:04d}.log"
         live.process = self._engine.start(job, log, slot)
         self._live[number] = live
+
+    def _withdraw(self):
+        """Takes back the trials that nobody has begun yet: a study is not to wait for them past its budget."""
+        for live in [live for live in self._live.values() if live.process.waits]:
+            live.process.kill()
+            self._leave(live)
 
     # Hearing --------------------------------------------------------------------------------------------------------
 
@@ -469,5 +484,6 @@ class _Tuner:
 
     def _note(self):
         self._noted = self._elapsed()
-        running = {one.number: (one.seconds, len(self._curves[one.number])) for one in self._live.values()}
+        begun = [one for one in self._live.values() if not one.process.waits]
+        running = {one.number: (one.seconds, len(self._curves[one.number])) for one in begun}
         self._study.note(self._noted, running)
