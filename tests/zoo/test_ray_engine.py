@@ -66,18 +66,18 @@ def test_a_node_that_does_not_see_the_study_says_so(tmp_path):
 
 
 class Cluster:
-    """Two Ray nodes of one CPU each on this machine, each started in a process group of its own."""
+    """Ray nodes of one CPU each on this machine, each started in a process group of its own; the first is the head."""
 
     def __init__(self, folder):
         self.address = f"127.0.0.1:{free_port()}"
+        self._folder = folder
         self._groups = []
+
+    def add(self):
+        """Starts one more node."""
         port = self.address.partition(":")[2]
-        try:
-            self._start("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
-            self._start(f"--address={self.address}")
-        except BaseException:
-            self.end()
-            raise
+        head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder}")
+        self._start(*([f"--address={self.address}"] if self._groups else head))
 
     def _start(self, *options):
         command = [pathlib.Path(sys.executable).with_name("ray"), "start", "--num-cpus=1", "--disable-usage-stats"]
@@ -95,25 +95,25 @@ class Cluster:
         assert process.returncode == 0, printed
 
     def has(self, pid):
-        """Whether a process, or one of those that it descends from, is of the node that is not the head."""
+        """Whether a process, or one of those that it descends from, is of the last node."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends just now
             while pid > 1:
-                if os.getpgid(pid) == self._groups[1]:
+                if os.getpgid(pid) == self._groups[-1]:
                     return True
                 pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         return False
 
     def kill(self):
-        """Kills the node that is not the head, with all that runs there: workers have process groups of their own."""
+        """Kills the last node, with all that runs there: workers have process groups of their own."""
         every = [int(folder.name) for folder in pathlib.Path("/proc").iterdir() if folder.name.isdigit()]
         for pid in [pid for pid in every if self.has(pid)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        self._groups.pop()
 
     def end(self):
-        for group in self._groups:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+        while self._groups:
+            self.kill()
 
 
 @pytest.fixture
@@ -121,8 +121,10 @@ def cluster():
     pytest.importorskip("ray")
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
         found = Cluster(folder)  # the path of a socket in it has 107 bytes at most: pytest's folders are too deep
-        yield found
-        found.end()
+        try:
+            yield found
+        finally:
+            found.end()
 
 
 def board(study):
@@ -142,45 +144,50 @@ def finished(directory, number):
     return max(len(history.read_text().splitlines()) - 1, 0) if history.exists() else 0
 
 
-def at_work(cluster, tuning, directory):
-    """The number of a trial on the second node, waited for until it has finished an epoch and is not near its end."""
-    while tuning.poll() is None:
-        for lock in directory.glob("trials/*/run.lock"):
-            number = int(lock.parent.name)
-            if files.is_locked(lock) and 1 <= finished(directory, number) <= FIXED["epochs"] / 2:
-                process = lock.read_text()
-                if process and cluster.has(int(process)):
-                    return number
-        time.sleep(0.02)
-    raise AssertionError(f"no trial was seen on the second node: {tuning.communicate()[0]}")
-
-
-@pytest.mark.slow
-def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(cluster, tmp_path):
-    """Two workers on two nodes, one of which is killed: the study is the one that this machine alone makes."""
-    (tmp_path / "job.yaml").write_text(json.dumps({**JOB, "engine": "ray", "workers": 2}))
-    directory = tmp_path / "study"
-    command = [sys.executable, "-m", "zoo", "tune", tmp_path / "job.yaml", "--address", cluster.address]
-    tuning = subprocess.Popen(
-        [*command, "--directory", directory],
+def tuning(cluster, directory, workers):
+    """A process of `zoo tune` on a cluster."""
+    job = directory.with_name("job.yaml")
+    job.write_text(json.dumps({**JOB, "engine": "ray", "workers": workers}))
+    return subprocess.Popen(
+        [sys.executable, "-m", "zoo", "tune", job, "--address", cluster.address, "--directory", directory],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def killed(cluster, process, directory):
+    """(Number of a trial, epochs it had finished) when the last node, where it was, was killed in the midst of it."""
     try:
-        lost = at_work(cluster, tuning, directory)
-        known = finished(directory, lost)
-        cluster.kill()
-        printed, _ = tuning.communicate(timeout=300)
+        while process.poll() is None:
+            for lock in directory.glob("trials/*/run.lock"):
+                number = int(lock.parent.name)
+                if files.is_locked(lock) and 1 <= (known := finished(directory, number)) <= FIXED["epochs"] / 2:
+                    pid = lock.read_text()
+                    if pid and cluster.has(int(pid)):
+                        cluster.kill()
+                        return number, known
+            time.sleep(0.02)
+    except BaseException:
+        process.kill()
+        raise
+    raise AssertionError(f"no trial was seen on the last node: {process.communicate()[0]}")
+
+
+def printed(process, code):
+    """What a process prints until it ends with an exit status."""
+    try:
+        text, _ = process.communicate(timeout=300)
     finally:
-        tuning.kill()
-    assert tuning.returncode == 0, printed
-    assert {line.partition(" ")[0] for line in printed.splitlines()} >= {"Tuning", "Trial", "Ended:", "Best:", "Next:"}
-    study = Study.open(directory)
-    whole = zoo.tune(**JOB, directory=tmp_path / "whole", quiet=True)
-    assert board(study) == board(whole)
-    log = (directory / f"trials/{lost:04d}.log").read_text()
+        process.kill()
+    assert process.returncode == code, text
+    return text
+
+
+def check_went_on(directory, number, known):
+    """A trial that was killed went on after what it had finished, and ran no epoch twice but the one it was in."""
+    log = (directory / f"trials/{number:04d}.log").read_text()
     begun = [int(number) for number in re.findall(r"^Epoch (\d+)", log, re.MULTILINE)]
     again = int(re.search(r"Going on with .*, epoch (\d+) of", log)[1])
     assert again > known
@@ -188,3 +195,31 @@ def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(clust
         [*range(1, again + 1), *range(again, FIXED["epochs"] + 1)],  # killed in an epoch, which alone is run again
         [*range(1, FIXED["epochs"] + 1)],  # or between two
     )
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(cluster, tmp_path):
+    """Two workers on two nodes, one of which is killed: the study is the one that this machine alone makes."""
+    cluster.add()
+    cluster.add()
+    process = tuning(cluster, tmp_path / "study", workers=2)
+    lost, known = killed(cluster, process, tmp_path / "study")
+    text = printed(process, 0)
+    assert {line.partition(" ")[0] for line in text.splitlines()} >= {"Tuning", "Trial", "Ended:", "Best:", "Next:"}
+    whole = zoo.tune(**JOB, directory=tmp_path / "whole", quiet=True)
+    assert board(Study.open(tmp_path / "study")) == board(whole)
+    check_went_on(tmp_path / "study", lost, known)
+
+
+@pytest.mark.slow
+def test_a_study_whose_head_node_dies_says_so_and_goes_on_with_another(cluster, tmp_path):
+    cluster.add()
+    process = tuning(cluster, tmp_path / "study", workers=1)
+    lost, known = killed(cluster, process, tmp_path / "study")
+    *_, last = printed(process, 1).splitlines()
+    assert re.fullmatch(r"Error: The head node at address=\S+ does not answer any more .* then goes on\.", last)
+    cluster.add()
+    printed(tuning(cluster, tmp_path / "study", workers=1), 0)
+    whole = zoo.tune(**JOB, directory=tmp_path / "whole", quiet=True)
+    assert board(Study.open(tmp_path / "study")) == board(whole)
+    check_went_on(tmp_path / "study", lost, known)

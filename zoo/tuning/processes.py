@@ -255,8 +255,8 @@ def train(job, connection):
     given = job.given()
     lock = pathlib.Path(job.directory, "run.lock")
     if lock.exists():
-        with contextlib.suppress(BlockingIOError), files.locked(lock, patience=30):
-            pass  # a process whose study was killed takes a moment to die
+        with contextlib.suppress(BlockingIOError), files.locked(lock, patience=120):
+            pass  # a process whose study was killed takes a moment to die, a node that lost its cluster a minute
     if job.max_parameters is not None:
         size = registry.open_recipe(recipe, given, data_dir=job.data_dir, skip_bad=job.skip_bad)[0]
         size = size.network().count_params()

@@ -76,6 +76,7 @@ class Ray:
 
     def __init__(self, address, workers, gpus_per_trial):
         self._ray = _connected(address)
+        self._address = address
         try:
             self._make = self._supervisors(workers, gpus_per_trial)
         except BaseException:
@@ -110,9 +111,22 @@ class Ray:
 
     def wait(self, running, timeout):
         ready, _ = self._ray.wait([one.news for one in running], timeout=timeout)
-        if not ready and not any(node["NodeID"] == self._node and node["Alive"] for node in self._ray.nodes()):
-            raise RunError("The Ray node of this machine has died: ray start it, and the same command then goes on.")
+        if not ready:
+            self._check()
         return [one for one in running if one.news in ready]
+
+    def _check(self):
+        """Raises where the cluster is gone: Ray itself would wait for a minute, and then end this process."""
+        gone = None
+        try:
+            _reach(self._address)
+        except OSError as error:
+            gone = f"The head node at address={self._address} does not answer any more ({error})"
+        else:
+            if not any(node["NodeID"] == self._node and node["Alive"] for node in self._ray.nodes()):
+                gone = "The Ray node of this machine has died"
+        if gone is not None:
+            raise RunError(f"{gone}: ray start it, and the same command then goes on.")
 
     def supervisor(self):
         """A `Supervisor` that has nothing to do."""
@@ -241,6 +255,12 @@ class _Trial:
         return self._memory
 
 
+def _reach(address):
+    """Raises `OSError` where nothing takes a connection at `HOST:PORT`."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+
+
 def _connected(address):
     """The module `ray`, connected to the cluster at an address."""
     host, _, port = (address or "").rpartition(":")
@@ -256,7 +276,7 @@ def _connected(address):
     if ray.is_initialized():
         raise InputError("This process is connected to a Ray cluster already: call ray.shutdown() first.")
     try:  # Ray itself would try for minutes
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+        _reach(address)
     except OSError as error:
         raise InputError(
             f"Nothing answers at address={address} ({error}): is it what `ray start --head` prints?"
