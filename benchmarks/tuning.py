@@ -2,7 +2,7 @@
 
     python benchmarks/tuning.py
 
-`search`: the lowest validation loss of 30 trials over four fields, for two seeds; every tuner has the same ranges, data
+`search`: the lowest validation loss of 30 trials over four fields, for each seed; every tuner has the same ranges, data
 and epochs, and bayesian ones as many random trials first. `overhead`: seconds of a trial of a study over those of
 building and fitting the same networks one after the other in this process. `workers`: trials an hour with two workers
 over one, each with one thread.
@@ -91,7 +91,8 @@ def optuna(seed, folder):
 
 
 def search(options):
-    print(f"{f'lowest val_loss of {TRIALS} trials':<32}" + "".join(f"{f'seed {s}':>10}" for s in range(options.seeds)))
+    heads = [*(f"seed {seed}" for seed in range(options.seeds)), "mean"]
+    print(f"{f'lowest val_loss of {TRIALS} trials':<32}" + "".join(f"{head:>8}" for head in heads), flush=True)
     rows = [(f"zoo, {oracle}", ours, (oracle,)) for oracle in ("random", "bayesian", "hyperband")]
     rows += [(f"keras-tuner, {oracle}", theirs, (oracle,)) for oracle in ("random", "bayesian", "hyperband")]
     for name, function, arguments in [*rows, ("Optuna, TPE", optuna, ())]:
@@ -99,7 +100,7 @@ def search(options):
         for seed in range(options.seeds):
             with tempfile.TemporaryDirectory() as folder:
                 scores.append(function(*arguments, seed, folder))
-        print(f"{name:<32}" + "".join(f"{score:>10.4f}" for score in scores), flush=True)
+        print(f"{name:<32}" + "".join(f"{score:>8.3f}" for score in [*scores, np.mean(scores)]), flush=True)
 
 
 def overhead(options):
@@ -141,7 +142,7 @@ PARTS = {"search": search, "overhead": overhead, "workers": workers}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=6, help="of the search")
     parser.add_argument("--only", choices=PARTS, help="one part")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
