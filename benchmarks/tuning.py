@@ -5,17 +5,20 @@
 `search`: the lowest validation loss of 30 trials over four fields, for each seed; every tuner has the same ranges, data
 and epochs, and bayesian ones as many random trials first. `overhead`: seconds of a trial of a study over those of
 building and fitting the same networks one after the other in this process. `workers`: trials an hour with two workers
-over one, each with one thread.
+over one, each with one thread. `memory`: MiB of the study's process after 5 trials and after 50.
+`proposal`: seconds of a bayesian proposal over keras-tuner's.
 """
 
 import argparse
 import os
+import pathlib
 import tempfile
 import time
 import warnings
 
 import keras
 import numpy as np
+from _pairs import paired, show
 from sklearn.datasets import load_digits
 
 import zoo
@@ -137,7 +140,43 @@ def workers(options):
     print(f"{'two workers over one: trials an hour':<48}{seconds[1] / seconds[2]:>7.2f}   at least 1.6", flush=True)
 
 
-PARTS = {"search": search, "overhead": overhead, "workers": workers}
+def memory(options):
+    """MiB of this process, which proposes, after 5 and after 50 trials that others train."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (5, 50):
+            zoo.tune(
+                "mlp", fixed={"dataset": "xor", "epochs": 2}, max_trials=count, directory=f"{folder}/study", quiet=True
+            )
+            pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+            found[count] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    print(
+        f"{'MiB of a study after 5 trials, after 50':<48}{found[5]:>7.1f}{found[50]:>8.1f}   10 % more at most",
+        flush=True,
+    )
+
+
+def proposal(options):
+    """Seconds of bayesian's next point of all fields of mlp after 40 trials, over those of keras-tuner's own."""
+    import keras_tuner
+
+    from zoo import registry
+    from zoo.tuning import oracles, spaces
+
+    recipe = registry.configured("mlp", {})
+    searched = spaces.Space(recipe, *spaces.read(recipe, None, {}))
+    oracle = oracles.Oracle("bayesian", searched, "val_loss", "min", 0, EPOCHS, 39, lambda values: True)
+    for _ in range(40):
+        asked = oracle.ask()
+        values = searched.read(asked.kept)
+        oracle.tell(asked.id, abs(np.log10(values["learning_rate"]) + 2))
+    model = oracle._oracle
+    theirs = keras_tuner.oracles.BayesianOptimizationOracle.populate_space
+    result = paired(lambda: model.populate_space("next"), lambda: theirs(model, "next"), rounds=5, warmup=1)
+    show(f"a point of {len(searched.ranges)} fields over keras-tuner's", result)
+
+
+PARTS = {"proposal": proposal, "search": search, "overhead": overhead, "workers": workers, "memory": memory}
 
 
 def main():

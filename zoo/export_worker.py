@@ -8,7 +8,6 @@ import keras
 
 from zoo import files, readers, registry, runs, table_reader, text_reader, weights
 from zoo.base import dtype_policy
-from zoo.fields import Origin
 
 _ = readers, table_reader, text_reader  # they register the readers with Keras
 
@@ -16,9 +15,7 @@ _ = readers, table_reader, text_reader  # they register the readers with Keras
 def main(job, format, target):
     job, target = pathlib.Path(job), pathlib.Path(target)
     facts = json.loads((job / "job.json").read_text())
-    saved = facts["recipe"]
-    origin = Origin(saved["name"], saved["variant"], frozenset(saved["given"]))
-    recipe = registry.resolve(saved["reference"]).restored(origin, saved["values"])
+    recipe = registry.restored(facts["recipe"])
     with dtype_policy("float32"):
         network = recipe.network()
     weights.put(network, weights.read(job / "weights.npz"))

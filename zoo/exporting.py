@@ -112,9 +112,10 @@ def _describe_model(job, model, labels, reader):
             "This model has no recipe. Export a run, or a model of zoo.build; for one that was saved and loaded again: "
             "model.recipe = zoo.recipe(name, ...)."
         )
-    reference = registry.reference(recipe)
-    if reference.startswith("__main__:"):
-        raise InputError(f"The recipe {reference[9:]} was defined in a script or notebook: move it into a .py file.")
+    saved = registry.saved(recipe)
+    if saved["reference"].startswith("__main__:"):
+        name = type(recipe).__name__
+        raise InputError(f"The recipe {name} was defined in a script or notebook: move it into a .py file.")
     if labels is not None and reader is not None:
         raise InputError("Give labels= or reader=, not both: a reader has labels.")
     if labels is None:
@@ -133,13 +134,7 @@ def _describe_model(job, model, labels, reader):
     weights.write(job / "probe.npz", probe)
     weights.write(job / "answers.npz", {"logits": answers, **_written(model, probe, reader)})
     facts = {
-        "recipe": {
-            "reference": reference,
-            "name": recipe.name,
-            "variant": recipe.variant,
-            "given": sorted(recipe.origin.given),
-            "values": recipe.values(),
-        },
+        "recipe": saved,
         "trained": {**runs.versions(), "backend": keras.backend.backend()},
     }
     files.write_json(job / "job.json", facts)

@@ -18,6 +18,7 @@ from importlib import metadata
 
 from zoo import _checkout
 from zoo.errors import InputError, unknown
+from zoo.fields import Origin, from_json
 
 GROUP = "zoo.recipes"
 TASKS = "zoo.tasks"
@@ -127,6 +128,27 @@ def configured(recipe, given):
         return recipe.replace(**given) if given else recipe
     cls, base, variant = find(recipe)
     return cls.configured(base, variant, given)
+
+
+def saved(recipe):
+    """What `restored` makes `recipe` of again, in another process and another year: a mapping for JSON."""
+    return {
+        "reference": reference(recipe),
+        "name": recipe.name,
+        "variant": recipe.variant,
+        "given": sorted(recipe.origin.given),
+        "values": recipe.values(),
+    }
+
+
+def restored(saved):
+    """The recipe that `saved` wrote down; a class that is gone, or a field, is an `InputError`."""
+    cls = resolve(saved["reference"])
+    values = from_json(saved["values"])
+    gone = sorted(set(values) - set(cls.fields()))
+    if gone:
+        raise InputError(f"The recipe class {saved['reference']} has no field {', '.join(gone)} any more.")
+    return cls.restored(Origin(saved["name"], saved["variant"], frozenset(saved["given"])), values)
 
 
 def reference(recipe):

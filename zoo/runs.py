@@ -25,7 +25,6 @@ import zipfile
 
 from zoo import files, registry, weights
 from zoo.errors import InputError, RunError
-from zoo.fields import Origin, from_json
 
 SCHEMA = 1
 STATUSES = ("running", "paused", "done", "stopped_early", "failed", "interrupted")
@@ -45,13 +44,7 @@ class Run:
         """A new run of a `zoo.training.Plan`; nothing is written before `begin`."""
         facts = {
             "schema": SCHEMA,
-            "recipe": {
-                "reference": registry.reference(recipe),
-                "name": recipe.name,
-                "variant": recipe.variant,
-                "given": sorted(recipe.origin.given),
-                "values": recipe.values(),
-            },
+            "recipe": registry.saved(recipe),
             "data": {
                 "name": source.name,
                 "fingerprint": source.fingerprint,
@@ -117,14 +110,7 @@ class Run:
     @property
     def recipe(self):
         """The recipe, rebuilt from its normal form."""
-        saved = self._facts["recipe"]
-        cls = registry.resolve(saved["reference"])
-        values = from_json(saved["values"])
-        unknown = set(values) - set(cls.fields())
-        if unknown:
-            raise InputError(f"{self.path}: {cls.__name__} has no field {', '.join(sorted(unknown))} any more.")
-        origin = Origin(saved["name"], saved["variant"], frozenset(saved["given"]))
-        return cls.restored(origin, values)
+        return registry.restored(self._facts["recipe"])
 
     @property
     def status(self):

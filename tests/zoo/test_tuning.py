@@ -10,6 +10,7 @@ import zoo
 from zoo import registry
 from zoo.fields import Origin
 from zoo.tuning import jobs, pruning, spaces
+from zoo.tuning.oracles import Oracle
 from zoo.tuning.spaces import Range, Space
 from zoo.tuning.study import WAIT, Study
 
@@ -32,9 +33,7 @@ def make(path, oracle="random", seed=0, space=FOUR, fixed=None, pruner=None):
     searched = space_of(space=space, fixed=fixed)
     recipe = registry.configured("mlp", {})
     return Study.create(path, {
-        "recipe": {
-            "reference": registry.reference(recipe), "name": "mlp", "variant": None, "values": recipe.values(),
-        },
+        "recipe": registry.saved(recipe),
         "fixed": searched.fixed,
         "space": {name: one.facts() for name, one in searched.ranges.items()},
         "data": {"data": "moons", "fingerprint": "f"},
@@ -162,6 +161,15 @@ def test_variants_bring_what_they_set():
         space_of("lenet/modern", {"variant": "5,modern"})
 
 
+def test_what_a_recipe_was_given_stays_in_every_trial():
+    recipe = registry.configured("lenet", {"dropout": 0.3, "rotation": 0.1})
+    for space in ({"variant": "5,modern"}, {"learning_rate": "1e-3..1e-1"}):
+        searched = Space(recipe, *spaces.read(recipe, space, {"rotation": 0.2}))
+        trial = searched.recipe(searched.default())
+        assert (trial.dropout, trial.rotation) == (0.3, 0.2)
+        assert {"dropout", "rotation"} <= trial.origin.given
+
+
 def test_a_fixed_field_that_can_never_count_is_refused():
     with pytest.raises(zoo.InputError, match=r"momentum=0\.5 has no effect"):
         space_of(space={"dropout": "0..0.5"}, fixed={"momentum": 0.5})
@@ -195,6 +203,22 @@ def test_a_seed_decides_and_0_is_one(tmp_path):
         found[name] = [trial.values for trial in study.trials]
     assert found["a"] == found["b"]
     assert all(one != other for one, other in zip(found["a"][1:], found["c"][1:], strict=True))
+
+
+def test_bayesian_proposes_the_point_that_keras_tuner_does():
+    from keras_tuner.oracles import BayesianOptimizationOracle
+
+    searched = space_of(space={"learning_rate": "1e-4..1e-1:log", "dropout": "0.0..0.5", "warmup": "0.0..0.2"})
+    oracle = Oracle("bayesian", searched, "val_loss", "min", 0, 5, 4, lambda values: True)
+    for _ in range(12):
+        proposal = oracle.ask()
+        values = searched.read(proposal.kept)
+        oracle.tell(proposal.id, (math.log10(values["learning_rate"]) + 2) ** 2 + values["dropout"])
+    model = oracle._oracle
+    generator = model._random_state.get_state()
+    ours = model.populate_space("next")
+    model._random_state.set_state(generator)
+    assert ours["values"] == pytest.approx(BayesianOptimizationOracle.populate_space(model, "next")["values"], rel=1e-3)
 
 
 @pytest.mark.parametrize("oracle", ["random", "grid", "bayesian"])

@@ -8,12 +8,19 @@ import warnings
 
 import keras_tuner
 import numpy as np
+import scipy.optimize
 from keras_tuner.engine.trial import Trial
 
 NAMES = ("random", "grid", "bayesian", "hyperband")
 
 WAIT = object()
 """What `Oracle.ask` answers where it first has to be told of trials that are running."""
+
+_STARTS = 50
+"""Points from which bayesian looks for the best one, as many as in keras-tuner."""
+
+_STEP = np.finfo(float).eps ** 0.5
+"""Of its differences, as scipy's own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +64,31 @@ class _Random(_Ours, keras_tuner.oracles.RandomSearchOracle):
 
 
 class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
+    """keras-tuner's, which asks its model for each difference of a gradient alone: seconds for a dozen fields.
+
+    Here one prediction is the value and all its differences; the point is the same.
+    """
+
     def populate_space(self, trial_id):
-        found = super().populate_space(trial_id)
-        if found["values"] is not None and not self.possible(found["values"]):
+        done = sum(trial.status == "COMPLETED" for trial in self.trials.values())
+        if done < self.num_initial_points:
             return self._random_populate_space()
-        return found
+        self.gpr.fit(*self._vectorize_trials())
+        bounds = self._get_hp_bounds()
+        starts = self._random_state.uniform(*bounds.T, (_STARTS, len(bounds)))
+        options = {"jac": True, "bounds": bounds, "method": "L-BFGS-B"}
+        found = [scipy.optimize.minimize(self._confidence_bound, start, **options) for start in starts]
+        values = self._vector_to_values(min(found, key=lambda one: one.fun).x)
+        if not self.possible(values):
+            return self._random_populate_space()
+        return {"status": "RUNNING", "values": values}
+
+    def _confidence_bound(self, x):
+        """(lower confidence bound of the score at a point of the unit cube, its gradient by one-sided differences)."""
+        steps = np.where(x + _STEP > 1, -_STEP, _STEP)
+        mean, deviation = self.gpr.predict(np.vstack([x, x + np.diag(steps)]), return_std=True)
+        value, *others = mean - self.beta * deviation
+        return value, (others - value) / steps
 
     def get_state(self):
         """The generator too, which keras-tuner starts afresh."""

@@ -35,8 +35,7 @@ class Job:
     """What a process is to train.
 
     Attributes:
-        reference: of the recipe's class, as `registry.reference` writes it.
-        origin, values: of the recipe.
+        saved: the recipe, as `registry.saved` writes it.
         data: the folder of arrays that were handed over; None where the recipe names its data.
         data_dir, skip_bad: as for `zoo.train`.
         directory: of the run.
@@ -45,9 +44,7 @@ class Job:
         cores: numbers of the processor cores that it may use; None are all.
     """
 
-    reference: str
-    origin: object
-    values: dict
+    saved: dict
     data: str | None = None
     data_dir: str | None = None
     skip_bad: bool = False
@@ -58,7 +55,7 @@ class Job:
 
     @property
     def recipe(self):
-        return registry.resolve(self.reference).restored(self.origin, self.values)
+        return registry.restored(self.saved)
 
     def given(self):
         """The data to hand over to `zoo.train`, as its argument."""
@@ -339,4 +336,3 @@ def refuse_unimportable(recipe):
             f"The recipe {type(recipe).__name__} was defined in a script, a notebook or a function, and no other "
             "process can import it: move it into a .py file, or tune zoo.hypermodel(...) by hand."
         )
-    return reference

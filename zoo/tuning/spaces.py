@@ -277,6 +277,7 @@ class Space:
         if VARIANT in self._searched:
             base = {name: field.default for name, field in self._cls.fields().items()}
             base |= self._cls.variants.get(variant, {})
+            base |= {name: getattr(self._base, name) for name in self._base.origin.given}
         else:
             base = self._base.values()
         return base | self.fixed | {name: value for name, value in values.items() if name != VARIANT}
@@ -284,7 +285,7 @@ class Space:
     def recipe(self, values):
         """The recipe of {field: value}; the rest is the base's. An impossible combination is an `InputError`."""
         normal = self._cls.normal(self._values(values))
-        given = {name for name in {**self.fixed, **values} if name != VARIANT}
+        given = {name for name in (*self._base.origin.given, *self.fixed, *values) if name != VARIANT}
         given = frozenset(name for name in given if not self._cls.inactive(name, normal))
         return self._cls.restored(Origin(self._base.name, values.get(VARIANT, self._variant), given), normal)
 

@@ -17,7 +17,7 @@ import shutil
 import socket
 import time
 
-from zoo import files
+from zoo import files, registry
 from zoo.errors import InputError
 from zoo.fields import from_json, show
 from zoo.tuning.pruning import PRUNERS
@@ -148,12 +148,7 @@ class Study:
     def _searched(self):
         """The `Space`, of recipes whose monitor is the objective."""
         if not hasattr(self, "_space"):
-            from zoo import registry
-            from zoo.fields import Origin
-
-            saved = self._definition["recipe"]
-            cls = registry.resolve(saved["reference"])
-            base = cls.restored(Origin(saved["name"], saved["variant"]), from_json(saved["values"]))
+            base = registry.restored(self._definition["recipe"])
             ranges = {name: Range.restored(facts) for name, facts in self._definition["space"].items()}
             self._space = Space(base, ranges, {**self.fixed, "monitor": self.objective})
         return self._space
@@ -515,7 +510,7 @@ def _flat(name, facts):
     if name == "space":
         return {field: Range.restored(one).text for field, one in facts.items()}
     if name == "recipe":
-        return {**{key: facts[key] for key in ("reference", "variant")}, **facts["values"]}
+        return {**{key: facts[key] for key in ("reference", "variant", "given")}, **facts["values"]}
     return facts if isinstance(facts, dict) else {"is": facts}
 
 

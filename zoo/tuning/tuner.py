@@ -156,7 +156,7 @@ def defined(
     if oracle == "hyperband" and pruner is not None:
         raise InputError(f"hyperband prunes by itself: leave pruner={pruner} out.")
     base = registry.configured(recipe, {})
-    reference = processes.refuse_unimportable(base)
+    processes.refuse_unimportable(base)
     with tempfile.TemporaryDirectory() as folder:
         folder, fixed, data = pathlib.Path(folder), dict(fixed or {}), None
         handed = fixed.get("dataset")
@@ -174,12 +174,7 @@ def defined(
         first = searched.recipe(searched.default())
         facts = _described(first, data, data_dir, skip_bad, folder)
         definition = {
-            "recipe": {
-                "reference": reference,
-                "name": base.name,
-                "variant": base.variant,
-                "values": base.values(),
-            },
+            "recipe": registry.saved(base),
             "fixed": fixed,
             "space": {name: range.facts() for name, range in searched.ranges.items()},
             "data": {name: facts[name] for name in ("data", "fingerprint")},
@@ -228,9 +223,7 @@ def _described(recipe, data, data_dir, skip_bad, folder):
 
 def _job(recipe, data, data_dir, skip_bad, **more):
     return processes.Job(
-        registry.reference(recipe),
-        recipe.origin,
-        recipe.values(),
+        registry.saved(recipe),
         data=None if data is None else str(data),
         data_dir=data_dir,
         skip_bad=skip_bad,
