@@ -108,6 +108,17 @@ def test_balanced_weights_give_every_class_the_same_sum():
     assert weights.sum() == pytest.approx(60)
 
 
+@pytest.mark.parametrize("given", [{"dataset": "digits"}, {"dataset": "cells:size=64"}])
+def test_balanced_weights_cost_nothing_where_nothing_is_trained(given, monkeypatch):
+    name = "lenet" if given["dataset"] == "digits" else "unet"
+    recipe, source = open_recipe(name, {**given, "class_weight": "balanced"})
+    read = []
+    examples = type(source).examples
+    monkeypatch.setattr(type(source), "examples", lambda self, split: read.append(split) or examples(self, split))
+    evaluation(recipe, source, "validation", 16)
+    assert set(read) == {"validation"}
+
+
 # Sources ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,11 @@
 """What tasks that choose one of several classes have in common."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
+from zoo.data._tensorflow import tensorflow
 from zoo.errors import InputError
 
 
@@ -20,6 +22,23 @@ def refuse_others(source, names, labels):
     if tuple(names) != tuple(labels):
         theirs, ours = (", ".join(found[:10]) for found in (names, labels))
         raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
+
+
+class BalancedWeights:
+    """n / (classes n_c) for every class c of the training split, which is read when its first batch is made.
+
+    Args:
+        count: a function without arguments to n_c of every class.
+    """
+
+    def __init__(self, count):
+        self._count = count
+
+    @functools.cached_property
+    def values(self):
+        with tensorflow().init_scope():  # not of the graph that asks
+            counts = self._count()
+        return (counts.sum() / (len(counts) * np.maximum(counts, 1))).astype("float32")
 
 
 @dataclasses.dataclass(frozen=True)

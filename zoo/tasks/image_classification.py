@@ -98,7 +98,8 @@ class ImageClassification(Recipe):
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
         if not source.ready:
             _classes.refuse_others(source, self._wanted(source)[1].names, reader.labels)
-        weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
+        balanced = self.class_weight == "balanced" and not source.ready
+        weights = _classes.BalancedWeights(functools.partial(self._counts, source)) if balanced else None
         mixing = Mixing(mixup=self.mixup, cutmix=self.cutmix, classes=self.classes)
         return _Preparation(reader, self.make_augmentation(), mixing, weights)
 
@@ -142,11 +143,10 @@ class ImageClassification(Recipe):
             )
         return found[0][0], found[1][0]
 
-    def _weights(self, source):
-        """n / (classes n_c) for every class c."""
+    def _counts(self, source):
+        """How many training examples each class has."""
         labels = np.fromiter((int(one["label"]) for one in source.examples("train")), int)
-        counts = np.bincount(labels, minlength=self.classes)
-        return (len(labels) / (self.classes * np.maximum(counts, 1))).astype("float32")
+        return np.bincount(labels, minlength=self.classes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +223,6 @@ class _Preparation:
         tf = tensorflow()
 
         images, labels = batch
-        weights = () if self._weights is None else (tf.gather(tf.constant(self._weights), labels),)
+        weights = () if self._weights is None else (tf.gather(self._weights.values, labels),)
         images, *others = self._mixing(self._augmentation(images, seed), labels, *weights, seed=seed)
         return (images, *others)

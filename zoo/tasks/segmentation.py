@@ -166,7 +166,8 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
         if not source.ready:
             _classes.refuse_others(source, self._wanted(source)[1].names, reader.labels)
-        weights = self._weights(source) if self.class_weight == "balanced" and not source.ready else None
+        balanced = self.class_weight == "balanced" and not source.ready
+        weights = _classes.BalancedWeights(functools.partial(self._counts, source)) if balanced else None
         return _Preparation(self, reader, weights)
 
     # Answers ----------------------------------------------------------------------------------------------------
@@ -262,13 +263,12 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
             )
         return found[0][0], found[1][0]
 
-    def _weights(self, source):
-        """n / (classes n_c) for every class c, of the pixels of the training split."""
+    def _counts(self, source):
+        """How many pixels of the training split each class has."""
         counts = np.zeros(256)
         for one in source.examples("train").as_numpy_iterator():
             counts += np.bincount(one["mask"].ravel(), minlength=256)
-        counts = counts[: self.classes]
-        return (counts.sum() / (self.classes * np.maximum(counts, 1))).astype("float32")
+        return counts[: self.classes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -383,7 +383,7 @@ class _Preparation:
         images = self._augmentation(images, seed)
         if self._class_weights is None and not borders:
             return images, targets
-        weights = 1.0 if self._class_weights is None else tf.gather(self._class_weights, tf.maximum(targets, 0))
+        weights = 1.0 if self._class_weights is None else tf.gather(self._class_weights.values, tf.maximum(targets, 0))
         return images, targets, weights + (borders[0] if borders else 0.0)
 
     def _middle(self, part):
