@@ -210,9 +210,9 @@ def tune(recipe, fields, space, quiet, skip_bad, **options):
         recipe = job.pop("recipe")
     fixed = _given(recipe, fields)
     ranges = _pairs(space, "A space is given as field=range.", "The space of {}")
-    job["fixed"] = {**(job.get("fixed") or {}), **fixed}
-    if ranges:
-        job["space"] = {**(job.get("space") or {}), **ranges}
+    job["fixed"] = {**_without(job.get("fixed"), ranges), **fixed}
+    if ranges or job.get("space"):
+        job["space"] = {**_without(job.get("space"), fixed), **ranges}
     from zoo.tuning.tuner import tune
 
     flags = {name: True for name, asked in (("skip_bad", skip_bad), ("quiet", quiet)) if asked}
@@ -303,7 +303,7 @@ def export(run, directory, format, version, quiet):
     from zoo.tuning.study import Study
 
     if Study.exists(run):
-        run = Study.open(run).best_trial().path
+        run = Study.open(run).best_run()
     export(_run(run), directory, format=format, version=version, quiet=quiet)
 
 
@@ -462,6 +462,12 @@ def _given(recipe, pairs):
     registry.check_name(recipe)
     _load_backend()
     return _parsed(registry.find(recipe)[0], pairs)
+
+
+def _without(part, names):
+    """A part of a job but for what the command line says otherwise; what is no mapping is refused where it is read."""
+    part = part or {}
+    return {name: value for name, value in part.items() if name not in names}
 
 
 def _parsed(cls, pairs):

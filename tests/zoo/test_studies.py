@@ -223,6 +223,19 @@ def test_arrays_are_written_once_and_trained_on(tmp_path):
         tune(tmp_path / "study", max_trials=2, **{**options, "fixed": {"dataset": (x + 1, data[1])}})
 
 
+def test_numbers_in_lists_are_what_they_are(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2)).astype("float32")
+    y = x.sum(axis=1)
+    data = {"train": (x, [float(value) for value in y]), "validation": (x, y)}
+    processes.write_data(tmp_path / "data", data)
+    read = processes.read_data(tmp_path / "data")
+    np.testing.assert_array_equal(read["train"][1], y)
+    texts = {"train": (["a", "b"], [np.int64(0), 1])}
+    processes.write_data(tmp_path / "texts", texts)
+    assert processes.read_data(tmp_path / "texts") == {"train": (["a", "b"], [0, 1])}
+
+
 def test_what_no_process_could_have_is_refused_by_name(tmp_path):
     class Mine(type(zoo.recipe("mlp"))):
         """Of a function."""
@@ -246,6 +259,8 @@ def test_what_no_process_could_have_is_refused_by_name(tmp_path):
     ({"workers": 0}, "workers must be"),
     ({"gpus_per_trial": 100}, "need 100 GPUs"),
     ({"seed": -1}, "seed must be"),
+    ({"seed": None}, "seed must be"),
+    ({"max_disk": float("nan")}, "max_disk must be"),
     ({"keep": 0}, "keep must be a whole number"),
     ({"keep": "three"}, "keep must be a whole number"),
     ({"max_disk": -1}, "max_disk must be GB"),

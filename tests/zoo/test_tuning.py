@@ -4,6 +4,7 @@ import math
 import os
 import re
 
+import numpy as np
 import pytest
 
 import zoo
@@ -12,7 +13,7 @@ from zoo.fields import Origin
 from zoo.tuning import jobs, pruning, spaces
 from zoo.tuning.oracles import Oracle
 from zoo.tuning.spaces import Range, Space
-from zoo.tuning.study import WAIT, Study
+from zoo.tuning.study import Study
 
 FOUR = {
     "learning_rate": "1e-4..1e-1:log",
@@ -49,7 +50,9 @@ def make(path, oracle="random", seed=0, space=FOUR, fixed=None, pruner=None):
 
 def score(values):
     """A score that has one minimum, and is a function of the values alone."""
-    return (math.log10(values["learning_rate"]) + 2) ** 2 + values["dropout"] + (values["hidden"] == "dense")
+    return (
+        (math.log10(values["learning_rate"]) + 2) ** 2 + values.get("dropout", 0.0) + (values.get("hidden") == "dense")
+    )
 
 
 def drive(study, trials):
@@ -231,6 +234,24 @@ def test_a_space_is_exhausted_when_all_of_it_was_tried_once(oracle, tmp_path):
     assert len({tuple(trial.values.items()) for trial in study.trials}) == 4
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_random_leaves_nothing_of_a_small_space_out(seed, tmp_path):
+    study = make(tmp_path / "study", seed=seed, space={"hidden": "dense,gated", "epochs": "1..15"})
+    with study.writing():
+        while (trial := study.ask()) is not None:
+            study.tell(trial, 1.0)
+    assert len(study.trials) == 30
+
+
+def test_a_grid_of_steps_has_both_ends(tmp_path):
+    study = make(tmp_path / "study", "grid", space={"learning_rate": "0.001..0.019:step=0.003"})
+    with study.writing():
+        while (trial := study.ask()) is not None:
+            study.tell(trial, 1.0)
+    found = sorted(trial.values["learning_rate"] for trial in study.trials)
+    assert found == [0.001, 0.004, 0.007, 0.01, 0.013, 0.016, 0.019]
+
+
 def test_combinations_that_cannot_be_are_drawn_again(tmp_path):
     """top_k above expert_count is refused by the recipe, so no trial has it."""
     space = {"top_k": "1..8", "expert_count": "1,2"}
@@ -281,6 +302,15 @@ def test_trials_of_ones_own_come_next_and_once(tmp_path):
     ):
         with pytest.raises(zoo.InputError, match=message):
             study.enqueue(values)
+    study.enqueue({"learning_rate": 0.4})
+    with pytest.raises(zoo.InputError, match="comes next already"):
+        study.enqueue({"learning_rate": 0.4})
+
+
+def test_a_trial_of_ones_own_has_every_field_that_counts_in_it(tmp_path):
+    study = make(tmp_path / "study", space={"optimizer": "adam,sgd", "momentum": "0.1..0.8"})
+    study.enqueue({"optimizer": "sgd"})
+    assert [study.ask().values for _ in range(2)] == [{"optimizer": "adam"}, {"optimizer": "sgd", "momentum": 0.8}]
 
 
 def test_a_trial_is_told_once(tmp_path):
@@ -289,6 +319,21 @@ def test_a_trial_is_told_once(tmp_path):
     study.tell(trial, 1.0)
     with pytest.raises(zoo.InputError, match="it is completed"):
         study.tell(trial, 0.5)
+
+
+def test_a_score_is_any_number_and_nothing_else(tmp_path):
+    study = make(tmp_path / "study")
+    for value in (np.float32(0.5), np.int64(1), np.array(0.25), 2, "0.75"):
+        study.tell(study.ask(), value)
+    assert [trial.score for trial in study.ranked()] == [0.25, 0.5, 0.75, 1.0, 2.0]
+    trial = study.ask()
+    for wrong in ("good", [1.0, 2.0], {}):
+        with pytest.raises(zoo.InputError, match="is told a number"):
+            study.tell(trial, wrong)
+    with pytest.raises(zoo.InputError, match="takes a trial of ask"):
+        study.tell(trial.number, 0.5)
+    with pytest.raises(zoo.InputError, match=r"trial 2 of .* has no run: zoo train --best-of"):
+        study.best()
 
 
 def test_what_breaks_within_a_transaction_never_was(tmp_path, monkeypatch):
@@ -336,6 +381,14 @@ def test_folders_that_are_no_studies_are_named(tmp_path):
     (study.path / "study.json").write_text(text.replace('"schema": 1', '"schema": 9'))
     with pytest.raises(zoo.InputError, match="newer zoo"):
         Study.open(study.path)
+    (study.path / "study.json").write_text('{"schema": 1}')
+    with pytest.raises(zoo.InputError, match="damaged"):
+        Study.open(study.path)
+    (study.path / "study.json").write_text(text)
+    (study.path / "study.sqlite").unlink()
+    with pytest.raises(zoo.InputError, match=r"study\.sqlite is missing"):
+        _ = Study.open(study.path).trials
+    assert not (study.path / "study.sqlite").exists()
 
 
 def test_a_study_in_use_is_refused_and_can_be_read(tmp_path):
@@ -351,24 +404,34 @@ def test_a_study_in_use_is_refused_and_can_be_read(tmp_path):
 # Hyperband --------------------------------------------------------------------------------------------------------
 
 
+def halve(study, fails=(), again=False):
+    """Proposes and ends trials until hyperband is done, and says so: [(number, epoch at which its rung ends)].
+
+    Args:
+        fails: numbers of trials that fail.
+        again: whether the oracle is read anew each time, as after a kill.
+    """
+    log = []
+    with study.writing():
+        while True:
+            if again:
+                study._oracle = None
+            number = study.propose()
+            if not isinstance(number, int):
+                assert number == "hyperband's brackets are done"
+                return log
+            until, _ = study.running()[number]
+            log.append((number, until))
+            value = None if number in fails else score(study.trials[number].values) / (until or 9)
+            study.end(number, "completed" if until is None else "pruned", value, epoch=1, epochs=until or 9)
+
+
 def test_hyperband_takes_the_best_of_each_rung_further(tmp_path):
     """Rungs are keras-tuner's, a promoted trial is the same trial, and a break costs nothing."""
     found = []
     for name, again in (("whole", False), ("parts", True)):
         study = make(tmp_path / name, "hyperband", fixed={"epochs": 9})
-        log = []
-        with study.writing():
-            while True:
-                if again:
-                    study._oracle = None  # as after a kill
-                number = study.propose()
-                if not isinstance(number, int):
-                    break
-                until, _ = study.running()[number]
-                log.append((number, until))
-                value = score(study.trials[number].values) / (until or 9)
-                study.end(number, "completed" if until is None else "pruned", value, epoch=1, epochs=until or 9)
-        assert number != WAIT
+        log = halve(study, again=again)
         found.append((log, told(study)))
     assert found[0] == found[1]
     log = found[0][0]
@@ -380,6 +443,45 @@ def test_hyperband_takes_the_best_of_each_rung_further(tmp_path):
     assert set(promoted) == set(best[: len(promoted)])
     with pytest.raises(zoo.InputError, match="ask and tell cannot"):
         study.ask()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_hyperband_draws_another_for_each_trial_that_fails(again, tmp_path):
+    """Each bracket has as many whole trials, and as many on each rung, as where none fails."""
+    counts = {}
+    for name, fails in (("none", ()), ("some", (2, 5, 7, 8))):
+        study = make(tmp_path / name, "hyperband", fixed={"epochs": 9})
+        log = halve(study, fails, again)
+        ended = [until for number, until in log if number not in fails]
+        counts[name] = {until: ended.count(until) for until in (1, 3, None)}
+    assert counts["some"] == counts["none"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_hyperband_halves_a_space_that_is_smaller_than_a_rung(again, tmp_path):
+    """Three fit into the first rung, beside the default: one goes on to 3 epochs, and it alone is trained whole."""
+    study = make(
+        tmp_path / "study", "hyperband", space={"learning_rate": "0.001,0.002,0.004,0.02"}, fixed={"epochs": 9}
+    )
+    log = halve(study, again=again)
+    assert sorted(number for number, until in log if until == 1) == [1, 2, 3]
+    assert [until for number, until in log if number == log[-1][0]] == [1, 3, None]
+    assert len([number for number, until in log if until is None]) == 2
+
+
+def test_a_trial_on_its_next_rung_is_ranked_by_its_last(tmp_path):
+    study = make(tmp_path / "study", "hyperband", fixed={"epochs": 9})
+    with study.writing():
+        while True:
+            number = study.propose()
+            until, _ = study.running()[number]
+            if until == 3:
+                break
+            study.end(number, "pruned", -1.0 - number, epoch=1, epochs=1)
+        assert study.trials[number].status == "running"
+        assert study.best_trial().number == number
+        study.end(number, "failed", reason="no memory")
+        assert number not in [trial.number for trial in study.ranked()]
 
 
 def test_max_trials_ends_new_trials_and_not_promotions(tmp_path):
@@ -439,9 +541,17 @@ def test_the_best_of_a_curve_is_finite_and_the_first():
     ("recipe: [mlp\n", "job.yaml:2: this is not YAML"),
     ("max_trials: 3\n", "a job names its recipe"),
     ("just words\n", "a job is a mapping"),
+    ("recipe: mlp\ndirectory: 5\n", "job.yaml:2: directory is a text. Received: 5"),
+    ("recipe: mlp\npruner: [median]\n", "job.yaml:2: pruner is a text. Received: ['median']"),
+    ("recipe: mlp\nfixed:\n  no: 2\n", "job.yaml:3: YAML does not read 'no' as a name: put it in quotes"),
+    ("recipe: mlp\nspace: {1: [1, 2]}\n", "job.yaml:2: YAML does not read '1' as a name"),
+    ("recipe: mlp\nspace: {variant: 5}\n", "job.yaml:2: Unknown variant of mlp '5'"),
+    ("recipe: mlp\nspace: {variant: []}\n", "job.yaml:2: The space of variant is empty"),
+    ("recipe: mlp\nspace: {patience: none..5}\n", "job.yaml:2: The space of patience goes from a number to a number"),
+    ("recipe: caf\u00e9\n".encode("latin-1"), "job.yaml is not UTF-8 text"),
 ])  # fmt: skip
 def test_what_is_wrong_in_a_job_is_said_with_its_line(text, message, tmp_path):
-    (tmp_path / "job.yaml").write_text(text)
+    (tmp_path / "job.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(zoo.InputError, match=re.escape(message)):
         jobs.read(tmp_path / "job.yaml")
 

@@ -34,7 +34,8 @@ def train_best(study, *, seeds=3, directory=None, data_dir=None, skip_bad=False,
     data = study.path / "data"
     given = {"dataset": read_data(data)} if data.is_dir() else {}
     found = []
-    for seed in range(recipe.seed + 1, recipe.seed + 1 + seeds):
+    first = 1 + max(study.recipe(one).seed for one in study.trials)
+    for seed in range(first, first + seeds):
         path = folder / f"{trial.number:04d}-seed-{seed}"
         run = train(
             recipe.replace(seed=seed), directory=path, data_dir=data_dir, skip_bad=skip_bad, quiet=True, **given

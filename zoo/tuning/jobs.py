@@ -18,6 +18,7 @@ import re
 from zoo import registry
 from zoo.errors import InputError, nearest
 
+_TEXTS = ("oracle", "objective", "pruner", "engine", "address", "directory", "data_dir")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -37,8 +38,12 @@ def read(path):
     if not path.is_file():
         raise InputError(f"There is no job file {path}.")
     try:
-        tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        job = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text.") from None
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        job = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f":{mark.line + 1}"
@@ -55,6 +60,9 @@ def read(path):
     lines = dict(_lines(path, tree))
     with at(path, lines["recipe"]):
         registry.check_name(job["recipe"])
+    for name in _TEXTS:
+        if not isinstance(job.get(name), str | None):
+            raise InputError(f"{path}:{lines[name]}: {name} is a text. Received: {job[name]!r}.")
     for name in ("max_time", "max_trial_time"):
         if job.get(name) is not None:
             with at(path, lines[name]):
@@ -91,6 +99,8 @@ def _check_fields(path, tree, job, part):
         raise InputError(f"{path}:{line}: {part} is a mapping from fields.")
     recipe = registry.configured(job["recipe"], {})
     for name, line in _lines(path, node):
+        if name not in job[part]:
+            raise InputError(f"{path}:{line}: YAML does not read {name!r} as a name: put it in quotes.")
         with at(path, line):
             entry = {name: job[part][name]}
             spaces.read(recipe, entry if part == "space" else {}, entry if part == "fixed" else {})

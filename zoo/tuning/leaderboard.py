@@ -61,7 +61,9 @@ def differing(study):
 
 
 def seconds(trial):
-    """How long a trial took, to a tenth; None while it runs or where it never began."""
+    """How long a trial ran, to a tenth; None where that is not known."""
+    if trial.seconds is not None:
+        return round(trial.seconds, 1)
     return None if trial.started is None or trial.ended is None else round(trial.ended - trial.started, 1)
 
 

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import math
 import sys
 import warnings
 
@@ -18,6 +19,9 @@ WAIT = object()
 
 _STARTS = 50
 """Points from which bayesian looks for the best one, as many as in keras-tuner."""
+
+_COLLISIONS = 2000
+"""How often in a row what is drawn was there before, until a space counts as exhausted; keras-tuner's own are 20."""
 
 _STEP = np.finfo(float).eps ** 0.5
 """Of its differences, as scipy's own."""
@@ -102,7 +106,41 @@ class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class _Hyperband(_Ours, keras_tuner.oracles.HyperbandOracle):
-    pass
+    """keras-tuner's, whose rungs never fill where a trial fails, or where the space has fewer values than a rung."""
+
+    exhausted = False
+
+    def end_trial(self, trial):
+        super().end_trial(trial)
+        if trial.status == "FAILED":  # it was never drawn: its bracket draws another
+            id = trial.trial_id
+            for bracket in self._brackets:
+                for rung in reversed(bracket["rounds"]):
+                    for info in [info for info in rung if info["id"] == id]:
+                        rung.remove(info)
+                        id = info["past_id"]
+
+    def _random_trial(self, trial_id, bracket):
+        found = super()._random_trial(trial_id, bracket)
+        if found["status"] == "RUNNING":
+            return found
+        self.exhausted = True
+        return self.populate_space(trial_id)
+
+    def _get_size(self, bracket_num, round_num):
+        """How many trials a rung has: of an exhausted space, a share of those that are there."""
+        size = super()._get_size(bracket_num, round_num)
+        there = [len(one["rounds"][0]) for one in self._brackets if one["bracket_num"] == bracket_num]
+        if not self.exhausted or not there:
+            return size
+        return min(size, math.ceil(there[0] / self.factor**round_num))
+
+    def get_state(self):
+        return {**super().get_state(), "exhausted": self.exhausted}
+
+    def set_state(self, state):
+        super().set_state(state)
+        self.exhausted = state["exhausted"]
 
 
 class _Grid(_Ours, keras_tuner.oracles.GridSearchOracle):
@@ -166,6 +204,7 @@ class Oracle:
         self._space = space
         self._epochs = epochs
         self._oracle.verbose = 0
+        self._oracle._max_collisions = _COLLISIONS
         self._oracle.possible = lambda kept: possible(space.read(kept))
 
     def ask(self):

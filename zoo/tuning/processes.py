@@ -304,16 +304,14 @@ def write_data(folder, data):
     folder.mkdir(parents=True, exist_ok=True)
     splits = data if isinstance(data, dict) else {"train": data}
     for split, pair in splits.items():
+        texts = any(isinstance(value, str) for values in pair if isinstance(values, list) for value in values)
         for part, values in zip("xy", pair, strict=True):
-            if isinstance(values, list):
-                (folder / f"{split}_{part}.json").write_text(json.dumps([_plain(value) for value in values]))
+            if texts:
+                plain = [value if isinstance(value, str) else np.asarray(value).tolist() for value in values]
+                (folder / f"{split}_{part}.json").write_text(json.dumps(plain))
             else:
                 np.save(folder / f"{split}_{part}.npy", np.asarray(values), allow_pickle=False)
     return source
-
-
-def _plain(value):
-    return value if isinstance(value, str) else int(value)
 
 
 def read_data(folder):

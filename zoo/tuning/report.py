@@ -157,6 +157,11 @@ def _progress(study):
     )
 
 
+def _span(trial):
+    """When a trial began and ended, as if it had not paused."""
+    return trial.ended - (leaderboard.seconds(trial) or 0.0), trial.ended
+
+
 def ended(study):
     """({number of a ranked trial: when it ended}, unit), counting only time in which some trial ran.
 
@@ -167,7 +172,7 @@ def ended(study):
     if any(trial.started is None or trial.ended is None for trial in ranked):
         return {number: place for place, number in enumerate(sorted(trial.number for trial in ranked), 1)}, "trial"
     spans = []  # of the trials, those that overlap as one
-    for start, end in sorted((t.started, t.ended) for t in study.trials if None not in (t.started, t.ended)):
+    for start, end in sorted(_span(t) for t in study.trials if None not in (t.started, t.ended)):
         if spans and start <= spans[-1][1]:
             spans[-1][1] = max(spans[-1][1], end)
         else:

@@ -52,7 +52,8 @@ class Range:
         if self.step is None:
             return value
         last = math.floor((self.high - self.low) / self.step + 1e-9)
-        return self.low + min(round((value - self.low) / self.step), last) * self.step
+        found = self.low + min(round((value - self.low) / self.step), last) * self.step
+        return found if self.whole else float(f"{found:.12g}")
 
     def parameter(self, name, default, conditions):
         """keras-tuner's hyperparameter; what its Choice refuses (none, tuples) it gets as JSON."""
@@ -63,7 +64,8 @@ class Range:
             return hyperparameters.Choice(values=[json.dumps(value) for value in self.values], **shared)
         kind = hyperparameters.Int if self.whole else hyperparameters.Float
         sampling = "log" if self.log else "linear"
-        return kind(min_value=self.low, max_value=self.high, step=self.step, sampling=sampling, **shared)
+        high = self.high if self.step is None or self.whole else self.high + 1e-9 * self.step  # a step is not exact
+        return kind(min_value=self.low, max_value=high, step=self.step, sampling=sampling, **shared)
 
     def write(self, value):
         """`value`, or what is next to it in the range, as keras-tuner keeps it."""
@@ -73,7 +75,7 @@ class Range:
     def read(self, kept):
         """The field's value of what keras-tuner keeps."""
         if not self.values:
-            return int(kept) if self.whole else float(kept)
+            return int(kept) if self.whole else float(kept) if self.step is None else self.nearest(float(kept))
         value = json.loads(kept)
         return tuple(value) if isinstance(value, list) else value
 
@@ -125,6 +127,8 @@ def _numbers(name, field, text):
     low, _, high = bounds.partition("..")
     low, high = field.parse(name, low.strip()), field.parse(name, high.strip())
     word, _, number = how.partition("=")
+    if low is None or high is None:
+        raise InputError(f"The space of {name} goes from a number to a number. Received: {name}={text}.")
     if how not in ("", "log") and word != "step":
         raise InputError(f"The space of {name} ends in :log or :step=N. Received: {name}={text}.")
     if low >= high:
@@ -185,8 +189,11 @@ def read(recipe, space, fixed):
 def _variants(recipe, given):
     if recipe.variant is not None:
         raise InputError(f"The space searches variants: name the recipe {recipe.name}, without /{recipe.variant}.")
-    names = given.split(",") if isinstance(given, str) else list(given)
-    names = tuple(None if name in (None, "none") else str(name).strip() for name in names)
+    names = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
+    names = [None if name is None else str(name).strip() for name in names]
+    names = tuple(None if name == "none" else name for name in names)
+    if not names:
+        raise InputError(f"The space of variant is empty. There are: {', '.join(recipe.variants)}.")
     for name in names:
         if name is not None and name not in recipe.variants:
             raise unknown(f"variant of {recipe.name}", name, recipe.variants)
@@ -290,14 +297,18 @@ class Space:
         return self._cls.restored(Origin(self._base.name, values.get(VARIANT, self._variant), given), normal)
 
     def default(self):
-        """{field: value} of the recipe's default; of a range that does not hold it, what is next to it."""
+        """Those of `defaults` that count: the recipe as it is, or next to it."""
+        return self.active(self.defaults())
+
+    def defaults(self):
+        """{field: value} of every range: the recipe's own; of a range that does not hold it, what is next to it."""
         values = {VARIANT: self._variant} if VARIANT in self.ranges else {}
         base = self._values(values)
         own = {name: _own(field) for name, field in self._cls.fields().items()}
         for name, range in self.ranges.items():
             if name != VARIANT:
                 values[name] = base[name] if range == own[name] else range.nearest(base[name])
-        return self.active(values)
+        return values
 
     def active(self, values):
         """Those of {field: value} that are searched and count."""

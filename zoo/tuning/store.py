@@ -8,7 +8,7 @@ import contextlib
 import json
 import sqlite3
 
-from zoo.errors import InputError
+from zoo.errors import InputError, RunError
 
 SCHEMA = 1
 
@@ -32,8 +32,10 @@ class Store:
     rung ends. `values`, `form`, `kept` and facts are JSON.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, new=False):
         self._path = path
+        if not new and not path.exists():
+            raise InputError(f"{path} is missing, the study's state: tune again in another --directory.")
         self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         try:
@@ -58,13 +60,20 @@ class Store:
     @contextlib.contextmanager
     def transaction(self):
         """What is written inside is there whole, or not at all."""
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._connection.execute("BEGIN IMMEDIATE")
             yield
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise RunError(f"{self._path} cannot be written ({error}); the same command then goes on.") from error
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._undo()
             raise
-        self._connection.execute("COMMIT")
+
+    def _undo(self):
+        if self._connection.in_transaction:  # SQLite has not undone it itself
+            self._connection.execute("ROLLBACK")
 
     def get(self, name, default=None):
         row = self._connection.execute("SELECT value FROM facts WHERE name=?", (name,)).fetchone()

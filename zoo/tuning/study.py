@@ -69,6 +69,8 @@ class Study:
         try:
             definition = json.loads((path / "study.json").read_text())
             schema = int(definition["schema"])
+            if schema <= SCHEMA:
+                _ = [definition[name] for name in _DEFINITION], [definition["recipe"][name] for name in _RECIPE]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path / 'study.json'} cannot be read, it is damaged ({type(error).__name__}): "
@@ -104,9 +106,11 @@ class Study:
             raise InputError(f"{path} exists and is not a study. Name another --directory.")
         study = cls(path, definition)
         with study._locked():
+            if cls.exists(path):  # another process was faster
+                return cls.create(path, definition, data)
             if data is not None:
                 shutil.copytree(data, path / "data", dirs_exist_ok=True)
-            with contextlib.closing(Store(path / "study.sqlite")) as store, store.transaction():
+            with contextlib.closing(Store(path / "study.sqlite", new=True)) as store, store.transaction():
                 store.set("queue", [{"values": study._searched.default(), "origin": "default"}])
             files.write_json(path / "study.json", definition)
         return study
@@ -168,9 +172,9 @@ class Study:
             return [self._trial(row) for row in store.rows("trials")]
 
     def ranked(self):
-        """Completed and pruned trials with a score, best first; of equal ones, the earlier."""
+        """Trials with a score, best first; of equal ones, the earlier. Those on their next rung have their last's."""
         sign = 1 if self.direction == "min" else -1
-        scored = [one for one in self.trials if one.status in ("completed", "pruned") and one.score is not None]
+        scored = [one for one in self.trials if one.score is not None]
         return sorted(scored, key=lambda one: (sign * one.score, one.number))
 
     def to_dataframe(self):
@@ -183,7 +187,17 @@ class Study:
         """The trained `keras.Model` of the best trial, as `zoo.load` gives it: `recipe`, `reader` and `run`."""
         from zoo import runs
 
-        return runs.load(self.best_trial().path)
+        return runs.load(self.best_run())
+
+    def best_run(self):
+        """The folder of the best trial's run; one that was trained by a loop of one's own is an `InputError`."""
+        trial = self.best_trial()
+        if trial.path is None:
+            raise InputError(
+                f"The best, trial {trial.number} of {self.path}, was trained by a loop of your own and has no run: "
+                f"zoo train --best-of {self.path} trains its fields."
+            )
+        return trial.path
 
     def best_trial(self):
         """The best `Trial`; an `InputError` where none has a score."""
@@ -205,10 +219,7 @@ class Study:
             number=row["number"],
             values=from_json(json.loads(row["values"])),
             path=self.run_path(row["number"]) if row["begun"] else None,
-            **{
-                name: row[name]
-                for name in ("status", "score", "epoch", "epochs", "reason", "origin", "started", "ended", "host")
-            },
+            **{name: row[name] for name in _COLUMNS},
         )
 
     # Asking and telling -----------------------------------------------------------------------------------------
@@ -220,17 +231,19 @@ class Study:
         """
         searched = self._searched
         given = searched.check(values)
-        values = searched.active({**searched.default(), **given})
+        values = searched.active({**searched.defaults(), **given})
         missing = [name for name in given if name not in values]
         if missing:
             raise InputError(f"{', '.join(missing)} would have no effect beside the other values: leave it out.")
         form = _form(searched.recipe(values))
         with self.writing():
-            known = self._forms().get(form)
+            known, queue = self._forms().get(form), self._store.get("queue")
             if known is not None:
                 raise InputError(f"Trial {known} has these values already.")
+            if form in [_form(searched.recipe(from_json(entry["values"]))) for entry in queue]:
+                raise InputError("A trial with these values comes next already.")
             with self._store.transaction():
-                self._store.set("queue", [*self._store.get("queue"), {"values": values, "origin": "enqueued"}])
+                self._store.set("queue", [*queue, {"values": values, "origin": "enqueued"}])
 
     def ask(self):
         """The next `Trial`, for a loop of one's own; `recipe` makes its recipe.
@@ -247,10 +260,20 @@ class Study:
 
     def tell(self, trial, score=None, *, epoch=None, epochs=0, reason=None):
         """Ends a trial of `ask` with its score; one without a finite score failed, for `reason`."""
+        if not isinstance(trial, Trial):
+            raise InputError(f"tell takes a trial of ask. Received: {trial!r}.")
+        try:
+            score = None if score is None else float(score)
+            epoch, epochs = None if epoch is None else int(epoch), int(epochs)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"A trial is told a number, and epochs. Received: score={score!r}, epoch={epoch!r}, epochs={epochs!r}."
+            ) from None
         with self.writing():
             row = self._store.rows("trials")[trial.number]
             if row["status"] != "running":
                 raise InputError(f"Trial {trial.number} has ended: it is {row['status']}.")
+            self.note(self.elapsed(), {trial.number: (time.time() - row["started"], epochs)})
             self.end(trial.number, "completed", score, epoch=epoch, epochs=epochs, reason=reason)
 
     @contextlib.contextmanager
@@ -298,8 +321,11 @@ class Study:
         while True:
             oracle = self._loaded()
             proposal = oracle.ask()
-            if proposal is None or proposal is _wait():
-                return WAIT if proposal is not None else "the space is exhausted"
+            if proposal is None:
+                hyperband = self._definition["oracle"] == "hyperband"
+                return "hyperband's brackets are done" if hyperband else "the space is exhausted"
+            if proposal is _wait():
+                return WAIT
             if full and proposal.past is None:
                 self._oracle = None  # what it has just done is forgotten
                 return spent
@@ -329,7 +355,7 @@ class Study:
             number = next(row["trial"] for row in self._store.rows("proposals") if row["id"] == proposal.past)
             with self._store.transaction():
                 self._add_proposal(proposal, number)
-                self._store.change("trials", number, status="running", reason=None, ended=None, until=proposal.until)
+                self._store.change("trials", number, status="running", reason=None, until=proposal.until)
                 self._save_oracle()
             return number
         values = self._searched.read(proposal.kept)
@@ -422,12 +448,12 @@ class Study:
         """Removes the checkpoints of all trials but the best `keep`, those that run and those that may go on.
 
         Args:
-            max_disk: GB that the kept ones may take together; the worst go first, the best never goes.
+            max_disk: GB that the kept ones may take together; the worst go first. The best never goes, nor do those
+                that run and those that may go on.
         """
         promising = self._loaded().promising()
         needed = {row["trial"] for row in self._store.rows("proposals") if row["id"] in promising}
-        running = set(self.running())
-        needed |= running
+        needed |= set(self.running())
         ranked = [trial.number for trial in self.ranked()]
         kept = [*needed, *(number for number in ranked[:keep] if number not in needed)]
         for folder in sorted((self.path / "trials").glob("[0-9]*/")):
@@ -439,7 +465,7 @@ class Study:
         for number in reversed(ranked[1:]):
             if sum(sizes.values()) <= max_disk * 1e9:
                 return
-            if number in sizes and number not in running:
+            if number in sizes and number not in needed:
                 _drop(self.run_path(number) / "checkpoints")
                 sizes[number] = 0
 
@@ -483,6 +509,17 @@ class Study:
     def __repr__(self):
         return f"Study({str(self.path)!r}, {self.name})"
 
+
+_DEFINITION = (
+    *("recipe", "fixed", "space", "data", "objective", "direction", "oracle", "seed", "pruner", "max_parameters"),
+    "initial_points",
+)
+"""What `study.json` says beside the schema."""
+
+_RECIPE = ("reference", "name", "variant", "given", "values")
+
+_COLUMNS = ("status", "score", "epoch", "epochs", "reason", "origin", "started", "ended", "seconds", "host")
+"""Of the table of trials, those that a `Trial` has as they are."""
 
 _BEGINNING = {"study.lock", "study.sqlite", "study.sqlite-journal", "data"}
 """What a process that was killed before it wrote study.json leaves."""
@@ -535,8 +572,13 @@ def _drop(folder):
 
 
 def _size(folder):
-    """Bytes of the files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of the files in a folder, in which another process may write."""
+    size = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += os.stat(os.path.join(path, name)).st_size
+    return size
 
 
 def digest(definition):

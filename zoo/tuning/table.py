@@ -1,5 +1,6 @@
 """`Table`: what a study says while it runs."""
 
+import shlex
 import sys
 import time
 
@@ -66,13 +67,16 @@ class Table:
         print(f"Ended: {why}. {', '.join(f'{count} {status}' for status, count in counts.items() if count)}.")
         if ranked:
             print(f"Best: trial {ranked[0].number}, {_outcome(ranked[0])}; {_fields(ranked[0].values)}")
-            print(f"Next: zoo export {study.path} DIR, zoo train --best-of {study.path} --seeds 3")
+            path = shlex.quote(str(study.path))
+            export = "" if ranked[0].path is None else f"zoo export {path} DIR, "
+            print(f"Next: {export}zoo train --best-of {path} --seeds 3")
 
     def _table(self, running, curves, remaining):
         from rich.table import Table as Grid
 
         grid = Grid("trial", "fields", "score", "epoch", "time left")
-        for trial in self._study.ranked()[:SHOWN]:
+        now = {one.number for one in running}
+        for trial in [trial for trial in self._study.ranked() if trial.number not in now][:SHOWN]:
             grid.add_row(
                 str(trial.number), _fields(trial.values), f"{trial.score:.6g}", str(trial.epochs), trial.status
             )
@@ -89,8 +93,9 @@ class Table:
 
 
 def _outcome(trial):
-    score = "" if trial.score is None else f" {trial.score:.6g} in epoch {trial.epoch} of {trial.epochs}"
-    return f"{trial.status}{score}{f' ({trial.reason})' if trial.reason else ''}"
+    score = "" if trial.score is None else f" {trial.score:.6g}"
+    epoch = "" if trial.epoch is None else f" in epoch {trial.epoch} of {trial.epochs}"
+    return f"{trial.status}{score}{epoch}{f' ({trial.reason})' if trial.reason else ''}"
 
 
 def _fields(values):

@@ -14,13 +14,14 @@ class Trial:
     Attributes:
         number: from 0, in the order in which they were proposed.
         values: {field: value} of the fields that are searched and active.
-        status: "running", "completed", "pruned", "failed" or "skipped"; only completed and pruned ones may be ranked.
+        status: "running", "completed", "pruned", "failed" or "skipped"; failed and skipped ones have no score.
         score: of the objective, at its best epoch; None where there is none. Always finite.
         epoch: the epoch of the score, from 1.
         epochs: epochs that were trained.
         reason: why it failed, was pruned or skipped, one line; None else.
         origin: "default", "enqueued" or "oracle".
         started, ended: seconds since 1970 (UTC), or None.
+        seconds: how long it ran, without its pauses; None where that is not known.
         host: the machine that ran it.
         path: folder of its run (pathlib.Path), below STUDY/trials/NUMBER; None where it was never begun.
     """
@@ -35,6 +36,7 @@ class Trial:
     origin: str = "oracle"
     started: float | None = None
     ended: float | None = None
+    seconds: float | None = None
     host: str | None = None
     path: pathlib.Path | None = None
 

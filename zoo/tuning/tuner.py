@@ -19,8 +19,8 @@ from zoo.tuning.table import Table
 KILLS = 5
 """How often in a row, without an epoch finished between, a trial may be killed from outside before it has failed."""
 
-SKIPPED = 50
-"""How many trials in a row may be skipped before a study ends."""
+BAD = 50
+"""How many trials in a row may fail or be skipped before a study ends."""
 
 _ENDLESS = ("random", "bayesian")
 """Oracles that always have one more trial."""
@@ -47,7 +47,7 @@ class Budget:
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
             kinds = int if name in ("max_trials", "max_epochs_total") else int | float
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or value <= 0):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value > 0):
                 unit = "seconds" if name.endswith("time") else "a whole number"
                 raise InputError(f"{name} must be {unit} above 0. Received: {name}={value!r}.")
 
@@ -104,7 +104,7 @@ def tune(
     """
     budget = Budget(max_trials, max_time, max_trial_time, max_epochs_total)
     for name, value, kinds, least in (("keep", keep, int, 1), ("max_disk", max_disk, int | float, 0)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or value < least):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value >= least):
             unit = "a whole number of" if kinds is int else "GB,"
             raise InputError(f"{name} must be {unit} at least {least}. Received: {name}={value!r}.")
     with engines.opened(engine, address, workers, gpus_per_trial) as trials:
@@ -150,8 +150,8 @@ def defined(
     for name, value, known in (("oracle", oracle, ORACLES), ("pruner", pruner, PRUNERS)):
         if value not in known and (name == "oracle" or value is not None):
             raise unknown(name, value, known)
-    for name, value in (("seed", seed), ("max_parameters", max_parameters)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+    for name, value in (("seed", seed), ("max_parameters", 0 if max_parameters is None else max_parameters)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise InputError(f"{name} must be a whole number of at least 0. Received: {name}={value!r}.")
     if oracle == "hyperband" and pruner is not None:
         raise InputError(f"hyperband prunes by itself: leave pruner={pruner} out.")
@@ -164,6 +164,8 @@ def defined(
             data = folder / "data"
             fixed["dataset"] = processes.write_data(data, handed).name
         ranges, fixed = spaces.read(base, space, fixed)
+        if oracle == "hyperband" and spaces.VARIANT in ranges and "epochs" not in fixed:
+            raise InputError("hyperband's rungs are of one number of epochs: beside variants, give epochs=N.")
         objective = objective or fixed.get("monitor", base.monitor) or "val_loss"
         fixed.pop("monitor", None)
         for name in ("monitor", *(("epochs",) if oracle == "hyperband" else ())):
@@ -276,7 +278,7 @@ class _Tuner:
         self._curves = {trial.number: study.curve(trial) for trial in study.trials}
         self._left = list(study.running())  # by a process that died or was paused
         self._before, self._since, self._noted = study.elapsed(), time.monotonic(), 0.0
-        self._skipped = 0
+        self._bad = 0
         self._end = None
 
     def run(self):
@@ -291,6 +293,8 @@ class _Tuner:
                 ready = self._engine.wait([one.process for one in self._live.values()], timeout=1)
                 for one in [one for one in self._live.values() if one.process in ready]:
                     self._hear(one)
+                if self._elapsed() - self._noted > 5:
+                    self._note()
                 if self._spent():
                     self._withdraw()
         except KeyboardInterrupt:
@@ -325,8 +329,8 @@ class _Tuner:
             if self._left:
                 self._start(self._left.pop(0))
                 continue
-            if self._skipped >= SKIPPED:
-                self._end = f"{SKIPPED} trials in a row were skipped"
+            if self._bad >= BAD:
+                self._end = f"{BAD} trials in a row failed or were skipped"
                 return
             number = self._study.propose(self._budget.max_trials)
             if not isinstance(number, int):
@@ -387,8 +391,6 @@ class _Tuner:
             self._curves[live.number][epoch] = value
             live.stop = live.stop or self._verdict(live, epoch)
             live.process.answer(live.stop is None)
-            if self._elapsed() - self._noted > 5:
-                self._note()
             return
         live.process.end()
         if kind == "full":
@@ -424,10 +426,11 @@ class _Tuner:
         elif live.kills + 1 >= KILLS:
             self._finish(live, "failed", reason=f"killed by {name} {KILLS} times in a row with no epoch finished")
         else:
+            self._note()
             self._free.insert(0, live.slot)
             del self._live[live.number]
-            self._note()
-            self._start(live.number, live.kills + 1)
+            if not self._spent():
+                self._start(live.number, live.kills + 1)
 
     def _ended(self, live):
         """A run was trained as far as it was to be: what it reached is read from its folder."""
@@ -448,7 +451,7 @@ class _Tuner:
         told.setdefault("epochs", len(self._curves[live.number]))
         self._study.note(self._elapsed(), {live.number: (live.seconds, told["epochs"])})
         self._study.end(live.number, status, **told)
-        self._skipped = self._skipped + 1 if status == "skipped" else 0
+        self._bad = self._bad + 1 if status in ("failed", "skipped") else 0
         self._study.drop_weights(self._keep, self._max_disk)
         self._leave(live)
         self._table.ended(self._study.trials[live.number])
