@@ -98,7 +98,8 @@ def search(options):
     print(f"{f'lowest val_loss of {TRIALS} trials':<32}" + "".join(f"{head:>8}" for head in heads), flush=True)
     rows = [(f"zoo, {oracle}", ours, (oracle,)) for oracle in ("random", "bayesian", "hyperband")]
     rows += [(f"keras-tuner, {oracle}", theirs, (oracle,)) for oracle in ("random", "bayesian", "hyperband")]
-    for name, function, arguments in [*rows, ("Optuna, TPE", optuna, ())]:
+    rows = [row for row in [*rows, ("Optuna, TPE", optuna, ())] if options.tuner in row[0]]
+    for name, function, arguments in rows:
         scores = []
         for seed in range(options.seeds):
             with tempfile.TemporaryDirectory() as folder:
@@ -181,7 +182,8 @@ PARTS = {"proposal": proposal, "search": search, "overhead": overhead, "workers"
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=6, help="of the search")
+    parser.add_argument("--seeds", type=int, default=3, help="of the search")
+    parser.add_argument("--tuner", default="", help="rows of the search with this in their name")
     parser.add_argument("--only", choices=PARTS, help="one part")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
