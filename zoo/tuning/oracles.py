@@ -106,13 +106,13 @@ class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class _Hyperband(_Ours, keras_tuner.oracles.HyperbandOracle):
-    """keras-tuner's, whose rungs never fill where a trial fails, or where the space has fewer values than a rung."""
+    """keras-tuner's, but that rungs fill: another is drawn for a trial that fails, and a small space is halved."""
 
     exhausted = False
 
     def end_trial(self, trial):
         super().end_trial(trial)
-        if trial.status == "FAILED":  # it was never drawn: its bracket draws another
+        if trial.status == "FAILED":  # as if it had not been drawn
             id = trial.trial_id
             for bracket in self._brackets:
                 for rung in reversed(bracket["rounds"]):
