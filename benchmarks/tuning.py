@@ -182,7 +182,7 @@ PARTS = {"proposal": proposal, "search": search, "overhead": overhead, "workers"
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3, help="of the search")
+    parser.add_argument("--seeds", type=int, default=2, help="of the search")
     parser.add_argument("--tuner", default="", help="rows of the search with this in their name")
     parser.add_argument("--only", choices=PARTS, help="one part")
     options = parser.parse_args()
