@@ -31,6 +31,12 @@ def nearest(name, choices):
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def check_whole(name, value, least):
+    """Raises `InputError` for what is no whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} must be a whole number of at least {least}. Received: {name}={value!r}.")
+
+
 def unknown(kind, name, choices):
     """The `InputError` for a name that is none of `choices`."""
     choices = list(choices)

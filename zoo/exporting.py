@@ -15,7 +15,7 @@ import tempfile
 import numpy as np
 
 from zoo import files, registry, runs, weights
-from zoo.errors import InputError, RunError
+from zoo.errors import InputError, RunError, check_whole
 
 FORMATS = {"saved_model": (), "onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
 """Format -> the modules of its extra."""
@@ -39,8 +39,8 @@ def export(what, directory, *, format="saved_model", version=None, labels=None, 
     missing = [name for name in FORMATS[format] if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"format={format} needs {', '.join(missing)}: pip install 'keras-zoo[{format}]'")
-    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
-        raise InputError(f"version must be a whole number of at least 1. Received: version={version!r}.")
+    if version is not None:
+        check_whole("version", version, 1)
     target = pathlib.Path(directory) if version is None else pathlib.Path(directory, str(version))
     if target.exists():
         raise InputError(f"{target} exists. Name another folder, or export the next --version.")

@@ -23,7 +23,7 @@ from zoo.callbacks import (
 )
 from zoo.data import open_source, pipeline
 from zoo.data.source import SPLITS, Source
-from zoo.errors import InputError, Interrupted, RunError, unknown
+from zoo.errors import InputError, Interrupted, RunError, check_whole, unknown
 from zoo.fields import show
 from zoo.runs import Run
 
@@ -107,8 +107,8 @@ def train(
         given: values of fields.
     Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C).
     """
-    if until is not None and (isinstance(until, bool) or not isinstance(until, int) or until < 1):
-        raise InputError(f"until must be a whole number of at least 1. Received: until={until!r}.")
+    if until is not None:
+        check_whole("until", until, 1)
     say = _silent if quiet else print
     if resume is not None:
         job = _resumed(Run.open(resume), recipe, given, data_dir, skip_bad)

@@ -3,7 +3,7 @@
 import pathlib
 import statistics
 
-from zoo.errors import InputError
+from zoo.errors import check_whole
 from zoo.prediction import evaluate
 from zoo.training import train
 from zoo.tuning.processes import read_data
@@ -25,8 +25,7 @@ def train_best(study, *, seeds=3, directory=None, data_dir=None, skip_bad=False,
     Returns: {metric: (mean, standard deviation over the seeds)}, on the test split, or on validation where there is
     no test.
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 2:
-        raise InputError(f"seeds must be a whole number of at least 2. Received: seeds={seeds!r}.")
+    check_whole("seeds", seeds, 2)
     study = Study.open(study)
     trial = study.best_trial()
     recipe = study.recipe(trial)

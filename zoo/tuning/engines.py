@@ -8,7 +8,7 @@ import dataclasses
 import warnings
 from multiprocessing import connection
 
-from zoo.errors import InputError, unknown
+from zoo.errors import InputError, check_whole, unknown
 from zoo.tuning import processes
 
 ENGINES = ("local", "ray")
@@ -18,14 +18,9 @@ def opened(engine, address, workers, gpus_per_trial):
     """The engine of that name, to be entered. Arguments as of `zoo.tune`."""
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise InputError(f"workers must be a whole number of at least 1. Received: workers={workers!r}.")
-    if gpus_per_trial is not None and (
-        isinstance(gpus_per_trial, bool) or not isinstance(gpus_per_trial, int) or gpus_per_trial < 0
-    ):
-        raise InputError(
-            f"gpus_per_trial must be a whole number of at least 0. Received: gpus_per_trial={gpus_per_trial!r}."
-        )
+    check_whole("workers", workers, 1)
+    if gpus_per_trial is not None:
+        check_whole("gpus_per_trial", gpus_per_trial, 0)
     if engine == "local":
         if address is not None:
             raise InputError(f"address={address} is of a Ray cluster: give engine=ray with it, or leave it out.")

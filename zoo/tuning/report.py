@@ -10,6 +10,7 @@ from zoo.fields import show
 from zoo.tuning import drawing, importance, leaderboard
 from zoo.tuning.scales import scales
 from zoo.tuning.snapshot import Snapshot
+from zoo.tuning.trials import STATUSES
 
 SHOWN = 12
 """Fields that figures show at most: those of the largest importance."""
@@ -79,7 +80,7 @@ def _tiles(study):
     """(what, value) of the few numbers that somebody looks for first."""
     ranked = study.ranked
     counts = collections.Counter(trial.status for trial in study.trials)
-    states = [(status, counts[status]) for status in ("completed", "pruned", "failed", "skipped", "running")]
+    states = [(status, counts[status]) for status in STATUSES]
     best = [(f"best {study.objective}", ranked[0].score), ("best trial", ranked[0].number)] if ranked else []
     times = [leaderboard.seconds(trial) or 0 for trial in study.trials]
     return [

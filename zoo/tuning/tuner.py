@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from zoo import registry
-from zoo.errors import InputError, Interrupted, RunError, unknown
+from zoo.errors import InputError, Interrupted, RunError, check_whole, unknown
 from zoo.runs import Run
 from zoo.tuning import engines, processes, spaces
 from zoo.tuning.pruning import PRUNERS, best
@@ -103,10 +103,12 @@ def tune(
     Raises: `InputError` (nothing is trained), `RunError` where no trial has a score, `Interrupted` (Ctrl-C).
     """
     budget = Budget(max_trials, max_time, max_trial_time, max_epochs_total)
-    for name, value, kinds, least in (("keep", keep, int, 1), ("max_disk", max_disk, int | float, 0)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value >= least):
-            unit = "a whole number of" if kinds is int else "GB,"
-            raise InputError(f"{name} must be {unit} at least {least}. Received: {name}={value!r}.")
+    if keep is not None:
+        check_whole("keep", keep, 1)
+    if max_disk is not None and (
+        isinstance(max_disk, bool) or not isinstance(max_disk, int | float) or not max_disk >= 0
+    ):
+        raise InputError(f"max_disk must be GB, at least 0. Received: max_disk={max_disk!r}.")
     with engines.opened(engine, address, workers, gpus_per_trial) as trials:
         with defined(
             recipe,
@@ -150,9 +152,9 @@ def defined(
     for name, value, known in (("oracle", oracle, ORACLES), ("pruner", pruner, PRUNERS)):
         if value not in known and (name == "oracle" or value is not None):
             raise unknown(name, value, known)
-    for name, value in (("seed", seed), ("max_parameters", 0 if max_parameters is None else max_parameters)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise InputError(f"{name} must be a whole number of at least 0. Received: {name}={value!r}.")
+    check_whole("seed", seed, 0)
+    if max_parameters is not None:
+        check_whole("max_parameters", max_parameters, 0)
     if oracle == "hyperband" and pruner is not None:
         raise InputError(f"hyperband prunes by itself: leave pruner={pruner} out.")
     base = registry.configured(recipe, {})
