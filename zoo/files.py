@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import time
 
 from zoo.errors import RunError
@@ -30,6 +31,12 @@ def write(path, data):
             raise RunError(f"{path} could not be written: {error.strerror}.") from error
         raise
     sync(path.parent)
+
+
+def is_leftover(name, of):
+    """Whether a file called `name` is what a killed `write` leaves beside a file called one of `of`."""
+    found = re.fullmatch(r"\.(.+)\.\d+", name)
+    return found is not None and found[1] in of
 
 
 def write_json(path, value):
@@ -78,6 +85,28 @@ def locked(path, *, patience=math.inf):
             yield
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def only_begun(folder, *, lock, of, folders=()):
+    """Whether `folder` holds nothing but what a process of ours left that was killed while it began its work there.
+
+    The lock comes first, so everything else in the folder is ours only beside it.
+
+    Args:
+        lock: the name of the lock file.
+        of: names of the files that are written next.
+        folders: names of the folders that are made next; they are empty, or full of ours.
+    """
+    names = {entry.name: entry for entry in pathlib.Path(folder).iterdir()}
+    if not names:
+        return True
+    mark = names.pop(lock, None)
+    if mark is None or not mark.is_file() or mark.stat().st_size > 20 or not re.fullmatch(r"\d*", mark.read_text()):
+        return False
+    return all(
+        (name in of or is_leftover(name, of)) and entry.is_file() or (name in folders and entry.is_dir())
+        for name, entry in names.items()
+    )
 
 
 def is_locked(path):

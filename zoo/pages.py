@@ -8,6 +8,7 @@ import contextlib
 import importlib.resources
 import io
 import os
+import re
 import shutil
 
 from zoo import figures, files
@@ -15,6 +16,9 @@ from zoo.errors import InputError, RunError
 
 MARK = "keras-zoo report"
 """What the page calls its generator: by it a folder is known to be a report, which another may replace."""
+
+_PICTURES = re.compile(r'<meta name="pictures" content="([^"]*)">')
+"""Where the page names the pictures beside it: no other file is removed with an older report."""
 
 
 def number(value):
@@ -54,7 +58,7 @@ def written(template, facts, parts):
     )
     environment.filters["number"] = number
     environment.globals |= {"mark": MARK, "light": figures.LIGHT, "dark": figures.DARK}
-    page = environment.get_template(template).render(sections=sections, **facts)
+    page = environment.get_template(template).render(sections=sections, pictures=" ".join(pictures), **facts)
     return {"index.html": page, **pictures}
 
 
@@ -77,8 +81,12 @@ def refuse_foreign(target):
         return
     entries = list(target.iterdir()) if target.is_dir() else [target]
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        ours = all(path.name == "index.html" or path.suffix == ".png" for path in entries)
-        if ours and (not entries or MARK in (target / "index.html").read_text("utf-8")):
+        if not entries:
+            return
+        page = (target / "index.html").read_text("utf-8")
+        named = _PICTURES.search(page)  # a report of the first release names none
+        ours = {"index.html", *(named[1].split() if named else (e.name for e in entries if e.suffix == ".png"))}
+        if MARK in page and {entry.name for entry in entries} <= ours:
             return
     raise InputError(f"{target} exists and holds something other than a report. Name another folder.")
 

@@ -19,6 +19,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import warnings
 import zipfile
@@ -27,6 +28,10 @@ from zoo import files, registry, weights
 from zoo.errors import InputError, RunError
 
 SCHEMA = 1
+_FILES = ("run.json", "reader.keras", "probe.npz", "last", "best", "history.csv")
+_CHECKPOINT = re.compile(r"(\.old\.)?\d{6}(\.\d+)?|\.\d{6}\.\d+")
+"""Names of checkpoints, and of those that were not yet renamed into place or not yet quite removed."""
+
 STATUSES = ("running", "paused", "done", "stopped_early", "failed", "interrupted")
 
 
@@ -88,11 +93,21 @@ class Run:
     def exists(cls, path):
         return (pathlib.Path(path) / "run.json").exists()
 
+    @classmethod
+    def only_begun(cls, path):
+        """Whether the folder `path` is empty, or has only what a killed process left before its run was one."""
+        checkpoints = pathlib.Path(path, "checkpoints")
+        if checkpoints.is_dir() and any(checkpoints.iterdir()):
+            return False
+        written = (*_FILES, *_reader_leftovers(path))
+        return files.only_begun(path, lock="run.lock", of=written, folders=("checkpoints",))
+
     def begin(self, reader, probe):
         """Writes the folder of a new run; `run.json` comes last and makes it one."""
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        for leftover in self.path.glob(".*"):
-            leftover.unlink()
+        for leftover in self.path.iterdir():
+            if files.is_leftover(leftover.name, _FILES) or leftover.name in _reader_leftovers(self.path):
+                leftover.unlink()
         save_reader(reader, self.path / "reader.keras")
         weights.write(self.path / "probe.npz", probe)
         self._write()
@@ -174,7 +189,7 @@ class Run:
             hashes = {path.name: files.digest(path) for path in sorted(temporary.iterdir())}
             files.write_json(temporary / "hashes.json", hashes)
             if (folder / name).exists():
-                self._drop(folder / name)
+                _drop(folder / name)
             os.rename(temporary, folder / name)
             files.sync(folder)
             self.point(epoch, best, state["history"])
@@ -187,8 +202,8 @@ class Run:
             ) from error
         keep = {name, f"{epoch - 1:06d}", f"{best:06d}" if best is not None else name}
         for old in folder.iterdir():
-            if old.name not in keep:
-                self._drop(old)
+            if old.name not in keep and _CHECKPOINT.fullmatch(old.name):
+                _drop(old)
 
     def point(self, epoch, best, history):
         """Writes `last`, `best` and `history.csv`, as the checkpoint of `epoch` has them."""
@@ -196,14 +211,6 @@ class Run:
         if best is not None:
             files.write(self.path / "best", f"{best:06d}")
         files.write(self.path / "history.csv", table(history))
-
-    def _drop(self, folder):
-        """Removes a folder so that a kill on the way leaves no half of it under its name."""
-        aside = folder.with_name(f".old.{folder.name.lstrip('.')}")
-        if folder != aside:
-            shutil.rmtree(aside, ignore_errors=True)
-            os.rename(folder, aside)
-        shutil.rmtree(aside, ignore_errors=True)
 
     def checkpoint(self, which="last"):
         """The folder of the newest whole checkpoint ("last"), or of the best; None where there is none yet.
@@ -274,6 +281,29 @@ def load(run, *, features=False):
     return model
 
 
+def drop_checkpoints(path):
+    """Removes every checkpoint of the run in the folder `path`; what else lies among them stays."""
+    folder = pathlib.Path(path, "checkpoints")
+    if not folder.is_dir():
+        return
+    for old in folder.iterdir():
+        if _CHECKPOINT.fullmatch(old.name):
+            _drop(old)
+    with contextlib.suppress(OSError):  # something else is in it
+        folder.rmdir()
+
+
+def _drop(folder):
+    """Removes a checkpoint so that a kill on the way leaves no half of it under its name."""
+    aside = folder.with_name(f".old.{folder.name.lstrip('.')}")
+    if folder.name.startswith(".old."):
+        aside = folder
+    else:
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(folder, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def save_reader(reader, path):
     """Writes a reader as a `.keras` file, whole."""
     import keras
@@ -282,6 +312,11 @@ def save_reader(reader, path):
     keras.saving.save_model(reader, temporary)
     files.write(path, temporary.read_bytes())
     temporary.unlink()
+
+
+def _reader_leftovers(path):
+    """Names of what a killed `save_reader` left in a folder."""
+    return [entry.name for entry in pathlib.Path(path).glob(".*.reader.keras") if re.match(r"\.\d+\.", entry.name)]
 
 
 def versions():

@@ -166,7 +166,7 @@ def _lying_at(path, recipe, source):
     if not path.is_dir():
         raise InputError(f"{path} is a file, not a folder. Name another --directory.")
     if not Run.exists(path):
-        if all(entry.name in _BEGINNING or entry.name.startswith(".") for entry in path.iterdir()):
+        if Run.only_begun(path):
             return None
         raise InputError(f"{path} exists and is not a run. Name another --directory.")
     run = Run.open(path)
@@ -176,10 +176,6 @@ def _lying_at(path, recipe, source):
     _refuse_changes(run, kept, recipe.values())
     _refuse_other_data(run, source)
     return run
-
-
-_BEGINNING = {"run.lock", "checkpoints", "reader.keras", "probe.npz"}
-"""What a process that was killed before it wrote run.json leaves: nothing was trained."""
 
 
 def _refuse_changes(run, kept, values):

@@ -110,6 +110,7 @@ def test_a_kill_before_the_pointers_were_written_is_mended(uninterrupted, tmp_pa
 
 def test_a_kill_before_the_run_was_one_leaves_nothing_in_the_way(uninterrupted, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "run.lock").write_text("123")
     (tmp_path / "run" / ".probe.npz.123").write_bytes(b"half")
     assert_same(uninterrupted, train(tmp_path / "run", **HARD))
     assert not list((tmp_path / "run").glob(".*"))

@@ -121,8 +121,9 @@ class TfdsSource(Source):
                     f"dataset={self.name} is not in {root} and cannot be downloaded: {why}. Prepare it on a machine "
                     f"with a network (zoo data prepare {self.name}) and copy it to {builder.data_dir}."
                 )
-            for leftover in pathlib.Path(builder.data_dir).parent.glob("incomplete.*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            if self.local:  # of any other set, a process that knows no lock of ours may be writing one
+                for leftover in pathlib.Path(builder.data_dir).parent.glob("incomplete.*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
             self._prepare(builder)
         return builder
 

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import socket
 import time
@@ -20,6 +21,7 @@ import time
 from zoo import files, registry
 from zoo.errors import InputError
 from zoo.fields import from_json, show
+from zoo.runs import drop_checkpoints
 from zoo.tuning.pruning import PRUNERS
 from zoo.tuning.spaces import Range, Space
 from zoo.tuning.store import SCHEMA, Store
@@ -102,7 +104,7 @@ class Study:
             return study
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file, not a folder. Name another --directory.")
-        if path.exists() and not all(entry.name in _BEGINNING or entry.name[0] == "." for entry in path.iterdir()):
+        if path.exists() and not files.only_begun(path, lock="study.lock", of=_WRITTEN, folders=("data",)):
             raise InputError(f"{path} exists and is not a study. Name another --directory.")
         study = cls(path, definition)
         with study._locked():
@@ -456,9 +458,10 @@ class Study:
         needed |= set(self.running())
         ranked = [trial.number for trial in self.ranked()]
         kept = [*needed, *(number for number in ranked[:keep] if number not in needed)]
-        for folder in sorted((self.path / "trials").glob("[0-9]*/")):
-            if int(folder.name) not in kept:
-                _drop(folder / "checkpoints")
+        names = [entry.name for entry in (self.path / "trials").iterdir()]
+        for number in sorted(int(name) for name in names if re.fullmatch(r"\d{4,}", name)):
+            if number not in kept:
+                drop_checkpoints(self.run_path(number))
         if max_disk is None:
             return
         sizes = {number: _size(self.run_path(number)) for number in kept}
@@ -466,7 +469,7 @@ class Study:
             if sum(sizes.values()) <= max_disk * 1e9:
                 return
             if number in sizes and number not in needed:
-                _drop(self.run_path(number) / "checkpoints")
+                drop_checkpoints(self.run_path(number))
                 sizes[number] = 0
 
     def _forms(self):
@@ -521,8 +524,8 @@ _RECIPE = ("reference", "name", "variant", "given", "values")
 _COLUMNS = ("status", "score", "epoch", "epochs", "reason", "origin", "started", "ended", "seconds", "host")
 """Of the table of trials, those that a `Trial` has as they are."""
 
-_BEGINNING = {"study.lock", "study.sqlite", "study.sqlite-journal", "data"}
-"""What a process that was killed before it wrote study.json leaves."""
+_WRITTEN = ("study.sqlite", "study.sqlite-journal", "study.json")
+"""Files that a process writes before a study is one."""
 
 
 def _refuse_changes(study, definition):
@@ -560,15 +563,6 @@ def _wait():
     from zoo.tuning.oracles import WAIT
 
     return WAIT
-
-
-def _drop(folder):
-    """Removes a folder so that a kill on the way leaves no half of it under its name."""
-    aside = folder.with_name(f".{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    if folder.exists():
-        os.rename(folder, aside)
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _size(folder):

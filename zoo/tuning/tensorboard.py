@@ -31,13 +31,23 @@ def write_events(study):
         for trial in trials:
             values = {name: show(value) if name in mixed else value for name, value in trial.values.items()}
             _write(new / f"{trial.number:04d}", trial, values, study.objective)
-        shutil.rmtree(target, ignore_errors=True)
-        os.rename(new, target)
+        target.mkdir(exist_ok=True)
+        for folder in new.iterdir():
+            _clear(target / folder.name)
+            for file in folder.iterdir():
+                os.rename(file, target / folder.name / file.name)
     except OSError as error:
         raise RunError(f"{target} could not be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return target
+
+
+def _clear(folder):
+    """Makes a folder, or removes the events in one that is there; trials are never removed, so none is left over."""
+    folder.mkdir(exist_ok=True)
+    for file in folder.glob("events.out.tfevents.*"):
+        file.unlink()
 
 
 def _mixed(trials):
