@@ -5,9 +5,10 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def _folders(tmp_path_factory):
-    """Prepared data lie in a folder of the session."""
+    """Prepared data, and what the zoo remembers of the user, lie in folders of the session."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 

@@ -39,6 +39,9 @@ def _filled(context, parameter, value):
 quiet = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
 data_dir = click.option("--data-dir", metavar="DIR", help="Where prepared data lie (default: ZOO_DATA).")
 skip_bad = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be read.")
+trust = click.option(
+    "--trust", is_flag=True, help="Run the recipe file that a run, study or job names: whoever wrote it chose it."
+)
 fields = click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
 
 
@@ -123,8 +126,9 @@ def show(recipe, fields, quiet):
 @click.option("--seeds", type=click.IntRange(2), metavar="N", help="With --best-of: over so many seeds (default: 3).")
 @data_dir
 @skip_bad
+@trust
 @quiet
-def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, skip_bad, quiet):
+def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, skip_bad, trust, quiet):
     """Train a recipe, or go on with a run.
 
     RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py. The same command on the same folder
@@ -133,7 +137,7 @@ def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, sk
     if best_of is not None:
         if recipe is not None or resume is not None or until is not None:
             raise InputError("--best-of trains what the study found: leave RECIPE, fields, --resume and --until out.")
-        _train_best(best_of, seeds or 3, directory, data_dir, skip_bad, quiet)
+        _train_best(best_of, seeds or 3, directory, data_dir, skip_bad, trust, quiet)
         return
     if seeds is not None:
         raise InputError("--seeds goes with --best-of STUDY; a recipe's own seed is the field seed=N.")
@@ -144,7 +148,7 @@ def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, sk
     if recipe is None and resume is None:
         raise click.UsageError("Name a recipe to train (`zoo list` shows them), or a run with --resume.")
     if recipe is None:
-        given = _parsed(type(_run(resume).recipe), fields)
+        given = _parsed(type(_run(resume, trust).recipe), fields)
     else:
         given = _given(recipe, fields)
     from zoo.training import train
@@ -157,6 +161,7 @@ def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, sk
         data_dir=data_dir,
         skip_bad=skip_bad,
         quiet=quiet,
+        trust=trust,
         **given,
     )
 
@@ -190,8 +195,9 @@ def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, sk
 )
 @data_dir
 @skip_bad
+@trust
 @quiet
-def tune(recipe, fields, space, quiet, skip_bad, **options):
+def tune(recipe, fields, space, quiet, skip_bad, trust, **options):
     """Tune a recipe: run trials whose fields an oracle chooses.
 
     A FIELD=VALUE is fixed. A job is a file with the same in YAML; what the command line says comes after it. The same
@@ -206,7 +212,7 @@ def tune(recipe, fields, space, quiet, skip_bad, **options):
     job = {}
     if recipe.endswith((".yaml", ".yml")):
         _load_backend()
-        job = jobs.read(recipe)
+        job = jobs.read(recipe, trust)
         recipe = job.pop("recipe")
     fixed = _given(recipe, fields)
     ranges = _pairs(space, "A space is given as field=range.", "The space of {}")
@@ -225,10 +231,11 @@ def tune(recipe, fields, space, quiet, skip_bad, **options):
 @click.option("--dataset", help="Other data, by name.")
 @data_dir
 @skip_bad
+@trust
 @quiet
-def evaluate(run, split, dataset, data_dir, skip_bad, quiet):
+def evaluate(run, split, dataset, data_dir, skip_bad, trust, quiet):
     """Print a run's loss and metrics."""
-    run = _run(run)
+    run = _run(run, trust)
     from zoo.prediction import evaluate
 
     found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad)
@@ -253,14 +260,15 @@ def evaluate(run, split, dataset, data_dir, skip_bad, quiet):
 )
 @click.option("--strict", is_flag=True, help="Refuse texts that can be read in part only.")
 @skip_bad
+@trust
 @quiet
-def predict(run, inputs, top, csv, tile, overlap, masks, strict, skip_bad, quiet):
+def predict(run, inputs, top, csv, tile, overlap, masks, strict, skip_bad, trust, quiet):
     """Print what a run says of files, or of texts.
 
     Without inputs, texts are the lines of standard input, and each answer is a line. Segmentation prints each class's
     share of the pixels, and writes a mask: a PNG of class ids under the file's name.
     """
-    run = _run(run)
+    run = _run(run, trust)
     from zoo.prediction import predict
     from zoo.runs import load, table
 
@@ -293,8 +301,9 @@ def predict(run, inputs, top, csv, tile, overlap, masks, strict, skip_bad, quiet
 @click.option(
     "--version", type=click.IntRange(1), metavar="N", help="Write to DIRECTORY/N, as TensorFlow Serving reads it."
 )
+@trust
 @quiet
-def export(run, directory, format, version, quiet):
+def export(run, directory, format, version, trust, quiet):
     """Write a run, or a study's best, as a model to serve, verified.
 
     DIRECTORY must not exist; the model in it needs nothing of this package.
@@ -304,7 +313,7 @@ def export(run, directory, format, version, quiet):
 
     if Study.exists(run):
         run = Study.open(run).best_run()
-    export(_run(run), directory, format=format, version=version, quiet=quiet)
+    export(_run(run, trust), directory, format=format, version=version, quiet=quiet)
 
 
 @zoo.command()
@@ -332,8 +341,9 @@ def leaderboard(study, top, csv, json):
 @click.option("--directory", callback=_filled, metavar="DIR", help="Where to write (default: RUN/report).")
 @data_dir
 @skip_bad
+@trust
 @quiet
-def report(run, directory, data_dir, skip_bad, quiet):
+def report(run, directory, data_dir, skip_bad, trust, quiet):
     """Write a page about a run or a study, with pictures.
 
     Of a study, the folder events is written too: `tensorboard --logdir STUDY/events` shows its trials in HParams.
@@ -343,9 +353,9 @@ def report(run, directory, data_dir, skip_bad, quiet):
     if Study.exists(run):
         if data_dir is not None or skip_bad:
             raise InputError("The report of a study reads no data: leave --data-dir and --skip-bad out.")
-        page = _study_report(Study.open(run), directory)
+        page = _study_report(Study.open(run, trust), directory)
     else:
-        run = _run(run)
+        run = _run(run, trust)
         from zoo.reporting import report
 
         page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
@@ -414,10 +424,10 @@ def _targets(inputs, folder):
     return targets
 
 
-def _train_best(study, seeds, directory, data_dir, skip_bad, quiet):
+def _train_best(study, seeds, directory, data_dir, skip_bad, trust, quiet):
     from zoo.tuning.study import Study
 
-    study = Study.open(study)
+    study = Study.open(study, trust)
     study.best_trial()
     _load_backend()
     from zoo.tuning.best_of import train_best
@@ -425,11 +435,11 @@ def _train_best(study, seeds, directory, data_dir, skip_bad, quiet):
     train_best(study, seeds=seeds, directory=directory, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
 
 
-def _run(path):
+def _run(path, trust=False):
     """The run in a folder; looked up before Keras is loaded, so that a wrong name costs no seconds."""
     from zoo.runs import Run
 
-    run = Run.open(path)
+    run = Run.open(path, trust)
     _load_backend()
     return run
 

@@ -21,7 +21,7 @@ FORMATS = {"saved_model": (), "onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai
 """Format -> the modules of its extra."""
 
 
-def export(what, directory, *, format="saved_model", version=None, labels=None, reader=None, quiet=True):
+def export(what, directory, *, format="saved_model", version=None, labels=None, reader=None, quiet=True, trust=False):
     """Writes a run or a model to `directory`, verified, and returns the folder.
 
     Args:
@@ -32,6 +32,7 @@ def export(what, directory, *, format="saved_model", version=None, labels=None, 
         labels: for a model, the names of its classes; '0' to 'n-1' where there are none.
         reader: for a model of text or tables, what reads its inputs.
         quiet: print nothing.
+        trust: run the recipe file that the run names, whoever wrote it.
     Raises: `InputError` for what cannot be exported; `RunError` where the answers differ (then nothing is left).
     """
     if format not in FORMATS:
@@ -47,7 +48,7 @@ def export(what, directory, *, format="saved_model", version=None, labels=None, 
     with tempfile.TemporaryDirectory() as job:
         job = pathlib.Path(job)
         if isinstance(what, (str, os.PathLike, runs.Run)):
-            what = runs.Run.open(what)
+            what = runs.Run.open(what, trust)
             _refuse_texts(what.recipe, format)
             _describe_run(job, what, labels, reader)
         else:

@@ -104,7 +104,7 @@ def only_begun(folder, *, lock, of, folders=()):
     if mark is None or not mark.is_file() or mark.stat().st_size > 20 or not re.fullmatch(r"\d*", mark.read_text()):
         return False
     return all(
-        (name in of or is_leftover(name, of)) and entry.is_file() or (name in folders and entry.is_dir())
+        ((name in of or is_leftover(name, of)) and entry.is_file()) or (name in folders and entry.is_dir())
         for name, entry in names.items()
     )
 

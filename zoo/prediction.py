@@ -7,7 +7,7 @@ from zoo.errors import InputError
 from zoo.training import dataset as split_of
 
 
-def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, quiet=True):
+def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, quiet=True, trust=False):
     """{name: value} of the loss and the metrics of a run's best weights on a split of its data.
 
     Args:
@@ -16,9 +16,10 @@ def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, 
         dataset: other data, by name; or the data of a run whose data were handed over in memory.
         data_dir, skip_bad: as for `zoo.train`.
         quiet: without a progress bar.
+        trust: run the recipe file that the run names, whoever wrote it.
     Raises: `InputError` where there is no such run or split, or the run has no checkpoint.
     """
-    model = _model(run)
+    model = _model(run, trust)
     given = {} if dataset is None else {"dataset": dataset}
     data = split_of(model, split, data_dir=data_dir, skip_bad=skip_bad, **given)
     found = model.evaluate(data, verbose=0 if quiet else "auto", return_dict=True)
@@ -26,7 +27,7 @@ def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, 
     return {key: float(value) for key, value in found.items()}
 
 
-def predict(run, inputs, *, skip_bad=False, strict=False, tile=None, overlap=None):
+def predict(run, inputs, *, skip_bad=False, strict=False, tile=None, overlap=None, trust=False):
     """What a run's best weights say of raw inputs; where they are classified, a list of `zoo.tasks.Prediction`.
 
     Args:
@@ -37,9 +38,10 @@ def predict(run, inputs, *, skip_bad=False, strict=False, tile=None, overlap=Non
         strict: refuse texts that the network can only read in part.
         tile, overlap: of a picture that is segmented, as of `zoo.tiling.tiles`: for one that is too large to be asked
             whole. Without an overlap, tiles share what the network sees.
+        trust: run the recipe file that the run names, whoever wrote it.
     Raises: `InputError` where an input cannot be read, with its name.
     """
-    model = _model(run)
+    model = _model(run, trust)
     inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     if not inputs:
         raise InputError("Nothing to predict: give at least one input.")
@@ -65,9 +67,9 @@ def _tiling(recipe, tile, overlap):
     return given
 
 
-def _model(run):
+def _model(run, trust):
     if isinstance(run, keras.Model):
         if not hasattr(run, "reader"):
             raise InputError("This model has no reader: give a run, or a model of zoo.load.")
         return run
-    return runs.load(run)
+    return runs.load(run, trust=trust)

@@ -4,6 +4,7 @@ Listing reads headers and docstrings with `ast` and loads no Keras; a recipe is 
 """
 
 import ast
+import contextlib
 import dataclasses
 import fnmatch
 import functools
@@ -16,13 +17,15 @@ import sys
 import warnings
 from importlib import metadata
 
-from zoo import _checkout
+from zoo import _checkout, trust
 from zoo.errors import InputError, unknown
 from zoo.fields import Origin, from_json
 
 GROUP = "zoo.recipes"
 TASKS = "zoo.tasks"
 _FILE = re.compile(r"\.py(/[^/]+)?$")
+_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[\w.<>]+")
+"""`module:Class`, as `reference` writes it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +70,9 @@ def task_names():
 def find(name):
     """(recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
     base, slash, variant = name.partition("/")
-    if _FILE.search(name):
-        stem, _, variant = name.removesuffix(".py").partition(".py/")
-        return _from_file(pathlib.Path(f"{stem}.py")), f"{stem}.py", variant or None
+    if is_file(name):
+        file, variant = _file_of(name)
+        return _from_file(file), name if variant is None else name.removesuffix(f"/{variant}"), variant
     matching = [entry for entry in entries() if entry.name == base]
     if not matching:
         raise unknown("recipe", base, names())
@@ -79,9 +82,14 @@ def find(name):
     return _load(matching[0]), base, variant if slash else None
 
 
+def is_file(name):
+    """Whether a name, such as `./my_recipe.py/large`, is that of a file."""
+    return _FILE.search(name) is not None
+
+
 def check_name(name):
     """Raises as `find` does for a name that is not there, without importing anything."""
-    if not _FILE.search(name) and name.partition("/")[0] not in names():
+    if not is_file(name) and name.partition("/")[0] not in names():
         raise unknown("recipe", name.partition("/")[0], names())
 
 
@@ -141,9 +149,22 @@ def saved(recipe):
     }
 
 
-def restored(saved):
-    """The recipe that `saved` wrote down; a class that is gone, or a field, is an `InputError`."""
-    cls = resolve(saved["reference"])
+def restored(saved, trusted=False):
+    """The recipe that `saved` wrote down.
+
+    Args:
+        saved: a mapping, which may come from a stranger.
+        trusted: whether its code may run, wherever it lies.
+    Raises: `InputError` for a class or a field that is gone, for code that is not trusted, and for what `saved` never
+        writes.
+    """
+    kinds = {"reference": str, "name": str, "variant": str | None, "given": list, "values": dict}
+    for key, kind in kinds.items():
+        if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
+            raise InputError(f"The recipe that was saved is damaged: {key!r} is missing or of a wrong kind.")
+    if not all(isinstance(name, str) for name in saved["given"]):
+        raise InputError("The recipe that was saved is damaged: 'given' has entries that are no names.")
+    cls = resolve(saved["reference"], trusted)
     values = from_json(saved["values"])
     gone = sorted(set(values) - set(cls.fields()))
     if gone:
@@ -159,17 +180,72 @@ def reference(recipe):
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def resolve(text):
-    """The class that `reference` wrote down."""
-    if text.endswith(".py"):
+def resolve(text, trusted=False):
+    """The recipe class that `reference` wrote down; nothing is imported for it that `zoo.trust` does not allow."""
+    is_file = text.endswith(".py") and "\0" not in text
+    if not is_file and not _CLASS.fullmatch(text):
+        raise InputError(f"{text!r} is no recipe class: expected module:Class, or a .py file.")
+    if not trusted and not _may_load(text):
+        raise _untrusted(text)
+    if is_file:
         return _from_file(pathlib.Path(text))
     module, _, attribute = text.partition(":")
     if module == "__main__" and not hasattr(sys.modules["__main__"], attribute):
         raise InputError(f"The recipe {attribute} was defined in a script or notebook: move it into a .py file.")
     try:
-        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+        found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as error:
         raise InputError(f"The recipe class {text} cannot be imported: {error}.") from error
+    from zoo.base import Recipe
+
+    if not isinstance(found, type) or not issubclass(found, Recipe) or found.network is Recipe.network:
+        raise InputError(f"{text} is no recipe class: a subclass of a class of {TASKS}.")
+    return found
+
+
+def remember(text):
+    """Notes that this user trains the class of a reference, where it is neither of this package nor installed."""
+    if not _is_installed(text) and not text.startswith("__main__:"):
+        trust.remember(text)
+
+
+def refuse_untrusted(name):
+    """Raises where `name`, which a job file gives, is a recipe file that this user has not trained on this machine."""
+    if is_file(name):
+        file = _file_of(name)[0].resolve()
+        if not _may_load(str(file)):
+            raise _untrusted(str(file))
+
+
+def _untrusted(text):
+    return InputError(
+        f"The recipe is code of its own, {_place(text)}, which this user has not trained on this machine. "
+        "Read it first; --trust (from Python, trust=True) then runs it."
+    )
+
+
+def _may_load(text):
+    """Whether the class of a reference may be loaded without asking."""
+    if text.endswith(".py"):
+        path = pathlib.Path(text).resolve()
+        return _module_name(path) in sys.modules or trust.remembered(str(path))
+    return text.partition(":")[0] in sys.modules or _is_installed(text) or trust.remembered(text)
+
+
+def _is_installed(text):
+    """Whether a reference is of this package, or of the entry point of an installed one."""
+    module = text.partition(":")[0]
+    installed = {point.value.partition(":")[0] for point in metadata.entry_points(group=GROUP)}
+    return re.fullmatch(rf"{re.escape(GROUP)}\.\w+", module) is not None or module in installed
+
+
+def _place(text):
+    """The file of a reference, as far as it can be told without importing anything."""
+    if text.endswith(".py"):
+        return text
+    with contextlib.suppress(OSError, ImportError, ValueError, AttributeError):
+        return f"{text} in {_source(text.partition(':')[0])}"
+    return text
 
 
 # Importing a recipe ---------------------------------------------------------------------------------------------
@@ -183,11 +259,17 @@ def _load(entry):
         raise InputError(f"The recipe {entry.name!r} of {entry.distribution} cannot be imported: {error}.") from error
 
 
+def _file_of(name):
+    """(file, variant or None) of `./my_recipe.py` or `./my_recipe.py/large`."""
+    stem, _, variant = name.removesuffix(".py").partition(".py/")
+    return pathlib.Path(f"{stem}.py"), variant or None
+
+
 def _from_file(path):
     if not path.is_file():
         raise InputError(f"There is no recipe file {path}.")
     path = path.resolve()
-    name = f"zoo_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = _module_name(path)
     if name in sys.modules:  # once a process: what it was trained with and what is asked for are one class
         return _recipe_in(sys.modules[name], str(path))
     spec = importlib.util.spec_from_file_location(name, path)
@@ -199,6 +281,11 @@ def _from_file(path):
         del sys.modules[name]
         raise InputError(f"The recipe file {path} cannot be imported: {type(error).__name__}: {error}.") from error
     return _recipe_in(module, str(path))
+
+
+def _module_name(path):
+    """Under what name the recipe file at a resolved path is imported."""
+    return f"zoo_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
 def _recipe_in(module, where):

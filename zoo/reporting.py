@@ -39,7 +39,7 @@ class Outcome:
             yield inputs, targets, self.model.predict_on_batch(inputs)
 
 
-def report(run, directory=None, *, dataset=None, data_dir=None, skip_bad=False):
+def report(run, directory=None, *, dataset=None, data_dir=None, skip_bad=False, trust=False):
     """Writes a page about a run and its pictures, whole or not at all, and returns the page's path.
 
     The page needs no other file and no network. It is the same whenever it is written; it replaces an older one.
@@ -50,10 +50,11 @@ def report(run, directory=None, *, dataset=None, data_dir=None, skip_bad=False):
         dataset: the data of a run whose data were handed over in memory, or other data, by name. Without the former
             the page has the numbers and curves of the training alone, and says so.
         data_dir, skip_bad: as for `zoo.train`.
+        trust: run the recipe file that the run names, whoever wrote it.
     Raises: `InputError` where there is no run, no checkpoint, data that cannot be opened, or a `directory` that holds
         anything but a report; `RunError` where it cannot be written.
     """
-    run = runs.Run.open(run)
+    run = runs.Run.open(run, trust)
     target = pathlib.Path(directory) if directory is not None else run.path / "report"
     pages.refuse_foreign(target)
     trained = _measure(run, dataset, data_dir, skip_bad)
@@ -311,6 +312,8 @@ def _label(trained):
     recipe, reference = trained.recipe, trained.run.facts["recipe"]["reference"]
     if reference.endswith(".py"):
         return f"{reference}/{recipe.variant}" if recipe.variant else reference
+    if registry.is_file(recipe.label):  # the run's folder says so: nothing is imported for it
+        return None
     try:
         return recipe.label if registry.find(recipe.label)[0] is type(recipe) else None
     except InputError:

@@ -38,9 +38,10 @@ STATUSES = ("running", "paused", "done", "stopped_early", "failed", "interrupted
 class Run:
     """A run's folder. `Run.open(path)` reads one; `zoo.train` makes one."""
 
-    def __init__(self, path, facts):
+    def __init__(self, path, facts, trusted=False):
         self.path = pathlib.Path(path)
         self._facts = facts
+        self._trusted = trusted
 
     # Making and opening -----------------------------------------------------------------------------------------
 
@@ -65,9 +66,17 @@ class Run:
         return cls(path, json.loads(json.dumps(facts)))
 
     @classmethod
-    def open(cls, path):
-        """The run in the folder `path`; one that is missing, half-written or of a newer schema is an `InputError`."""
+    def open(cls, path, trust=False):
+        """The run in the folder `path`.
+
+        Args:
+            path: a folder, or a `Run`, which is returned.
+            trust: whether the recipe of the run may be a file, or a module, that this user has not trained on this
+                machine: whoever wrote the run chose it, and reading `recipe` runs it.
+        Raises: `InputError` for a run that is missing, half-written or of a newer schema.
+        """
         if isinstance(path, cls):
+            path._trusted = path._trusted or trust
             return path
         path = pathlib.Path(path)
         if not path.is_dir():
@@ -80,14 +89,14 @@ class Run:
                 raise KeyError(*missing)
         except FileNotFoundError:
             raise InputError(f"{path} is not a run: it has no run.json. Name the folder that zoo train made.") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{path / 'run.json'} cannot be read, it is half-written or damaged ({type(error).__name__}): "
                 "train again in another --directory."
             ) from None
         if schema > SCHEMA:
             raise InputError(f"{path} was written by a newer zoo (schema {schema}, this one reads {SCHEMA}): upgrade.")
-        return cls(path, facts)
+        return cls(path, facts, trust)
 
     @classmethod
     def exists(cls, path):
@@ -111,6 +120,7 @@ class Run:
         save_reader(reader, self.path / "reader.keras")
         weights.write(self.path / "probe.npz", probe)
         self._write()
+        registry.remember(self._facts["recipe"]["reference"])
 
     def _write(self):
         files.write_json(self.path / "run.json", self._facts)
@@ -124,8 +134,11 @@ class Run:
 
     @property
     def recipe(self):
-        """The recipe, rebuilt from its normal form."""
-        return registry.restored(self._facts["recipe"])
+        """The recipe, rebuilt from its normal form; an `InputError` where its code is not trusted."""
+        try:
+            return registry.restored(self._facts["recipe"], self._trusted)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
 
     @property
     def status(self):
@@ -260,16 +273,17 @@ class Run:
         return f"Run({str(self.path)!r}, {self.status})"
 
 
-def load(run, *, features=False):
+def load(run, *, features=False, trust=False):
     """The trained `keras.Model` of a run, with its best weights, compiled; it has `recipe`, `reader` and `run`.
 
     Args:
         run: a `Run`, or its folder.
         features: end at the layer `features` instead: pooled, or the last hidden; not compiled.
+        trust: run the recipe file that the run names, whoever wrote it.
     """
     from zoo.base import attach, cut
 
-    run = Run.open(run)
+    run = Run.open(run, trust)
     recipe, arrays = run.recipe, run.weights()
     model = recipe.build()
     weights.put(model, arrays)

@@ -45,7 +45,7 @@ class Plan:
     init_from: str | None
 
 
-def dataset(recipe, split="train", *, data_dir=None, skip_bad=False, **given):
+def dataset(recipe, split="train", *, data_dir=None, skip_bad=False, trust=False, **given):
     """A split as the network of `recipe` takes it: a `tf.data.Dataset` of batches.
 
     `model.fit(zoo.dataset(model, "train"), shuffle=False)`: training batches are shuffled and augmented already, anew
@@ -54,7 +54,7 @@ def dataset(recipe, split="train", *, data_dir=None, skip_bad=False, **given):
     Args:
         recipe: a name, a recipe, a model of `zoo.build`, or a run.
         split: "train", "validation" or "test"; the latter two come whole, in order, without augmentation.
-        data_dir, skip_bad: as for `zoo.train`.
+        data_dir, skip_bad, trust: as for `zoo.train`.
         given: values of fields.
     Raises: `InputError` for what `zoo.recipe` refuses, and a split that is not there.
     """
@@ -66,7 +66,7 @@ def dataset(recipe, split="train", *, data_dir=None, skip_bad=False, **given):
             raise InputError("This model has no recipe: zoo.dataset takes a model of zoo.build or zoo.load.")
         recipe, reader = recipe.recipe, getattr(recipe, "reader", None)
     elif isinstance(recipe, Run) or (isinstance(recipe, str) and Run.exists(recipe)):
-        run = Run.open(recipe)
+        run = Run.open(recipe, trust)
         recipe, reader = run.recipe, run.reader()
     recipe, source = registry.open_recipe(recipe, given, reader is None, data_dir=data_dir, skip_bad=skip_bad)
     preparation = recipe.make_preparation(reader or recipe.make_reader(source), source)
@@ -88,6 +88,7 @@ def train(
     data_dir=None,
     skip_bad=False,
     quiet=False,
+    trust=False,
     **given,
 ):
     """Trains `recipe` through `model.fit`, and returns its `Run`.
@@ -104,6 +105,7 @@ def train(
         data_dir: where prepared data lie; None is ZOO_DATA, else TensorFlow Datasets' own folder.
         skip_bad: leave out pictures that cannot be read.
         quiet: print nothing.
+        trust: of a run to go on with, run the recipe file that it names, whoever wrote it.
         given: values of fields.
     Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C).
     """
@@ -111,7 +113,7 @@ def train(
         check_whole("until", until, 1)
     say = _silent if quiet else print
     if resume is not None:
-        job = _resumed(Run.open(resume), recipe, given, data_dir, skip_bad)
+        job = _resumed(Run.open(resume, trust), recipe, given, data_dir, skip_bad)
     elif recipe is not None:
         job = _named(recipe, given, directory, data_dir, skip_bad)
     else:
@@ -146,11 +148,13 @@ def _named(recipe, given, directory, data_dir, skip_bad):
 
 def _resumed(run, recipe, given, data_dir, skip_bad):
     """The job of a run; a recipe, fields or data other than its own are an `InputError` that says which."""
+    if recipe is not None and not isinstance(recipe, Recipe):
+        asked = registry.find(recipe)  # first: a file that is named here may run
     kept = run.recipe
     source = kept.view(open_source(given.pop("dataset", kept.dataset), data_dir=data_dir, skip_bad=skip_bad))
     values = {"dataset": source.name, **{name: kept.field(name).check(name, value) for name, value in given.items()}}
     if recipe is not None:
-        cls, name, variant = (type(recipe), recipe.name, None) if isinstance(recipe, Recipe) else registry.find(recipe)
+        cls, name, variant = (type(recipe), recipe.name, None) if isinstance(recipe, Recipe) else asked
         if cls is not type(kept) or variant not in (None, kept.variant):
             raise InputError(f"{run.path} is a run of {kept.label}, not of {f'{name}/{variant}' if variant else name}.")
         values = {**(recipe.values() if isinstance(recipe, Recipe) else cls.variants.get(variant, {})), **values}

@@ -30,8 +30,12 @@ def duration(text):
     return float(found[1]) * _UNITS[found[2]]
 
 
-def read(path):
-    """{argument of `zoo.tune`: value} of a YAML file; what is wrong in it is an `InputError` with its line."""
+def read(path, trust=False):
+    """{argument of `zoo.tune`: value} of a YAML file; what is wrong in it is an `InputError` with its line.
+
+    Args:
+        trust: whether its recipe may be a file that this user has not trained on this machine.
+    """
     import yaml
 
     path = pathlib.Path(path)
@@ -60,6 +64,8 @@ def read(path):
     lines = dict(_lines(path, tree))
     with at(path, lines["recipe"]):
         registry.check_name(job["recipe"])
+        if not trust:
+            registry.refuse_untrusted(job["recipe"])
     for name in _TEXTS:
         if not isinstance(job.get(name), str | None):
             raise InputError(f"{path}:{lines[name]}: {name} is a text. Received: {job[name]!r}.")

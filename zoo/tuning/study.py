@@ -40,7 +40,8 @@ class Study:
     Reading needs no lock; `ask`, `tell` and `enqueue` take `study.lock` for a moment, or for the time of `writing`.
     """
 
-    def __init__(self, path, definition):
+    def __init__(self, path, definition, trusted=False):
+        self._trusted = trusted
         self.path = pathlib.Path(path)
         self._definition = definition
         self._store = None
@@ -60,9 +61,17 @@ class Study:
             return cls.create(*made)
 
     @classmethod
-    def open(cls, path):
-        """The study in the folder `path`; one that is missing, damaged or of a newer schema is an `InputError`."""
+    def open(cls, path, trust=False):
+        """The study in the folder `path`.
+
+        Args:
+            path: a folder, or a `Study`, which is returned.
+            trust: whether its recipe may be a file, or a module, that this user has not trained on this machine:
+                whoever wrote the study chose it, and making a recipe of a trial runs it.
+        Raises: `InputError` for a study that is missing, damaged or of a newer schema.
+        """
         if isinstance(path, cls):
+            path._trusted = path._trusted or trust
             return path
         path = pathlib.Path(path)
         if not cls.exists(path):
@@ -73,14 +82,14 @@ class Study:
             schema = int(definition["schema"])
             if schema <= SCHEMA:
                 _ = [definition[name] for name in _DEFINITION], [definition["recipe"][name] for name in _RECIPE]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{path / 'study.json'} cannot be read, it is damaged ({type(error).__name__}): "
                 "tune again in another --directory."
             ) from None
         if schema > SCHEMA:
             raise InputError(f"{path} was written by a newer zoo (schema {schema}, this one reads {SCHEMA}): upgrade.")
-        return cls(path, definition)
+        return cls(path, definition, trust)
 
     @classmethod
     def exists(cls, path):
@@ -115,6 +124,7 @@ class Study:
             with contextlib.closing(Store(path / "study.sqlite", new=True)) as store, store.transaction():
                 store.set("queue", [{"values": study._searched.default(), "origin": "default"}])
             files.write_json(path / "study.json", definition)
+            registry.remember(definition["recipe"]["reference"])
         return study
 
     @property
@@ -154,7 +164,10 @@ class Study:
     def _searched(self):
         """The `Space`, of recipes whose monitor is the objective."""
         if not hasattr(self, "_space"):
-            base = registry.restored(self._definition["recipe"])
+            try:
+                base = registry.restored(self._definition["recipe"], self._trusted)
+            except InputError as error:
+                raise InputError(f"{self.path}: {error}") from error
             ranges = {name: Range.restored(facts) for name, facts in self._definition["space"].items()}
             self._space = Space(base, ranges, {**self.fixed, "monitor": self.objective})
         return self._space
@@ -189,7 +202,7 @@ class Study:
         """The trained `keras.Model` of the best trial, as `zoo.load` gives it: `recipe`, `reader` and `run`."""
         from zoo import runs
 
-        return runs.load(self.best_run())
+        return runs.load(self.best_run(), trust=self._trusted)
 
     def best_run(self):
         """The folder of the best trial's run; one that was trained by a loop of one's own is an `InputError`."""
