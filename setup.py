@@ -12,8 +12,9 @@ setup(
     packages=mapped("zoo", "zoo") + mapped("zoo.layers", "layers") + mapped("zoo.recipes", "recipes"),
     package_dir={"zoo": "zoo", "zoo.layers": "layers", "zoo.recipes": "recipes"},
     package_data={
-        "zoo": ["py.typed", "*.html.j2"],
+        "zoo": ["py.typed"],
         "zoo.data": ["english.json.gz", "english-license.txt"],
+        "zoo.figures": ["*.html.j2"],
         "zoo.tuning": ["*.html.j2"],
     },
 )

@@ -12,7 +12,7 @@ from _kneser_ney import KneserNey
 from _training import trained
 
 from zoo.data import open_source
-from zoo.text_reader import fit
+from zoo.readers.vocabulary import fit
 
 SPLITS = range(3)
 ORDERS = (5, 7)

@@ -43,9 +43,9 @@ def steps(rounds, epochs):
     import keras
     import tensorflow as tf
 
-    from zoo.callbacks import EpochSeeds, FiniteLoss
     from zoo.data import pipeline
     from zoo.registry import open_recipe
+    from zoo.training.callbacks import EpochSeeds, FiniteLoss
 
     still = {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "shift": 0.0}
     for batch_size, given, what in (

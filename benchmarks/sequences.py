@@ -38,7 +38,7 @@ def pairs(vocabulary, batch, count):
 
 def trainer(model, batch, jit_compile):
     """A callable that trains `model` on a few batches."""
-    loss = zoo.losses.TokenLoss() if hasattr(model, "recipe") else None
+    loss = zoo.objective.losses.TokenLoss() if hasattr(model, "recipe") else None
     model.compile(
         keras.optimizers.Adam(1e-4),
         loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -16,8 +16,9 @@ import tensorflow as tf
 
 from zoo.data import open_source, pipeline
 from zoo.data.source import Text
-from zoo.text_preparations import LabelledPreparation, PairPreparation
-from zoo.text_reader import TextReader, fit
+from zoo.data.text_preparations import LabelledPreparation, PairPreparation
+from zoo.readers.texts import TextReader
+from zoo.readers.vocabulary import fit
 
 LENGTH = 512
 """Tokens of a text at most."""

@@ -11,42 +11,42 @@ from zoo._version import __version__
 
 if TYPE_CHECKING:
     from zoo.building import build as build
-    from zoo.callbacks import LayerReadings as LayerReadings
     from zoo.errors import InputError as InputError
     from zoo.errors import Interrupted as Interrupted
     from zoo.errors import RunError as RunError
     from zoo.errors import ZooError as ZooError
-    from zoo.exporting import export as export
-    from zoo.prediction import evaluate as evaluate
-    from zoo.prediction import predict as predict
-    from zoo.registry import names as names
-    from zoo.registry import recipe as recipe
+    from zoo.registry.finding import names as names
+    from zoo.registry.opening import recipe as recipe
     from zoo.reporting import report as report
-    from zoo.runs import Run as Run
-    from zoo.runs import load as load
-    from zoo.training import dataset as dataset
-    from zoo.training import train as train
+    from zoo.runs.run import Run as Run
+    from zoo.runs.run import load as load
+    from zoo.serving.exporting import export as export
+    from zoo.serving.prediction import evaluate as evaluate
+    from zoo.serving.prediction import predict as predict
+    from zoo.training.batches import dataset as dataset
+    from zoo.training.callbacks import LayerReadings as LayerReadings
+    from zoo.training.fitting import train as train
     from zoo.tuning.hypermodels import hypermodel as hypermodel
     from zoo.tuning.study import Study as Study
     from zoo.tuning.tuner import tune as tune
 
 _PUBLIC = {
     "build": "building",
-    "LayerReadings": "callbacks",
     "InputError": "errors",
     "Interrupted": "errors",
     "RunError": "errors",
     "ZooError": "errors",
-    "export": "exporting",
-    "evaluate": "prediction",
-    "predict": "prediction",
-    "names": "registry",
-    "recipe": "registry",
+    "names": "registry.finding",
+    "recipe": "registry.opening",
     "report": "reporting",
-    "Run": "runs",
-    "load": "runs",
-    "dataset": "training",
-    "train": "training",
+    "Run": "runs.run",
+    "load": "runs.run",
+    "export": "serving.exporting",
+    "evaluate": "serving.prediction",
+    "predict": "serving.prediction",
+    "dataset": "training.batches",
+    "LayerReadings": "training.callbacks",
+    "train": "training.fitting",
     "hypermodel": "tuning.hypermodels",
     "Study": "tuning.study",
     "tune": "tuning.tuner",

@@ -15,12 +15,10 @@ def _register():
     """A failure here must not break somebody's `import keras`: it warns."""
     try:
         import zoo.layers
-        import zoo.losses
-        import zoo.metrics
-        import zoo.optimizers
-        import zoo.readers
-        import zoo.table_reader
-        import zoo.text_reader  # noqa: F401
+        import zoo.objective.losses
+        import zoo.objective.metrics
+        import zoo.objective.optimizers
+        import zoo.readers  # noqa: F401
     except Exception as error:
         warnings.warn(f"zoo could not register its layers with Keras: {error!r}", stacklevel=2)
 

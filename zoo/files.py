@@ -87,28 +87,6 @@ def locked(path, *, patience=math.inf):
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def only_begun(folder, *, lock, of, folders=()):
-    """Whether `folder` holds nothing but what a process of ours left that was killed while it began its work there.
-
-    The lock comes first, so everything else in the folder is ours only beside it.
-
-    Args:
-        lock: the name of the lock file.
-        of: names of the files that are written next.
-        folders: names of the folders that are made next; they are empty, or full of ours.
-    """
-    names = {entry.name: entry for entry in pathlib.Path(folder).iterdir()}
-    if not names:
-        return True
-    mark = names.pop(lock, None)
-    if mark is None or not mark.is_file() or mark.stat().st_size > 20 or not re.fullmatch(r"\d*", mark.read_text()):
-        return False
-    return all(
-        ((name in of or is_leftover(name, of)) and entry.is_file()) or (name in folders and entry.is_dir())
-        for name, entry in names.items()
-    )
-
-
 def is_locked(path):
     """Whether a living process holds the lock file `path`."""
     try:

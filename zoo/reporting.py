@@ -10,11 +10,12 @@ import pathlib
 import shlex
 import typing
 
-from zoo import figures, pages, registry, runs
-from zoo.callbacks import readings
+from zoo import figures, registry, runs
 from zoo.data import open_source, pipeline
 from zoo.errors import InputError
 from zoo.fields import show
+from zoo.figures import pages
+from zoo.training.callbacks import readings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ def report(run, directory=None, *, dataset=None, data_dir=None, skip_bad=False, 
     target = pathlib.Path(directory) if directory is not None else run.path / "report"
     pages.refuse_foreign(target)
     trained = _measure(run, dataset, data_dir, skip_bad)
-    pages.put_in_place(target, pages.written("report.html.j2", _facts(trained, skip_bad), _parts(trained)))
+    pages.put_in_place(target, pages.written("figures/report.html.j2", _facts(trained, skip_bad), _parts(trained)))
     return target / "index.html"
 
 

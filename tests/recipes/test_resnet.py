@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.summaries import multiply_adds, summarize
+from zoo.cost import multiply_adds, summarize
 from zoo.testing import check_recipe
 
 PUBLISHED = {  # trainable parameters, millions of multiply-adds

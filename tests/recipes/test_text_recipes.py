@@ -6,8 +6,8 @@ import pytest
 
 import zoo
 from tests.recipes.sequences import BLOCKS, GPT, MODEL, SEQ2SEQ, TRANSLATOR, make, numbers, says, texts
-from zoo.base import cut
-from zoo.optimizers import WarmupSchedule
+from zoo.base.models import cut
+from zoo.objective.optimizers import WarmupSchedule
 from zoo.testing import check_recipe
 
 

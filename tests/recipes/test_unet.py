@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.summaries import multiply_adds
+from zoo.cost import multiply_adds
 from zoo.testing import check_recipe
 
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="reads TensorFlow's graph")

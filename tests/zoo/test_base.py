@@ -6,8 +6,8 @@ import pytest
 
 import zoo
 from zoo import weights
-from zoo.losses import SmoothedCrossentropy
-from zoo.optimizers import L2SGD, WarmupSchedule
+from zoo.objective.losses import SmoothedCrossentropy
+from zoo.objective.optimizers import L2SGD, WarmupSchedule
 
 
 def test_the_later_wins_class_variant_caller():

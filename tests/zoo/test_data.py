@@ -15,7 +15,7 @@ from zoo.data import open_source, pipeline, tfds_source
 from zoo.data.augment import Augmentation
 from zoo.data.memory_source import part_of
 from zoo.errors import InputError
-from zoo.readers import ImageReader
+from zoo.readers.images import ImageReader
 from zoo.registry import open_recipe
 
 

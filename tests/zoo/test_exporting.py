@@ -177,6 +177,6 @@ def test_what_cannot_be_exported_is_said_and_writes_nothing(finished, tmp_path):
 def test_a_network_that_is_no_longer_its_recipes_is_refused(tmp_path):
     model = zoo.build("lenet")
     other = keras.Model(model.inputs, keras.layers.Dense(10, name="head2")(model.get_layer("features").output))
-    zoo.base.attach(other, recipe=model.recipe)
+    zoo.base.models.attach(other, recipe=model.recipe)
     with pytest.raises(zoo.InputError, match="no longer its recipe's network"):
         zoo.export(other, tmp_path / "new")

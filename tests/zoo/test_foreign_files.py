@@ -5,7 +5,9 @@ import types
 import pytest
 
 import zoo
-from zoo import pages, runs
+from zoo import runs
+from zoo.figures import pages
+from zoo.runs.run import KIND
 from zoo.tuning.study import Study
 from zoo.tuning.tensorboard import write_events
 
@@ -48,15 +50,15 @@ def test_a_folder_with_files_of_others_is_refused_and_left_as_it_was(tmp_path, n
 
 
 def test_what_a_killed_beginning_left_is_known_by_its_exact_names(tmp_path):
-    assert runs.Run.only_begun(tmp_path)
+    assert KIND.only_begun(tmp_path)
     (tmp_path / "run.lock").write_text("123")
     (tmp_path / "checkpoints").mkdir()
-    for name in ("reader.keras", ".reader.keras.123", ".123.reader.keras", "probe.npz", ".run.json.123"):
+    for name in ("reader.keras", ".reader.keras.123", "probe.npz", ".run.json.123"):
         (tmp_path / name).write_bytes(b"half")
-    assert runs.Run.only_begun(tmp_path)
+    assert KIND.only_begun(tmp_path)
     for name in (".reader.keras.bak", ".x.reader.keras", "reader.keras.123", "checkpoints/notes"):
         (tmp_path / name).write_bytes(b"mine")
-        assert not runs.Run.only_begun(tmp_path), name
+        assert not KIND.only_begun(tmp_path), name
         (tmp_path / name).unlink()
 
 

@@ -4,8 +4,8 @@ import pytest
 
 import zoo
 from zoo.data.mixing import Mixing
-from zoo.losses import SmoothedCrossentropy
-from zoo.metrics import Accuracy
+from zoo.objective.losses import SmoothedCrossentropy
+from zoo.objective.metrics import Accuracy
 
 SHAPE = (16, 8, 12, 1)
 LABELS = np.arange(16)  # each picture is full of its label

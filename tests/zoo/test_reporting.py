@@ -15,10 +15,11 @@ import pytest
 
 import zoo
 from tests.zoo.pages import Page
-from zoo import figures, files, pages, registry, reporting, runs
+from zoo import figures, files, registry, reporting, runs
 from zoo.data import open_source
 from zoo.data.source import Label
-from zoo.readers import ImageReader
+from zoo.figures import pages
+from zoo.readers.images import ImageReader
 from zoo.tasks import ImageClassification
 
 LABELS = ["<b>0</b>", "$\\frac{1$", "two\nlines", "猫", *"456789"]

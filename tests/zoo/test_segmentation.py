@@ -14,9 +14,9 @@ from zoo.data import open_source, pipeline
 from zoo.data.borders import border_weights
 from zoo.data.crops import Crops
 from zoo.errors import InputError
-from zoo.losses import MaskLoss
-from zoo.metrics import MeanDice, MeanIoU
-from zoo.readers import MaskReader
+from zoo.objective.losses import MaskLoss
+from zoo.objective.metrics import MeanDice, MeanIoU
+from zoo.readers.masks import MaskReader
 from zoo.registry import open_recipe
 from zoo.tiling import tiles
 
@@ -441,7 +441,7 @@ def test_tiles_answer_as_the_whole_picture(fields, size):
 def test_an_unpadded_network_answers_whole_pictures_tiled_or_not():
     recipe = zoo.recipe("unet", padding="valid", **{**TINY, "input_shape": (60, 60, 1), "norm": "none"})
     model = recipe.build()
-    zoo.base.attach(model, reader=recipe.default_reader())
+    zoo.base.models.attach(model, reader=recipe.default_reader())
     picture = RNG.integers(0, 256, (70, 93, 1)).astype("uint8")
     whole = next(recipe.ask(model, [picture]))
     assert whole.shape == (70, 93)

@@ -14,11 +14,12 @@ import tensorflow as tf
 from zoo.data import dates, english, open_source, pipeline, sequences
 from zoo.data.masking import hide_tokens
 from zoo.data.source import SPLITS, Label, Text
+from zoo.data.text_preparations import LabelledPreparation, MaskedPreparation, PairPreparation, RunningPreparation
 from zoo.data.text_source import as_texts
 from zoo.data.tokens import END, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
-from zoo.text_preparations import LabelledPreparation, MaskedPreparation, PairPreparation, RunningPreparation
-from zoo.text_reader import TextReader, fit, training_texts
+from zoo.readers.texts import TextReader
+from zoo.readers.vocabulary import fit, training_texts
 
 DATES = "dates:train=600,validation=50,test=100"
 

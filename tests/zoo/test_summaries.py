@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from zoo import summaries
+from zoo import cost
 
 
 def dense():
@@ -11,16 +11,16 @@ def dense():
 @pytest.mark.parametrize("batch", [1, 8])
 def test_activations_are_what_the_backward_pass_reads(batch):
     """The input, for the first kernel's gradient, and the hidden layer, for ReLU's and for the second kernel's."""
-    assert summaries.activation_bytes(dense(), batch_size=batch) == batch * (3 + 4) * 4
+    assert cost.activation_bytes(dense(), batch_size=batch) == batch * (3 + 4) * 4
 
 
 def test_a_picture_size_is_given_where_the_network_takes_any():
     model = keras.Sequential([keras.Input((None, None, 2)), keras.layers.Conv2D(5, 3, use_bias=False)])
-    assert summaries.multiply_adds(model, (10, 12, 2)) == 8 * 10 * 5 * 9 * 2
-    assert summaries.activation_bytes(model, (10, 12, 2)) == 10 * 12 * 2 * 4
+    assert cost.multiply_adds(model, (10, 12, 2)) == 8 * 10 * 5 * 9 * 2
+    assert cost.activation_bytes(model, (10, 12, 2)) == 10 * 12 * 2 * 4
 
 
 def test_a_summary_has_them_all():
-    summary = summaries.summarize(dense(), batch_size=2)
+    summary = cost.summarize(dense(), batch_size=2)
     assert (summary.parameters, summary.trainable, summary.multiply_adds) == (26, 26, 20)
     assert (summary.bytes, summary.activation_bytes) == (104, 56)

@@ -14,11 +14,12 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from zoo import cli, table_figures, weights
+from zoo import cli, weights
 from zoo.data import open_source, pipeline
 from zoo.data.table_source import CsvSource
+from zoo.figures import tables
+from zoo.readers.tables import TableReader, fit
 from zoo.registry import open_recipe
-from zoo.table_reader import TableReader, fit
 
 CITIES = ("Berlin", 'Paris, "nord"', "Zürich", "")
 
@@ -515,7 +516,7 @@ def test_regions_are_what_the_network_says():
         [{"name": name, "mean": 10.0, "deviation": 2.0, "gaps": False} for name in "xy"], "c", labels=["low", "high"]
     )
     inputs = np.array([[-1.0, -1.0], [1.0, 1.0], [0.5, -0.5]], "float32")
-    plane = table_figures.Plane(reader, inputs, np.array([0, 1, 1]), "test")
+    plane = tables.Plane(reader, inputs, np.array([0, 1, 1]), "test")
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
     network.layers[0].set_weights([np.array([[0, 0], [-1, 1]], "float32")])
     said = plane._ask(network).argmax(-1)

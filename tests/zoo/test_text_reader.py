@@ -14,7 +14,9 @@ import tensorflow as tf
 from zoo.data.english import topics
 from zoo.data.tokens import END, START, UNKNOWN
 from zoo.errors import InputError
-from zoo.text_reader import KINDS, REPLACEMENT, TextReader, Tokenizer, learn
+from zoo.readers.texts import TextReader
+from zoo.readers.tokenizer import KINDS, REPLACEMENT, Tokenizer
+from zoo.readers.vocabulary import learn
 
 ODD = [
     "",

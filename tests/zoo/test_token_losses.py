@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.losses import TokenLoss
-from zoo.metrics import BitsPerToken, Perplexity, TokenAccuracy
+from zoo.objective.losses import TokenLoss
+from zoo.objective.metrics import BitsPerToken, Perplexity, TokenAccuracy
 
 pytestmark = pytest.mark.backend
 

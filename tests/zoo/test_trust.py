@@ -8,8 +8,9 @@ import sys
 import pytest
 
 import zoo
-from zoo import cli, registry, trust
+from zoo import cli, registry
 from zoo.recipes.lenet import LeNet
+from zoo.registry import trust
 from zoo.runs import Run
 from zoo.tuning import jobs, spaces
 from zoo.tuning.study import Study

@@ -31,7 +31,7 @@ class SequencePreparation(abc.ABC):
 
     Args:
         source: a `Source`, whose splits are read once each and held in memory, 4 bytes a token.
-        reader: a `zoo.text_reader.TextReader`.
+        reader: a `zoo.readers.TextReader`.
         tokens: positions of a training batch, padding counted, instead of a number of examples.
         window: tokens that a network sees of running text at once; None where texts stay whole.
         context: tokens of a window that were answered in the one before. In evaluation every token is answered once,

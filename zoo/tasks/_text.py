@@ -6,14 +6,17 @@ import typing
 import keras
 import numpy as np
 
-from zoo import fields, text_reader
-from zoo.base import Recipe
+from zoo import fields
+from zoo.base.recipe import Recipe
 from zoo.data.source import Text
 from zoo.data.text_source import as_texts
 from zoo.data.tokens import SPECIAL
 from zoo.errors import InputError
-from zoo.losses import TokenLoss
-from zoo.metrics import Perplexity, TokenAccuracy
+from zoo.objective.losses import TokenLoss
+from zoo.objective.metrics import Perplexity, TokenAccuracy
+from zoo.readers.texts import TextReader
+from zoo.readers.tokenizer import KINDS, Tokenizer
+from zoo.readers.vocabulary import fit
 
 
 class Texts(Recipe):
@@ -21,7 +24,7 @@ class Texts(Recipe):
 
     texts = True
 
-    tokens: str = fields.choice(*text_reader.KINDS, default="characters", help="what a text is cut into")
+    tokens: str = fields.choice(*KINDS, default="characters", help="what a text is cut into")
     vocabulary: int = fields.integer(
         default=128, legal=(1, 10_000_000), help="ids of tokens, special ones counted; given, it is the most there are"
     )
@@ -53,7 +56,7 @@ class Texts(Recipe):
         if carried is not None:
             return carried.writer if field == "target_vocabulary" else carried.tokenizer
         fixed = field in self.origin.given or self.tokens == "subwords"
-        return text_reader.fit(source, names, self.tokens, getattr(self, field) if fixed else None)
+        return fit(source, names, self.tokens, getattr(self, field) if fixed else None)
 
     def sized(self, source, field, tokenizer):
         """{`field`: (ids of the tokenizer, why)}, for `adapt`; what was given stays, with ids that are never read."""
@@ -71,7 +74,7 @@ class Texts(Recipe):
         if not path.is_file():
             return None
         reader = keras.saving.load_model(path, compile=False)
-        return reader if isinstance(reader, text_reader.TextReader) else None
+        return reader if isinstance(reader, TextReader) else None
 
     def make_probe(self, reader, examples):
         """{signature/input: array} of raw examples: as they are, and as the network takes them."""
@@ -111,7 +114,7 @@ class RunningText(Texts):
         return self._reader(invented(self.vocabulary))
 
     def _reader(self, tokenizer):
-        return text_reader.TextReader(tokenizer, self.length, start=True, end=self.ends)
+        return TextReader(tokenizer, self.length, start=True, end=self.ends)
 
 
 class WholeTexts(Texts):
@@ -142,7 +145,7 @@ def noise(count, vocabulary, length):
 
 def invented(size):
     """A tokenizer of `size` ids for a model that was not trained on texts of ours: of characters from U+0021 on."""
-    return text_reader.Tokenizer("characters", [chr(33 + number) for number in range(size - SPECIAL)])
+    return Tokenizer("characters", [chr(33 + number) for number in range(size - SPECIAL)])
 
 
 def raw(text):

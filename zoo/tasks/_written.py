@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from zoo.base import attach
+from zoo.base.models import attach
 from zoo.decoding import Decoding
 
 

@@ -5,15 +5,15 @@ import keras
 import numpy as np
 
 from zoo import fields, figures
-from zoo.base import Recipe
+from zoo.base.recipe import Recipe
 from zoo.data._tensorflow import tensorflow
 from zoo.data.augment import Augmentation
 from zoo.data.mixing import Mixing
 from zoo.data.source import Image, Label
 from zoo.errors import InputError
-from zoo.losses import SmoothedCrossentropy
-from zoo.metrics import Accuracy
-from zoo.readers import ImageReader
+from zoo.objective.losses import SmoothedCrossentropy
+from zoo.objective.metrics import Accuracy
+from zoo.readers.images import ImageReader
 from zoo.tasks import _classes
 
 

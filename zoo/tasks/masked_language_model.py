@@ -1,13 +1,13 @@
 import numpy as np
 
-from zoo import fields, text_scores
+from zoo import fields
 from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Text
+from zoo.data.text_preparations import MaskedPreparation
 from zoo.data.tokens import SPECIAL, UNKNOWN
+from zoo.readers.tokenizer import REPLACEMENT
 from zoo.tasks import _written
 from zoo.tasks._text import RunningText
-from zoo.text_preparations import MaskedPreparation
-from zoo.text_reader import REPLACEMENT
 
 
 class MaskedLanguageModel(RunningText):
@@ -72,4 +72,4 @@ class MaskedLanguageModel(RunningText):
             "there, and what the network put where tokens were hidden."
         )
         rows = list(zip(*shown, scores[:, 0].tolist(), strict=True))
-        return [text_scores.samples("examples", "Examples", caption, rows)]
+        return [texts.samples("examples", "Examples", caption, rows)]

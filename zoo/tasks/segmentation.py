@@ -5,16 +5,16 @@ import io
 import numpy as np
 
 from zoo import fields, figures, files
-from zoo.base import Recipe
+from zoo.base.recipe import Recipe
 from zoo.data._tensorflow import tensorflow
 from zoo.data.augment import Augmentation
 from zoo.data.borders import border_weights
 from zoo.data.crops import Crops
 from zoo.data.source import VOID, Image, Mask
 from zoo.errors import InputError
-from zoo.losses import MaskLoss
-from zoo.metrics import MeanDice, MeanIoU
-from zoo.readers import MaskReader
+from zoo.objective.losses import MaskLoss
+from zoo.objective.metrics import MeanDice, MeanIoU
+from zoo.readers.masks import MaskReader
 from zoo.tasks import _classes
 from zoo.tiling import tiles
 

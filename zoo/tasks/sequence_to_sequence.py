@@ -3,17 +3,18 @@ import typing
 import keras
 import numpy as np
 
-from zoo import fields, text_scores
+from zoo import fields
 from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Text
+from zoo.data.text_preparations import PairPreparation
 from zoo.data.tokens import PADDING, START
 from zoo.decoding import Search, beam
-from zoo.losses import TokenLoss
-from zoo.metrics import Perplexity, TokenAccuracy
+from zoo.figures import texts
+from zoo.objective.losses import TokenLoss
+from zoo.objective.metrics import Perplexity, TokenAccuracy
+from zoo.readers.texts import TextReader
 from zoo.tasks import _written
 from zoo.tasks._text import WholeTexts, invented, noise, raw, refuse_small
-from zoo.text_preparations import PairPreparation
-from zoo.text_reader import TextReader
 
 
 class SequenceToSequence(WholeTexts):
@@ -140,7 +141,7 @@ class SequenceToSequence(WholeTexts):
     def judge(self, model, reader, data):
         """Exact match, BLEU and chrF of what the network writes."""
         _, references, answers, _ = zip(*self._answered(model, reader, data), strict=True)
-        return text_scores.scores(answers, references)
+        return texts.scores(answers, references)
 
     def report_parts(self, outcome, most=8):
         """What a person wants to see of a trained network: how well it writes, what it writes, where it looks."""
@@ -148,15 +149,15 @@ class SequenceToSequence(WholeTexts):
         rows = list(self._answered(model, reader, outcome.data))
         _, references, answers, _ = zip(*rows, strict=True)
         parts = [
-            text_scores.table(text_scores.scores(answers, references), len(rows), split),
-            text_scores.samples("examples", "Examples", f"The first texts of the {split} split.", rows[:most]),
+            texts.table(texts.scores(answers, references), len(rows), split),
+            texts.samples("examples", "Examples", f"The first texts of the {split} split.", rows[:most]),
         ]
         wrong = sorted((row for row in rows if row[1] != row[2]), key=lambda row: row[-1])
         if wrong:
             caption = f"{len(wrong):,} of {len(rows):,} texts of the {split} split; the lowest scores first."
-            parts.append(text_scores.samples("mistakes", "Mistakes", caption, wrong[:most]))
+            parts.append(texts.samples("mistakes", "Mistakes", caption, wrong[:most]))
         looks = self._attended(model, reader, [text for text, *_ in rows[:2]])
-        return parts if looks is None else [*parts, text_scores.attention(looks)]
+        return parts if looks is None else [*parts, texts.attention(looks)]
 
     def _answered(self, model, reader, data):
         """(text, what is right, what is written, its score) of every text in batches of a split."""

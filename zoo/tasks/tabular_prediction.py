@@ -3,13 +3,15 @@ import dataclasses
 import keras
 import numpy as np
 
-from zoo import fields, figures, table_figures, table_reader
-from zoo.base import Recipe
+from zoo import fields, figures
+from zoo.base.recipe import Recipe
 from zoo.data._tensorflow import tensorflow
 from zoo.data.table_source import TableSource, named, numbers
 from zoo.errors import InputError
-from zoo.metrics import Accuracy
-from zoo.table_reader import TableReader
+from zoo.figures import tables as drawings
+from zoo.objective.metrics import Accuracy
+from zoo.readers import tables
+from zoo.readers.tables import TableReader
 from zoo.tasks import _classes
 
 CLASSIFICATION, REGRESSION = "cross_entropy", ("mse", "mae", "huber")
@@ -113,7 +115,7 @@ class TabularPrediction(Recipe):
         """What reading learns from the data: means and deviations, categories, classes."""
         if source.ready:
             return self.default_reader()
-        return table_reader.fit(
+        return tables.fit(
             _table(source),
             self._target(source),
             regression=not self.classifies,
@@ -171,7 +173,7 @@ class TabularPrediction(Recipe):
         inputs, targets, outputs = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         if not self.classifies:
             true, said = (reader.unscale(values.astype("float64").reshape(-1, 1)) for values in (targets, outputs))
-            return [table_figures.residuals(true, said, reader.target, split)]
+            return [drawings.residuals(true, said, reader.target, split)]
         true, said = targets.reshape(-1).astype(int), outputs.argmax(axis=-1)
         of = (true, said, reader.labels, split)
         return [*self._planes(outcome, inputs, true), figures.confusion(*of), figures.scores(*of)]
@@ -181,7 +183,7 @@ class TabularPrediction(Recipe):
         names = [column["name"] for column in outcome.reader.columns if "mean" in column]
         if len(names) != 2 or self.inputs != 2:
             return []
-        plane = table_figures.Plane(outcome.reader, inputs, true, outcome.split)
+        plane = drawings.Plane(outcome.reader, inputs, true, outcome.split)
         parts = [plane.regions(outcome.model)]
         gates = self.make_gates(outcome.model)
         return parts if gates is None else [*parts, plane.experts(gates)]
@@ -199,10 +201,10 @@ class TabularPrediction(Recipe):
         named(reader.target, list(source.columns), "The network predicts another column")
         if not self.classifies:
             mean, deviation = reader.scale
-            values = table_reader.target_numbers(source, reader.target).astype("float64")
+            values = tables.target_numbers(source, reader.target).astype("float64")
             return ((values - mean) / deviation).astype("float32")[:, None]
         numbers = {label: number for number, label in enumerate(reader.labels)}
-        texts = table_reader.target_texts(source, reader.target)
+        texts = tables.target_texts(source, reader.target)
         for row, text in enumerate(texts):
             if text not in numbers:
                 known = ", ".join(reader.labels[:10])

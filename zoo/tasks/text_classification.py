@@ -3,12 +3,12 @@ import numpy as np
 
 from zoo import fields, figures
 from zoo.data.source import Label, Text
-from zoo.losses import SmoothedCrossentropy
-from zoo.metrics import Accuracy
+from zoo.data.text_preparations import LabelledPreparation
+from zoo.objective.losses import SmoothedCrossentropy
+from zoo.objective.metrics import Accuracy
+from zoo.readers.texts import TextReader
 from zoo.tasks import _classes, _written
 from zoo.tasks._text import WholeTexts, invented
-from zoo.text_preparations import LabelledPreparation
-from zoo.text_reader import TextReader
 
 
 class TextClassification(WholeTexts):

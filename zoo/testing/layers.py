@@ -12,7 +12,7 @@ import warnings
 import keras
 import numpy as np
 
-from zoo.base import dtype_policy, reproducible
+from zoo.base.randomness import dtype_policy, reproducible
 from zoo.testing import _fresh
 from zoo.testing._gradients import gradients
 

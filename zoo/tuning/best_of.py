@@ -4,7 +4,7 @@ import pathlib
 import statistics
 
 from zoo.errors import check_whole
-from zoo.prediction import evaluate
+from zoo.serving.prediction import evaluate
 from zoo.training import train
 from zoo.tuning.processes import read_data
 from zoo.tuning.study import Study

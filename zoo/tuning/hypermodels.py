@@ -3,8 +3,8 @@
 import keras_tuner
 
 from zoo import building, registry, training
-from zoo.callbacks import EpochSeeds
 from zoo.data import pipeline
+from zoo.training.callbacks import EpochSeeds
 from zoo.tuning import spaces
 
 

@@ -23,11 +23,14 @@ import keras
 import numpy as np
 
 from zoo import files, registry, training
-from zoo.base import Recipe
+from zoo.base.recipe import Recipe
 from zoo.data import open_source, pipeline
 from zoo.errors import InputError, RunError, unknown
 
-_PRELOADED = ["keras", "tensorflow", "tensorflow_datasets", "zoo.layers", "zoo.exporting", "zoo.tuning.processes"]
+_PRELOADED = (
+    *("keras", "tensorflow", "tensorflow_datasets"),
+    *("zoo.layers", "zoo.serving.exporting", "zoo.tuning.processes"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _context():
     if gpus():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(list(_PRELOADED))
     return context
 
 

@@ -5,8 +5,9 @@ import functools
 import pathlib
 import shlex
 
-from zoo import figures, pages
+from zoo import figures
 from zoo.fields import show
+from zoo.figures import pages
 from zoo.tuning import drawing, importance, leaderboard
 from zoo.tuning.scales import scales
 from zoo.tuning.snapshot import Snapshot

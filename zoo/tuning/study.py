@@ -22,6 +22,7 @@ from zoo import files, registry
 from zoo.errors import InputError
 from zoo.fields import from_json, show
 from zoo.runs import drop_checkpoints
+from zoo.runs.folder import Kind
 from zoo.tuning.pruning import PRUNERS
 from zoo.tuning.spaces import Range, Space
 from zoo.tuning.store import SCHEMA, Store
@@ -113,7 +114,7 @@ class Study:
             return study
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file, not a folder. Name another --directory.")
-        if path.exists() and not files.only_begun(path, lock="study.lock", of=_WRITTEN, folders=("data",)):
+        if path.exists() and not KIND.only_begun(path):
             raise InputError(f"{path} exists and is not a study. Name another --directory.")
         study = cls(path, definition)
         with study._locked():
@@ -537,8 +538,15 @@ _RECIPE = ("reference", "name", "variant", "given", "values")
 _COLUMNS = ("status", "score", "epoch", "epochs", "reason", "origin", "started", "ended", "seconds", "host")
 """Of the table of trials, those that a `Trial` has as they are."""
 
-_WRITTEN = ("study.sqlite", "study.sqlite-journal", "study.json")
-"""Files that a process writes before a study is one."""
+KIND = Kind(
+    noun="study",
+    verb="tune",
+    home="studies",
+    schema=SCHEMA,
+    needs=(),
+    written=("study.sqlite", "study.sqlite-journal"),
+    filled=("data",),
+)
 
 
 def _refuse_changes(study, definition):

@@ -1,0 +1,1 @@
+"""What every recipe is made of: `recipe`, and what it needs of `models` and `randomness`."""

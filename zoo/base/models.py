@@ -1,0 +1,30 @@
+"""What a recipe does to a `keras.Model`: hangs itself on it, cuts it at its features, freezes layers."""
+
+import fnmatch
+
+import keras
+
+from zoo.errors import InputError
+
+
+def attach(model, **things):
+    """Sets attributes that Keras does not track: neither the weights nor a saved file know of them."""
+    for name, thing in things.items():
+        object.__setattr__(model, name, thing)
+
+
+def cut(model):
+    """`model` from its inputs to its layer named `features`."""
+    return keras.Model(model.inputs, model.get_layer("features").output, name=f"{model.name}_features")
+
+
+def freeze(model, pattern):
+    """Holds the layers whose name matches the shell-style `pattern` still; none matching is an error."""
+    names = [layer.name for layer in model.layers if layer.weights]
+    matching = [name for name in names if fnmatch.fnmatch(name, pattern)]
+    if not matching:
+        raise InputError(f"freeze={pattern} matches no layer with weights. There are: {', '.join(names)}.")
+    if len(matching) == len(names):
+        raise InputError(f"freeze={pattern} matches every layer with weights, so nothing would train.")
+    for name in matching:
+        model.get_layer(name).trainable = False

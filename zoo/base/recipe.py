@@ -1,0 +1,308 @@
+"""`Recipe`: one model, whole. Its fields are its hyperparameters; a task and a recipe file add the rest."""
+
+import dataclasses
+import hashlib
+import json
+import typing
+
+import keras
+
+from zoo import devices, fields
+from zoo.base.models import attach, cut, freeze
+from zoo.base.randomness import dtype_policy, reproducible
+from zoo.errors import InputError, unknown
+from zoo.fields import Origin
+from zoo.objective.optimizers import L2SGD, WarmupSchedule
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adadelta")
+
+
+NORMS_AND_BIASES = r"(^|/)(bias|gamma|beta|scale)(:\d+)?$"
+"""Names of the variables that `decay_norms` is about: `bias` to Keras, `c1/bias:0` where TensorFlow has the word."""
+
+
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+class Recipe(fields.Declared):
+    """What all recipes share: the fields of training, and the verbs.
+
+    Subclasses are tasks (`zoo.tasks`), and recipes are subclasses of those. A recipe is immutable, compared and
+    hashed by its class and its values in normal form, and never reads a file.
+    """
+
+    variants: typing.ClassVar[dict] = {}
+    tiles: typing.ClassVar[bool] = False
+    """Whether inputs can be asked in tiles."""
+
+    texts: typing.ClassVar[bool] = False
+    """Whether inputs are texts, not files."""
+
+    dataset: str | None = fields.text(
+        default=None,
+        optional=True,
+        examples=("digits", "tfds:mnist", "folder:PATH"),
+        help="the data it trains on, by name",
+    )
+    epochs: int = fields.integer(default=10, legal=(1, 1_000_000), help="passes over the training split")
+    batch_size: int = fields.integer(
+        default=64, legal=(1, 1_000_000), search=(16, 256), log=True, help="examples in one step"
+    )
+    optimizer: str = fields.choice(*OPTIMIZERS, default="adamw", search=OPTIMIZERS[:4], help="the update rule")
+    learning_rate: float = fields.real(
+        default=1e-3, legal=(0, 1000), search=(1e-4, 1e-1), log=True, help="its peak, after warm-up"
+    )
+    momentum: float = fields.real(
+        default=0.9,
+        legal=(0, 0.9999),
+        search=(0.8, 0.99),
+        when={"optimizer": ("sgd", "rmsprop")},
+        help="of the moving average of updates",
+    )
+    nesterov: bool = fields.flag(
+        default=True, when={"optimizer": "sgd", "momentum": fields.above(0)}, help="Nesterov's momentum"
+    )
+    beta_2: float = fields.real(
+        default=0.999,
+        legal=(0, 0.99999),
+        when={"optimizer": ("adam", "adamw")},
+        help="of the moving average of squared gradients",
+    )
+    weight_decay: float = fields.real(
+        default=0.0,
+        legal=(0, 10),
+        search=(1e-5, 1e-1),
+        log=True,
+        when={"optimizer": ("sgd", "adamw")},
+        help="sgd: an L2 term before momentum; adamw: decoupled",
+    )
+    decay_norms: bool = fields.flag(
+        default=False, when={"weight_decay": fields.above(0)}, help="whether norms and biases decay too"
+    )
+    schedule: str = fields.choice(
+        "constant", "step", "cosine", "noam", default="constant", search=("constant", "cosine"),
+        help="of the learning rate; noam: as the inverse square root of the step, after warm-up",
+    )  # fmt: skip
+    milestones: tuple[float, ...] = fields.reals(
+        default=(0.5, 0.75),
+        length=0,
+        legal=(0, 1),
+        when={"schedule": "step"},
+        help="fractions of epochs where it falls",
+    )
+    decay: float = fields.real(
+        default=0.1, legal=(0, 1), when={"schedule": "step"}, help="what each milestone multiplies the rate by"
+    )
+    warmup: float = fields.real(
+        default=0.0, legal=(0, 1), search=(0.0, 0.2), help="fraction of epochs in which the rate rises from 0"
+    )
+    clip_norm: float | None = fields.real(
+        default=None, legal=(1e-6, 1e6), optional=True, help="largest norm of all gradients together"
+    )
+    ema: float = fields.real(
+        default=0.0,
+        legal=(0, 0.99999),
+        help="momentum of averaged weights, which validation and export then use; 0 is off",
+    )
+    accumulate: int = fields.integer(default=1, legal=(1, 10_000), help="steps whose gradients make one update")
+    monitor: str | None = fields.text(
+        default="val_loss", optional=True, examples=("val_accuracy",), help="what the best checkpoint is best by"
+    )
+    patience: int | None = fields.integer(
+        default=None,
+        legal=(1, 1_000_000),
+        optional=True,
+        when={"monitor": fields.given()},
+        help="epochs without a better monitor before training stops",
+    )
+    seed: int = fields.integer(default=0, legal=(0, 2**31 - 1), help="of weights, order, augmentation and dropout")
+    precision: str = fields.choice(*PRECISIONS, default="auto", help="auto: mixed_bfloat16 on a GPU that has it")
+    jit_compile: str | bool = fields.choice("auto", True, False, default="auto", help="XLA; auto leaves it to Keras")
+    init_from: str | None = fields.text(
+        default=None, optional=True, help="a run's folder or a .keras file whose weights to start from"
+    )
+    freeze: str | None = fields.text(
+        default=None, optional=True, help="layers to hold still, by a pattern on their names, such as 'conv*'"
+    )
+
+    # What subclasses add ----------------------------------------------------------------------------------------
+
+    def network(self) -> keras.Model:
+        """The network, not compiled: no loss, no data, no global state."""
+        raise NotImplementedError
+
+    def view(self, source):
+        """`source` as this kind of problem reads it: a table may be one of texts."""
+        return source
+
+    def check(self) -> None:
+        """Raises `InputError` where two fields make each other impossible."""
+
+    def make_loss(self):
+        raise NotImplementedError
+
+    def make_metrics(self):
+        return []
+
+    def make_search(self):
+        """What turns a network that answers token by token into an answer; None for other networks."""
+        return
+
+    def ask(self, model, tensors):
+        """What `model` says of the inputs that a reader's `read_raw` gave; `make_predictions` makes it readable."""
+        return model.predict(tensors, batch_size=self.batch_size, verbose=0)
+
+    def judge(self, model, reader, data):
+        """{name: value} of what no metric of `fit` can tell, on batches of a split; `evaluate` adds it to theirs."""
+        return {}
+
+    def endpoints(self, network, reader):
+        """{signature: (function from raw inputs to {output: tensor}, {input: its spec})}, for the export."""
+
+        def endpoint(read):
+            return lambda *inputs: reader.answer(network(read(*inputs), training=False))
+
+        return {name: (endpoint(read), specs) for name, (read, specs) in reader.signatures().items()}
+
+    def report_parts(self, outcome):
+        """The `zoo.figures.Part`s that a report has beside its curves, made of a `zoo.reporting.Outcome`."""
+        return []
+
+    def make_schedule(self, steps_per_epoch=None):
+        """The learning rate: a number, or a function of the step where the number of steps is known."""
+        if steps_per_epoch is None or (self.schedule == "constant" and not self.warmup):
+            return self.learning_rate
+        total = steps_per_epoch * self.epochs
+        return WarmupSchedule(
+            self.learning_rate,
+            kind=self.schedule,
+            total_steps=total,
+            warmup_steps=round(self.warmup * total),
+            milestones=self.milestones,
+            decay=self.decay,
+        )
+
+    def make_optimizer(self, steps_per_epoch=None):
+        shared = {
+            "name": "optimizer",
+            "learning_rate": self.make_schedule(steps_per_epoch),
+            "global_clipnorm": self.clip_norm,
+            "use_ema": self.ema > 0,
+            "gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
+        }
+        if self.ema:
+            shared["ema_momentum"] = self.ema
+        if self.weight_decay:
+            shared["weight_decay"] = self.weight_decay
+        match self.optimizer:
+            case "sgd":
+                optimizer = L2SGD(momentum=self.momentum, nesterov=self.nesterov, **shared)
+            case "adam":
+                optimizer = keras.optimizers.Adam(beta_2=self.beta_2, **shared)
+            case "adamw":
+                optimizer = keras.optimizers.AdamW(beta_2=self.beta_2, **{"weight_decay": 0.0, **shared})
+            case "rmsprop":
+                optimizer = keras.optimizers.RMSprop(momentum=self.momentum, **shared)
+            case "adadelta":
+                optimizer = keras.optimizers.Adadelta(epsilon=1e-6, **shared)
+        if self.weight_decay and not self.decay_norms:
+            optimizer.exclude_from_weight_decay(var_names=[NORMS_AND_BIASES])
+        return optimizer
+
+    # The verbs --------------------------------------------------------------------------------------------------
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not hasattr(self, "origin"):
+            object.__setattr__(self, "origin", Origin(type(self).__module__.rpartition(".")[2]))
+        self.check()
+
+    @classmethod
+    def configured(cls, name, variant=None, given=None):
+        """The recipe of class, variant and caller, the later winning; `given` are the caller's values by field."""
+        if variant is not None and variant not in cls.variants:
+            raise unknown(f"variant of {name}", variant, cls.variants)
+        values = {name: field.default for name, field in cls.fields().items()} | cls.variants.get(variant, {})
+        return cls.restored(Origin(name, variant), values).replace(**(given or {}))
+
+    def adapted(self, found):
+        """This recipe on data that decide some fields; they replace what was not given, and contradict what was.
+
+        Args:
+            found: {field: (value, why)}, such as {"classes": (3, "dataset=folder:x has 3 classes")}.
+        """
+        for name, (value, why) in found.items():
+            if name in self.origin.given and getattr(self, name) != value:
+                raise InputError(f"{name}={fields.show(getattr(self, name))} was given, but {why}.")
+        values = self.values() | {name: value for name, (value, _) in found.items()}
+        return self.restored(self.origin, self.normal(values, self.origin.given))
+
+    @classmethod
+    def restored(cls, origin, values):
+        """The recipe of an `Origin` and of values in normal form, as a run keeps them."""
+        self = cls.__new__(cls)
+        object.__setattr__(self, "origin", origin)
+        self.__init__(**values)
+        return self
+
+    @property
+    def name(self):
+        return self.origin.name
+
+    @property
+    def variant(self):
+        return self.origin.variant
+
+    @property
+    def label(self):
+        """`lenet/modern`: the name, and the variant where there is one."""
+        return self.name if self.variant is None else f"{self.name}/{self.variant}"
+
+    def replace(self, **changes):
+        """This recipe with other values, checked; they count as given."""
+        origin = dataclasses.replace(self.origin, given=self.origin.given | set(changes))
+        return self.restored(origin, self.normal(self.values() | changes, origin.given))
+
+    def digest(self):
+        """Eight hex digits of the normal form: equal recipes have equal digests, in every process."""
+        form = json.dumps({"recipe": self.name, "values": self.values()}, sort_keys=True)
+        return hashlib.sha256(form.encode()).hexdigest()[:8]
+
+    def sample(self, hp):
+        """This recipe with every field that has a search range taken from keras-tuner's `hp`.
+
+        With nothing chosen (`keras_tuner.HyperParameters()`) it equals this recipe.
+        """
+        values = self.values()
+        for name, field in self.fields().items():
+            if field.search is not None and not self.inactive(name, values):
+                values[name] = field.suggest(name, hp, values[name])
+        return self.restored(self.origin, self.normal(values))
+
+    def compile(self, model, steps_per_epoch=None):
+        """Compiles `model` with this recipe's objective; the schedule acts where the steps are known."""
+        if self.freeze is not None:
+            freeze(model, self.freeze)
+        model.compile(
+            optimizer=self.make_optimizer(steps_per_epoch),
+            loss=self.make_loss(),
+            metrics=self.make_metrics(),
+            jit_compile=self.jit_compile,
+        )
+        model.optimizer.build(model.trainable_variables)  # else a saved model comes back without an optimizer
+        return model
+
+    def build(self, steps_per_epoch=None):
+        """A compiled `keras.Model` whose `model.recipe` is this recipe; global state is left as it was.
+
+        `zoo.build` also follows `init_from`.
+        """
+        with reproducible(self.seed), dtype_policy(devices.resolve(self).precision):
+            model = self.network()
+            self.compile(model, steps_per_epoch)
+        attach(model, recipe=self)
+        return model
+
+    def features(self):
+        """The network up to its layer `features`: pooled, or the last hidden."""
+        return cut(self.network())

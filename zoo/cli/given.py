@@ -1,0 +1,56 @@
+"""What stands on the command line as text: a recipe's name and `field=value` pairs, and folders of runs."""
+
+from zoo.cli.screen import load_backend
+from zoo.errors import InputError
+
+
+def named(name, pairs):
+    """The recipe `name`, and {field: value} of `field=text` arguments: the one place where the shell's names resolve.
+
+    A name that does not exist is refused before Keras is loaded, so that it costs no seconds.
+    """
+    from zoo import registry
+
+    registry.check_name(name)
+    load_backend()
+    recipe = registry.configured(name, {})
+    return recipe, parsed(type(recipe), pairs)
+
+
+def parsed(cls, pairs):
+    """{field: value} of `field=text` arguments, read by the fields of the class of a recipe."""
+    given = pairs_of(pairs, "Fields are given as name=value.", "{}")
+    return {name: cls.field(name).parse(name, text) for name, text in given.items()}
+
+
+def pairs_of(given, rule, called):
+    """{name: text} of `name=text` arguments.
+
+    Args:
+        rule: the sentence for an argument without `=`.
+        called: how an error calls a name, such as "The space of {}".
+    """
+    found = {}
+    for pair in given:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(f"{rule} Received: {pair!r}.")
+        if name in found:
+            raise InputError(f"{called.format(name)} is given twice.")
+        found[name] = text
+    return found
+
+
+def without(part, names):
+    """A part of a job but for what the command line says otherwise; what is no mapping is refused where it is read."""
+    part = part or {}
+    return {name: value for name, value in part.items() if name not in names}
+
+
+def open_run(path, trust=False):
+    """The run in a folder; a wrong one is refused before Keras is loaded."""
+    from zoo.runs import Run
+
+    run = Run.open(path, trust)
+    load_backend()
+    return run

@@ -1,0 +1,66 @@
+"""The command line: `zoo VERB ...`. A key and a value is a field; a dash is an option of the verb."""
+
+import contextlib
+import errno
+import os
+import sys
+
+import click
+
+from zoo._version import __version__
+from zoo.cli import data, recipes, runs, studies
+from zoo.cli.options import Commands
+from zoo.cli.screen import worded_warnings
+from zoo.errors import InputError, Interrupted, RunError, ZooError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="zoo")
+def zoo():
+    """A model zoo on Keras 3: train, tune, evaluate, predict, export, report."""
+
+
+for command in (
+    *(recipes.list_, recipes.show, recipes.train, studies.tune),
+    *(runs.evaluate, runs.predict, runs.export, studies.leaderboard, runs.report, data.data),
+):
+    zoo.add_command(command)
+
+
+_WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
+def main(arguments=None):
+    """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with worded_warnings():
+            zoo.main(arguments, prog_name="zoo", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort as error:  # click's word for Ctrl-C; its cause is what we raised
+        click.echo(str(error.__cause__) if isinstance(error.__cause__, Interrupted) else "Stopped.", err=True)
+        sys.exit(Interrupted.exit_status)
+    except ZooError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_status)
+    except _WRONG_PATH as error:
+        click.echo(f"Error: {error.filename}: {error.strerror}. Name another path.", err=True)
+        sys.exit(InputError.exit_status)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        with contextlib.suppress(OSError):  # else Python complains once more when it flushes at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"Error: the output cannot be written: {error.strerror}.", err=True)
+        sys.exit(RunError.exit_status)
+    except Exception as error:
+        if type(error).__name__ not in ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError"):
+            raise
+        click.echo("Error: out of memory. A smaller batch_size, input_shape or network needs less.", err=True)
+        sys.exit(RunError.exit_status)

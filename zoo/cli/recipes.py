@@ -1,0 +1,136 @@
+"""The verbs about recipes: list, show, train."""
+
+import click
+
+from zoo.cli.given import named, open_run, parsed
+from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
+from zoo.cli.screen import load_backend, print_table
+from zoo.errors import InputError
+
+
+@click.command("list")
+@click.argument("pattern", default="*")
+@click.option("--task", help="Only recipes of this task, such as image_classification.")
+@quiet
+def list_(pattern, task, quiet):
+    """List recipes, or those that match PATTERN."""
+    from zoo import registry
+
+    wanted = set(registry.names(pattern, task=task))
+    if not wanted and not quiet:
+        click.echo("No recipe matches.", err=True)
+    for entry in registry.entries():
+        if entry.name in wanted:
+            if quiet:
+                click.echo(entry.name)
+                continue
+            variants = f" (variants {', '.join(entry.variants)})" if entry.variants else ""
+            click.echo(f"{entry.name:<16}{entry.task or '?':<24}{entry.summary}{variants}")
+
+
+@click.command()
+@click.argument("recipe")
+@fields
+@quiet
+def show(recipe, fields, quiet):
+    """Show a recipe's fields and its network's cost.
+
+    RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py.
+    """
+    from zoo import registry
+    from zoo.fields import show as shown
+
+    recipe, given = named(recipe, fields)
+    made = registry.recipe(recipe, **given)
+    if not quiet:
+        click.echo(f"{made.label}: {(type(made).__doc__ or '').strip().splitlines()[0]}\n")
+        rows = [("field", "value", "default", "legal", "search", "help")]
+        for name, field in made.fields().items():
+            value = "-" if made.inactive(name, made.values()) else shown(getattr(made, name))
+            only = " and ".join(f"{other}{condition.text}" for other, condition in field.conditions())
+            help = f"{field.help} (only with {only})" if only else field.help
+            rows.append((name, value, shown(field.default), field.range, field.search_text, help))
+        print_table(rows)
+        click.echo()
+    from zoo.cost import summarize
+
+    cost = summarize(made.network(), getattr(made, "input_shape", None), made.batch_size)
+    click.echo(f"parameters     {cost.parameters:,} ({cost.trainable:,} trainable)")
+    if cost.multiply_adds is None:
+        click.echo("multiply-adds  not counted on this backend, nor activations")
+    else:
+        click.echo(f"multiply-adds  {cost.multiply_adds:,} (one forward pass of one example)")
+        activations = f"{cost.activation_bytes / 1e6:.2f} MB"
+        click.echo(f"activations    {activations} (float32, kept by a training step of batch_size={made.batch_size})")
+    click.echo(f"size           {cost.bytes / 1e6:.2f} MB (float32 weights)")
+    for variant in made.variants:
+        same = [name for name in made.origin.given if shown(getattr(made, name)) == variant]
+        if same and made.variant != variant:
+            click.echo(f"\n{made.label} with {same[0]}={variant} is not the variant {made.name}/{variant}.")
+
+
+@click.command()
+@click.argument("recipe", required=False)
+@fields
+@click.option(
+    "--directory",
+    callback=filled,
+    metavar="RUN",
+    help="The run's folder (default: runs/<recipe>-<digest of the fields>).",
+)
+@click.option("--resume", callback=filled, metavar="RUN", help="Go on with this run.")
+@click.option("--until", type=click.IntRange(1), metavar="N", help="Pause after N epochs in all.")
+@click.option("--best-of", callback=filled, metavar="STUDY", help="Train a study's best trial again, over seeds.")
+@click.option("--seeds", type=click.IntRange(2), metavar="N", help="With --best-of: over so many seeds (default: 3).")
+@data_dir
+@skip_bad
+@trust
+@quiet
+def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, skip_bad, trust, quiet):
+    """Train a recipe, or go on with a run.
+
+    RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py. The same command on the same folder
+    goes on where it stopped.
+    """
+    if best_of is not None:
+        if recipe is not None or resume is not None or until is not None:
+            raise InputError("--best-of trains what the study found: leave RECIPE, fields, --resume and --until out.")
+        _train_best(best_of, seeds or 3, directory, data_dir, skip_bad, trust, quiet)
+        return
+    if seeds is not None:
+        raise InputError("--seeds goes with --best-of STUDY; a recipe's own seed is the field seed=N.")
+    if resume is not None and recipe is not None and "=" in recipe:
+        recipe, fields = None, (recipe, *fields)
+    if resume is not None and directory is not None:
+        raise InputError("--resume names the run's folder: leave --directory out.")
+    if recipe is None and resume is None:
+        raise click.UsageError("Name a recipe to train (`zoo list` shows them), or a run with --resume.")
+    if recipe is None:
+        given = parsed(type(open_run(resume, trust).recipe), fields)
+    else:
+        found, given = named(recipe, fields)
+        recipe = found if resume is None else recipe  # a run says itself which values it has
+    from zoo.training import train
+
+    train(
+        recipe,
+        directory=directory,
+        resume=resume,
+        until=until,
+        data_dir=data_dir,
+        skip_bad=skip_bad,
+        quiet=quiet,
+        trust=trust,
+        **given,
+    )
+
+
+def _train_best(study, seeds, directory, data_dir, skip_bad, trust, quiet):
+    from zoo.tuning.study import Study
+
+    study = Study.open(study, trust)
+    study.best_trial()
+    load_backend()
+    from zoo.tuning.best_of import train_best
+
+    train_best(study, seeds=seeds, directory=directory, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)

@@ -1,0 +1,153 @@
+"""The verbs about runs: evaluate, predict, export, report."""
+
+import dataclasses
+import pathlib
+import sys
+
+import click
+
+from zoo.cli.given import open_run
+from zoo.cli.options import data_dir, filled, quiet, skip_bad, trust
+from zoo.cli.screen import hushed
+from zoo.errors import InputError
+
+
+@click.command()
+@click.argument("run", callback=filled)
+@click.option("--split", default="test", show_default=True, help="train, validation or test.")
+@click.option("--dataset", help="Other data, by name.")
+@data_dir
+@skip_bad
+@trust
+@quiet
+def evaluate(run, split, dataset, data_dir, skip_bad, trust, quiet):
+    """Print a run's loss and metrics."""
+    run = open_run(run, trust)
+    from zoo.serving.prediction import evaluate
+
+    found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad)
+    for name, value in found.items():
+        click.echo(f"{name} {value:.6g}" if quiet else f"{split} {name:<12} {value:.6g}")
+
+
+@click.command()
+@click.argument("run", callback=filled)
+@click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
+@click.option("--csv", is_flag=True, help="Print a table with a header line.")
+@click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment in squares of N pixels: large pictures.")
+@click.option(
+    "--overlap",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Pixels that neighbouring tiles share (default: what the network sees).",
+)
+@click.option(
+    "--masks", metavar="DIR", callback=filled, default="predictions", show_default=True, help="Where masks go."
+)
+@click.option("--strict", is_flag=True, help="Refuse texts that can be read in part only.")
+@skip_bad
+@trust
+@quiet
+def predict(run, inputs, top, csv, tile, overlap, masks, strict, skip_bad, trust, quiet):
+    """Print what a run says of files, or of texts.
+
+    Without inputs, texts are the lines of standard input, and each answer is a line. Segmentation prints each class's
+    share of the pixels, and writes a mask: a PNG of class ids under the file's name.
+    """
+    run = open_run(run, trust)
+    from zoo.runs import load, table
+    from zoo.serving.prediction import predict
+
+    piped = run.recipe.texts and not inputs
+    if piped:
+        inputs = [line.rstrip(b"\r\n") for line in sys.stdin.buffer]
+    if not inputs:
+        raise InputError("Nothing to predict: give at least one input.")
+    asked = {"skip_bad": skip_bad, "strict": strict, "tile": tile, "overlap": overlap}
+    if run.recipe.tiles:
+        model, predictions = load(run), []
+        for path, target in _targets(inputs, masks).items():  # one at a time: masks are as large as pictures
+            for one in predict(model, [path], **asked):
+                one.write(target)
+                predictions.append(dataclasses.replace(one, mask=None))
+    else:
+        predictions = predict(run, list(inputs), **asked)
+    if csv:
+        click.echo(table([{"input": one.name, **one.row(top)} for one in predictions]), nl=False)
+        return
+    width = max((len(one.name) for one in predictions), default=0)
+    for one in predictions:
+        click.echo(one.show(top) if piped else f"{one.name:<{width}}  {one.show(top)}")
+
+
+@click.command()
+@click.argument("run", callback=filled)
+@click.argument("directory", callback=filled)
+@click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx or litert.")
+@click.option(
+    "--version", type=click.IntRange(1), metavar="N", help="Write to DIRECTORY/N, as TensorFlow Serving reads it."
+)
+@trust
+@quiet
+def export(run, directory, format, version, trust, quiet):
+    """Write a run, or a study's best, as a model to serve, verified.
+
+    DIRECTORY must not exist; the model in it needs nothing of this package.
+    """
+    from zoo.serving.exporting import export
+    from zoo.tuning.study import Study
+
+    if Study.exists(run):
+        run = Study.open(run).best_run()
+    export(open_run(run, trust), directory, format=format, version=version, quiet=quiet)
+
+
+@click.command()
+@click.argument("run", callback=filled, metavar="RUN|STUDY")
+@click.option("--directory", callback=filled, metavar="DIR", help="Where to write (default: RUN/report).")
+@data_dir
+@skip_bad
+@trust
+@quiet
+def report(run, directory, data_dir, skip_bad, trust, quiet):
+    """Write a page about a run or a study, with pictures.
+
+    Of a study, the folder events is written too: `tensorboard --logdir STUDY/events` shows its trials in HParams.
+    """
+    from zoo.tuning.study import Study
+
+    if Study.exists(run):
+        if data_dir is not None or skip_bad:
+            raise InputError("The report of a study reads no data: leave --data-dir and --skip-bad out.")
+        page = _study_report(Study.open(run, trust), directory)
+    else:
+        run = open_run(run, trust)
+        from zoo.reporting import report
+
+        page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
+    if not quiet:
+        click.echo(f"Report written to {page}")
+
+
+def _targets(inputs, folder):
+    """{picture: where its mask goes}; a file that is there, or would be written twice, is an `InputError`."""
+    targets = {path: pathlib.Path(folder, f"{pathlib.Path(path).stem}.png") for path in inputs}
+    places = list(targets.values())
+    for place in places:
+        if place.exists() or places.count(place) > 1:
+            why = "exists" if place.exists() else "would be the mask of two pictures"
+            raise InputError(f"{place} {why}: name another folder with --masks.")
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    return targets
+
+
+def _study_report(study, directory):
+    """Writes what is told of a study; the page's path."""
+    from zoo.tuning.report import report
+    from zoo.tuning.tensorboard import write_events
+
+    page = report(study, directory)
+    with hushed():
+        write_events(study)
+    return page

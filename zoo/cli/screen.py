@@ -1,0 +1,62 @@
+"""What reaches the screen: tables, warnings as lines, and silence while libraries are loaded."""
+
+import contextlib
+import os
+import sys
+import warnings
+
+import click
+
+from zoo.errors import InputError
+
+
+def print_table(rows):
+    """Prints rows in columns; the last may be as long as it likes."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, row[-1]]).rstrip())
+
+
+@contextlib.contextmanager
+def hushed():
+    """Drops what TensorFlow's libraries write to stderr while they are loaded; an exception says what matters."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
+def load_backend():
+    """Imports Keras and what reads the data: five seconds that only a verb in need of them pays."""
+    try:
+        with hushed():
+            import keras  # noqa: F401
+            import tensorflow  # noqa: F401
+    except (ImportError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        raise InputError(
+            f"KERAS_BACKEND={backend} cannot be loaded: {error}. There are tensorflow, jax and torch; "
+            "pip install 'keras-zoo[jax]' or 'keras-zoo[torch]' brings the latter two."
+        ) from error
+
+
+@contextlib.contextmanager
+def worded_warnings():
+    """Prints what is meant for the user as a line, not as a place in our code."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message, category, *where, **options):
+            if category is UserWarning:
+                click.echo(f"Warning: {message}", err=True)
+            else:
+                shown(message, category, *where, **options)
+
+        warnings.showwarning = show
+        yield

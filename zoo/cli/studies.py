@@ -1,0 +1,87 @@
+"""The verbs about studies: tune, leaderboard."""
+
+import click
+
+from zoo.cli.given import named, pairs_of, without
+from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
+from zoo.cli.screen import load_backend, print_table
+from zoo.errors import InputError
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE|JOB.yaml")
+@fields
+@click.option("--space", multiple=True, metavar="FIELD=RANGE", help="Search FIELD: 1e-4..1e-1:log, 8..64:step=8, a,b.")
+@click.option("--oracle", help="random, grid, bayesian (default) or hyperband.")
+@click.option("--objective", metavar="NAME", help="What becomes best, such as val_loss (default: the field monitor).")
+@click.option("--seed", type=click.IntRange(0), help="Of the oracle (default: 0).")
+@click.option("--pruner", help="median or halving: stop trials that do badly.")
+@click.option("--max-trials", type=click.IntRange(1), metavar="N", help="End after N trials.")
+@click.option("--max-time", metavar="TIME", help="End after TIME, such as 90s, 15m, 2h.")
+@click.option("--max-trial-time", metavar="TIME", help="Stop each trial after TIME.")
+@click.option("--max-epochs-total", type=click.IntRange(1), metavar="N", help="End after N epochs of all trials.")
+@click.option("--max-parameters", type=click.IntRange(1), metavar="N", help="Skip larger networks.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Trials at once (default: 1).")
+@click.option("--gpus-per-trial", type=click.IntRange(0), metavar="N", help="GPUs that each trial has for itself.")
+@click.option("--engine", help="local (default), or ray: trials on the nodes of a Ray cluster.")
+@click.option(
+    "--address", metavar="HOST:PORT", help="With --engine ray: the head node, as `ray start --head` prints it."
+)
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Best trials that keep their weights (default: 3).")
+@click.option("--max-disk", type=click.FloatRange(0), metavar="GB", help="What these may take.")
+@click.option(
+    "--directory",
+    callback=filled,
+    metavar="STUDY",
+    help="The study's folder (default: studies/<recipe>-<digest of the definition>).",
+)
+@data_dir
+@skip_bad
+@trust
+@quiet
+def tune(recipe, fields, space, quiet, skip_bad, trust, **options):
+    """Tune a recipe: run trials whose fields an oracle chooses.
+
+    A FIELD=VALUE is fixed. A job is a file with the same in YAML; what the command line says comes after it. The same
+    command on the same folder goes on where it stopped.
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    from zoo.tuning import jobs
+
+    for name in ("max_time", "max_trial_time"):
+        if name in options:
+            options[name] = jobs.duration(options[name])
+    job = {}
+    if recipe.endswith((".yaml", ".yml")):
+        load_backend()
+        job = jobs.read(recipe, trust)
+        recipe = job.pop("recipe")
+    recipe, fixed = named(recipe, fields)
+    ranges = pairs_of(space, "A space is given as field=range.", "The space of {}")
+    job["fixed"] = {**without(job.get("fixed"), ranges), **fixed}
+    if ranges or job.get("space"):
+        job["space"] = {**without(job.get("space"), fixed), **ranges}
+    from zoo.tuning.tuner import tune
+
+    flags = {name: True for name, asked in (("skip_bad", skip_bad), ("quiet", quiet)) if asked}
+    tune(recipe, **{**job, **options, **flags})
+
+
+@click.command()
+@click.argument("study", callback=filled)
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Print the first N trials only.")
+@click.option("--csv", is_flag=True, help="Print CSV with a header line.")
+@click.option("--json", is_flag=True, help="Print a JSON list.")
+def leaderboard(study, top, csv, json):
+    """Print the trials of a study, the best first."""
+    from zoo.tuning import leaderboard
+    from zoo.tuning.study import Study
+
+    if csv and json:
+        raise InputError("--csv and --json are two formats: give one.")
+    study = Study.open(study)
+    if csv or json:
+        text = leaderboard.as_csv(study, top) if csv else leaderboard.as_json(study, top)
+        click.echo(text.rstrip("\n"))
+        return
+    print_table(leaderboard.as_cells(study, top))

@@ -1,0 +1,73 @@
+"""Axes of a figure in the theme of a page: titles, labels, legends."""
+
+import functools
+
+from zoo.figures.theme import DPI, FONT, WIDTH
+
+
+def new(theme, height, **options):
+    """An empty `matplotlib.figure.Figure` of the page's width and of `height` inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=theme.paper, **options)
+
+
+def dress(axes, theme):
+    """Gives axes the theme's colours and a quiet frame."""
+    axes.set_facecolor(theme.paper)
+    axes.tick_params(which="both", colors=theme.muted, labelcolor=theme.ink, labelsize=9, labelfontfamily=FONT)
+    axes.spines[:].set_color(theme.grid)
+    return axes
+
+
+def panel(axes, theme):
+    """Dresses axes that have a grid and no box."""
+    dress(axes, theme).grid(color=theme.grid, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def title(axes, text, theme):
+    """Writes a panel's heading above its left corner."""
+    style = {"fontsize": 10, "fontfamily": FONT, "fontweight": "bold", "parse_math": False}
+    axes.set_title(text, loc="left", color=theme.ink, **style)
+
+
+def label(axes, theme, **texts):
+    """Names the axes: `xlabel=`, `ylabel=`."""
+    axes.set(**texts)
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set(color=theme.ink, fontsize=10, fontfamily=FONT, parse_math=False)
+
+
+def number_epochs(axes, theme):
+    """Makes epochs the horizontal axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    label(axes, theme, xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+
+
+def legend(owner, axes, theme, **options):
+    """Names the lines of `axes` in a legend of `owner`, which is a figure or axes."""
+    style = {"frameon": False, "labelcolor": theme.ink, "prop": {"family": FONT, "size": 10}}
+    owner.legend(*axes.get_legend_handles_labels(), **style, **options)
+
+
+def drawable(label, number):
+    """`label` on one line, or `#number` where the figures' font lacks one of its letters."""
+    label = " ".join(label.split())
+    known = _letters()
+    return label if label and all(ord(letter) in known for letter in label) else f"#{number}"
+
+
+def cut(text, most):
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+@functools.cache
+def _letters():
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont(FONT)).get_charmap())

@@ -1,0 +1,84 @@
+"""Curves over the epochs of a run, and what its layers tell about themselves."""
+
+import math
+
+from zoo.figures.axes import legend, new, number_epochs, panel, title
+from zoo.figures.theme import LEGEND, PALETTE
+
+
+def curves(history, best, monitor, theme, omit=()):
+    """Learning curves: a panel for the loss, for every other metric, and for the learning rate.
+
+    Args:
+        history: `Run.history`.
+        best: the epoch of the best weights.
+        monitor: the key of `history` that they are best by, or None.
+        theme: a `Theme`.
+        omit: keys of `history` that are left out.
+    """
+    keys = [key for row in history for key in row if key not in ("epoch", "learning_rate", *omit)]
+    metrics = sorted(dict.fromkeys(key.removeprefix("val_") for key in keys), key=lambda name: name != "loss")
+    names = [*metrics, "learning_rate"]
+    heights = [2.0] * len(metrics) + [1.3]
+    figure = new(theme, sum(heights) + 0.7, layout="constrained")
+    panels = figure.subplots(len(names), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, name in zip(panels, names, strict=True):
+        _curve(axes, history, name, theme)
+        _mark(axes, history, name, best, monitor, theme)
+    number_epochs(panels[-1], theme)
+    legend(figure, panels[0], theme, loc="outside upper left", ncols=3)
+    return figure
+
+
+def readings(history, groups, theme):
+    """What layers told in training: a panel for each reading.
+
+    Args:
+        history: `Run.history`.
+        groups: {reading: its keys of `history`}.
+        theme: a `Theme`.
+    """
+    figure = new(theme, 2.1 * len(groups) + 0.4, layout="constrained")
+    panels = figure.subplots(len(groups), sharex=True, squeeze=False)[:, 0]
+    epochs = [row["epoch"] for row in history]
+    for axes, (reading, keys) in zip(panels, groups.items(), strict=True):
+        panel(axes, theme)
+        for number, key in enumerate(keys):
+            values = [row.get(key, math.nan) for row in history]
+            colour = PALETTE[number % len(PALETTE)]
+            marker = "o" if len(history) <= 30 else None
+            axes.plot(epochs, values, color=colour, label=key, linewidth=1.6, marker=marker, markersize=3)
+        title(axes, reading, theme)
+        if 1 < len(keys) <= LEGEND:
+            legend(axes, axes, theme, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    number_epochs(panels[-1], theme)
+    return figure
+
+
+def _curve(axes, history, name, theme):
+    panel(axes, theme)
+    epochs = [row["epoch"] for row in history]
+    marker = "o" if len(history) <= 30 else None
+    drawn = []
+    for key, label, colour, style in (
+        (name, "training", theme.first, "-"),
+        (f"val_{name}", "validation", theme.second, "--"),
+    ):
+        values = [row.get(key, math.nan) for row in history]
+        if any(key in row for row in history):
+            axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=marker, markersize=3)
+            drawn += [value for value in values if math.isfinite(value)]
+    steep = bool(drawn) and min(drawn) > 0 and max(drawn) > 30 * min(drawn)
+    if steep:
+        axes.set_yscale("log")
+    title(axes, name.replace("_", " ") + (" (logarithmic)" if steep else ""), theme)
+
+
+def _mark(axes, history, name, best, monitor, theme):
+    """A line at the epoch of the best weights, and a ring around the value that made them the best."""
+    title = f"{'best' if monitor else 'last'} epoch: {best}"
+    axes.axvline(best, color=theme.muted, linewidth=1.4, linestyle=":", label=title, zorder=1.5)
+    if monitor in (name, f"val_{name}"):
+        colour = theme.first if monitor == name else theme.second
+        value = next(row[monitor] for row in history if row["epoch"] == best)
+        axes.plot(best, value, "o", color=colour, markersize=9, fillstyle="none", markeredgewidth=1.8)

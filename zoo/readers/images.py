@@ -1,0 +1,163 @@
+"""`ImageReader`: an image file to the pixels that a network takes."""
+
+import os
+import pathlib
+
+import keras
+
+from zoo.data._tensorflow import tensorflow
+from zoo.errors import InputError
+
+
+def class_answers(logits, labels):
+    """{output name: tensor} of logits (batch, classes), all float32 but `label`, for an export."""
+    tf = tensorflow()
+
+    logits = tf.cast(logits, tf.float32)
+    probabilities = tf.nn.softmax(logits)
+    best = tf.argmax(logits, axis=-1)
+    return {
+        "label": tf.gather(tf.constant(labels), best),
+        "probability": tf.reduce_max(probabilities, axis=-1),
+        "probabilities": probabilities,
+        "logits": logits,
+    }
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ImageReader(keras.layers.Layer):
+    """Reads pictures: PNG or JPEG bytes, or arrays of 1 to 4 channels of any size, to uint8 of one shape.
+
+    Args:
+        image_shape: (height, width, channels) of what comes out; channels 1 or 3. Transparency is dropped.
+        labels: names of the classes, in the order of the network's outputs.
+    """
+
+    def __init__(self, image_shape, labels, **kwargs):
+        super().__init__(**kwargs)
+        self.image_shape = tuple(image_shape)
+        self.labels = tuple(labels)
+        self.built = True  # it has no weights
+
+    def decode(self, data):
+        """The picture in PNG or JPEG bytes (a string scalar), as it is: uint8 (height, width, channels)."""
+        tf = tensorflow()
+
+        return tf.ensure_shape(tf.io.decode_image(data, expand_animations=False), (None, None, None))
+
+    def fit_images(self, images):
+        """uint8 (..., height, width, channels) of any size and 1 to 4 channels, to uint8 (..., *image_shape)."""
+        tf = tensorflow()
+
+        pixels = tf.image.resize(self._fit_channels(images), self.image_shape[:2], antialias=True)
+        return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 255.0)), tf.uint8)
+
+    def _fit_channels(self, images):
+        """Pictures of 1 to 4 channels, to float32 of those that the network takes."""
+        tf = tensorflow()
+
+        channels = self.image_shape[-1]
+        count = tf.shape(images)[-1]
+        colour = count >= 3  # 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha
+        pixels = tf.cast(images, tf.float32)
+        if channels == 1:
+            luma = tf.constant([0.299, 0.587, 0.114])
+            pixels = tf.cond(
+                colour,
+                lambda: tf.reduce_sum(pixels[..., :3] * luma, axis=-1, keepdims=True),
+                lambda: pixels[..., :1],
+            )
+        else:
+            pixels = tf.cond(colour, lambda: pixels[..., :3], lambda: tf.repeat(pixels[..., :1], 3, axis=-1))
+        return tf.ensure_shape(pixels, [None] * (len(images.shape) - 1) + [channels])
+
+    def read_bytes(self, data):
+        """A batch of PNG or JPEG bytes, strings (batch,), to uint8 (batch, *image_shape)."""
+        tf = tensorflow()
+
+        spec = tf.TensorSpec(self.image_shape, tf.uint8)
+        return tf.map_fn(lambda one: self.fit_images(self.decode(one)), data, fn_output_signature=spec)
+
+    def read_raw(self, inputs, skip_bad=False):
+        """(names, uint8 (n, *image_shape)) of paths of PNG and JPEG files, or arrays (height, width, channels).
+
+        Raises: `InputError` for one that cannot be read, unless `skip_bad`.
+        """
+        import numpy as np
+
+        names, pictures = self._read(inputs, skip_bad)
+        return names, np.stack(pictures) if pictures else np.empty((0, *self.image_shape), np.uint8)
+
+    def _read(self, inputs, skip_bad):
+        """([name], [uint8 (height, width, channels)]), as `fit_images` leaves them."""
+        names, pictures = [], []
+        for number, one in enumerate(inputs):
+            name = str(one) if isinstance(one, (str, os.PathLike)) else f"#{number}"
+            try:
+                pictures.append(self.fit_images(self._picture(one)).numpy())
+                names.append(name)
+            except InputError:
+                if not skip_bad:
+                    raise
+        return names, pictures
+
+    def _picture(self, one):
+        """uint8 (height, width, channels) of a path or an array."""
+        import numpy as np
+
+        tf = tensorflow()
+
+        if not isinstance(one, (str, os.PathLike)):
+            picture = np.asarray(one)
+            picture = picture[..., None] if picture.ndim == 2 else picture
+            if picture.ndim != 3 or picture.dtype != np.uint8 or not 1 <= picture.shape[-1] <= 4:
+                raise InputError(
+                    f"A picture must be uint8 (height, width, 1 to 4). Received: {picture.dtype} {picture.shape}."
+                )
+            return tf.constant(picture)
+        try:
+            data = pathlib.Path(one).read_bytes()
+        except OSError as error:
+            raise InputError(f"{one} cannot be read: {error.strerror}.") from None
+        try:
+            return self.decode(data)
+        except tf.errors.InvalidArgumentError:
+            raise InputError(f"{one} is not a whole PNG or JPEG picture.") from None
+
+    def raw_probe(self, pictures):
+        """{signature/input: array}: uint8 pictures as the raw inputs that an export is verified on."""
+        import numpy as np
+
+        tf = tensorflow()
+
+        encoded = [tf.io.encode_png(picture).numpy() for picture in pictures]
+        probe = {"serving_default/image_bytes": np.array(encoded, "S")}  # "S" drops trailing zeros; a PNG has none
+        if len({np.shape(picture) for picture in pictures}) == 1:
+            probe["serve_images/images"] = np.stack(pictures)
+        return probe
+
+    def signatures(self):
+        """{signature name: (function to network inputs, input specs by name)}, for the export."""
+        tf = tensorflow()
+
+        def to_network(images):
+            return tf.cast(images, tf.float32)
+
+        return {
+            "serving_default": (
+                lambda image_bytes: to_network(self.read_bytes(image_bytes)),
+                {"image_bytes": tf.TensorSpec([None], tf.string)},
+            ),
+            "serve_images": (
+                lambda images: to_network(self.fit_images(images)),
+                {"images": tf.TensorSpec([None, None, None, None], tf.uint8)},
+            ),
+            "serve_tensors": (to_network, {"images": tf.TensorSpec([None, *self.image_shape], tf.float32)}),
+        }
+
+    def answer(self, logits):
+        """{output name: tensor} of logits (batch, classes), for the export."""
+        return class_answers(logits, self.labels)
+
+    def get_config(self):
+        return {**super().get_config(), "image_shape": list(self.image_shape), "labels": list(self.labels)}

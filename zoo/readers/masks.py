@@ -1,0 +1,91 @@
+"""`MaskReader`: images of any size for segmentation, and masks from its answers."""
+
+import keras
+
+from zoo.data._tensorflow import tensorflow
+from zoo.data.crops import mirrored
+from zoo.readers.images import ImageReader
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MaskReader(ImageReader):
+    """Reads pictures as `ImageReader` does, but leaves them the size that they have, and answers with masks.
+
+    Args:
+        image_shape, labels: as of `ImageReader`; of the shape only the channels count.
+        margin: pixels that the network's answer is smaller than its input on each side. What it takes is mirrored by
+            so many, so that a mask is of its picture's size.
+    """
+
+    def __init__(self, image_shape, labels, margin=0, **kwargs):
+        super().__init__(image_shape, labels, **kwargs)
+        self.margin = margin
+
+    def fit_images(self, images):
+        """uint8 (..., height, width, channels) of 1 to 4 channels, to uint8 (..., height, width, image_shape[2])."""
+        tf = tensorflow()
+
+        return tf.cast(tf.round(self._fit_channels(images)), tf.uint8)
+
+    def frame(self, images):
+        """Pictures (batch, height, width, channels), as the network takes them: float32, mirrored by `margin`."""
+        tf = tensorflow()
+
+        if self.margin:
+            for axis in (1, 2):
+                size = tf.shape(images)[axis]
+                places = mirrored(tf.range(-self.margin, size + self.margin), size)
+                images = tf.gather(images, places, axis=axis)
+        return tf.cast(images, tf.float32)
+
+    def read_bytes(self, data):
+        """A batch of PNG or JPEG bytes of pictures of one size, to uint8 (batch, height, width, image_shape[2])."""
+        tf = tensorflow()
+
+        def read(one):
+            picture = self.fit_images(self.decode(one))
+            return tf.shape(picture), tf.reshape(picture, [-1])
+
+        pixels = tf.RaggedTensorSpec([None], tf.uint8, ragged_rank=0)
+        shapes, pixels = tf.map_fn(read, data, fn_output_signature=(tf.TensorSpec([3], tf.int32), pixels))
+        one_size = tf.reduce_all(shapes == shapes[:1])
+        with tf.control_dependencies([tf.Assert(one_size, ["Pictures asked together must be of one size:", shapes])]):
+            shape = tf.concat([tf.shape(shapes)[:1], shapes[0]], axis=0)
+        return tf.ensure_shape(tf.reshape(pixels.flat_values, shape), [None, None, None, self.image_shape[-1]])
+
+    def read_raw(self, inputs, skip_bad=False):
+        """(names, [uint8 (height, width, image_shape[2])]); otherwise as of `ImageReader`."""
+        return self._read(inputs, skip_bad)
+
+    def signatures(self):
+        """{signature name: (function to network inputs, input specs by name)}, for the export."""
+        tf = tensorflow()
+
+        return {
+            "serving_default": (
+                lambda image_bytes: self.frame(self.read_bytes(image_bytes)),
+                {"image_bytes": tf.TensorSpec([None], tf.string)},
+            ),
+            "serve_images": (
+                lambda images: self.frame(self.fit_images(images)),
+                {"images": tf.TensorSpec([None, None, None, None], tf.uint8)},
+            ),
+            "serve_tensors": (
+                lambda images: images,
+                {"images": tf.TensorSpec([None, None, None, self.image_shape[-1]], tf.float32)},
+            ),
+        }
+
+    def answer(self, logits):
+        """{output name: tensor} of logits (batch, height, width, classes), for the export."""
+        tf = tensorflow()
+
+        logits = tf.cast(logits, tf.float32)
+        return {
+            "mask": tf.cast(tf.argmax(logits, axis=-1), tf.uint8),
+            "probabilities": tf.nn.softmax(logits),
+            "logits": logits,
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}

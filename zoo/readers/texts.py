@@ -1,0 +1,150 @@
+"""`TextReader`: texts to the batches of ids that a network takes, in training and in the export."""
+
+import warnings
+
+import keras
+import numpy as np
+
+from zoo.data._tensorflow import tensorflow
+from zoo.data.tokens import END, START
+from zoo.errors import InputError
+from zoo.readers.images import class_answers
+from zoo.readers.tokenizer import utf8
+
+
+@keras.saving.register_keras_serializable("zoo")
+class TextReader(keras.layers.Layer):
+    """Reads texts as ids, and writes ids as texts.
+
+    Args:
+        tokenizer: the `Tokenizer` of what is read.
+        length: ids of a text at most, START and END counted; tokens beyond are cut off.
+        target: the `Tokenizer` of what is written; None: the same.
+        target_length: as length, of what is written; None: the same.
+        start, end: whether START stands before a text that is read, and END behind it.
+        labels: names of the classes, in the order of the network's outputs, where texts are classified.
+    """
+
+    def __init__(self, tokenizer, length, target=None, target_length=None, start=False, end=True, labels=(), **kwargs):
+        super().__init__(**kwargs)
+        self.tokenizer = tokenizer
+        self.length = length
+        self.target = target
+        self.target_length = target_length
+        self.start = start
+        self.end = end
+        self.labels = tuple(labels)
+        self.built = True  # it has no weights
+
+    @property
+    def writer(self):
+        """The `Tokenizer` of what the network writes."""
+        return self.tokenizer if self.target is None else self.target
+
+    @property
+    def lengths(self):
+        """(ids of a text that is read at most, ids of one that is written)."""
+        return self.length, self.target_length or self.length
+
+    def encode(self, texts):
+        """Strings (batch,) that are read, to ids, a `tf.RaggedTensor` int32 (batch, ids)."""
+        return self._framed(self.tokenizer.encode(texts))
+
+    def encode_targets(self, texts):
+        """Strings (batch,) that are to be written, to ids and END, a `tf.RaggedTensor` int32 (batch, ids)."""
+        return _framed(self.writer.encode(texts), self.lengths[1], end=True)
+
+    def _framed(self, ids):
+        return _framed(ids, self.length, start=self.start, end=self.end)
+
+    def read_texts(self, texts):
+        """Strings (batch,) to int32 (batch, ids of the longest), zeros behind the others."""
+        return self.encode(texts).to_tensor()
+
+    def read_raw(self, inputs, skip_bad=False, strict=False):
+        """(names, int32 (n, longest)) of texts: str, or UTF-8 bytes; a name is the text's number, #0 the first.
+
+        Bytes that are not UTF-8 are read as the replacement character, and what is too long is cut, with a warning.
+
+        Args:
+            skip_bad: leave such texts out instead.
+            strict: refuse them.
+        Raises: `InputError` for what is no text; with `strict` for such texts.
+        """
+        tf = tensorflow()
+
+        texts = [utf8(number, one) for number, one in enumerate(inputs)]
+        with tf.device("CPU:0"):
+            ids = self.tokenizer.encode_now(tf.constant(texts, tf.string))
+        counts = ids.row_lengths().numpy() + self.start - (not self.end)
+        kept = []
+        for number, (text, count) in enumerate(zip(texts, counts, strict=True)):
+            fault = self._fault(text, count)
+            if fault is None or not skip_bad:
+                kept.append(number)
+                if fault is not None and strict:
+                    raise InputError(f"Text #{number} {fault}.")
+                if fault is not None:
+                    warnings.warn(f"Text #{number} {fault}: it is read as far as it can be.", stacklevel=3)
+        with tf.device("CPU:0"):
+            read = self._framed(tf.gather(ids, tf.constant(kept, tf.int32))).to_tensor()
+        return [f"#{number}" for number in kept], read.numpy()
+
+    def _fault(self, text, count):
+        """What is wrong with UTF-8 bytes of `count` ids, or None."""
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            return f"is not UTF-8 (byte {error.start})"
+        return f"has {count:,} tokens, but the network takes {self.length:,}" if count > self.length else None
+
+    def raw_probe(self, texts):
+        """{signature/input: array}: UTF-8 texts as the raw inputs that an export is verified on."""
+        return {"serving_default/text": np.array(texts, "S")}  # "S" drops trailing zeros; a text has none
+
+    def signatures(self):
+        """{signature name: (function to network inputs, input specs by name)}, for the export."""
+        tf = tensorflow()
+
+        return {
+            "serving_default": (self.read_texts, {"text": tf.TensorSpec([None], tf.string)}),
+            "serve_tensors": (tf.identity, {"text": tf.TensorSpec([None, None], tf.int32)}),
+        }
+
+    def answer(self, logits):
+        """{output name: tensor} of a network's logits, for the export."""
+        return class_answers(logits, self.labels) if self.labels else {"logits": logits}
+
+    def get_config(self):
+        def saved(layer):
+            return layer and keras.saving.serialize_keras_object(layer)
+
+        return {
+            **super().get_config(),
+            "tokenizer": saved(self.tokenizer),
+            "length": self.length,
+            "target": saved(self.target),
+            "target_length": self.target_length,
+            "start": self.start,
+            "end": self.end,
+            "labels": list(self.labels),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        layers = {name: config[name] and keras.saving.deserialize_keras_object(config[name]) for name in _LAYERS}
+        return cls(**{**config, **layers})
+
+
+_LAYERS = ("tokenizer", "target")
+
+
+def _framed(ids, length, *, start=False, end):
+    """Ids (batch, tokens and END), ragged, cut to `length` at most and with START and END where they are wanted."""
+    tf = tensorflow()
+
+    def column(one):
+        return tf.fill([ids.nrows(tf.int32), 1], one)
+
+    tokens = ids[:, :-1][:, : length - start - end]
+    return tf.concat([column(START)] * start + [tokens] + [column(END)] * end, axis=1)

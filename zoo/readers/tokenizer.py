@@ -1,0 +1,244 @@
+"""`Tokenizer`: text to ids and ids back to text, with stock TensorFlow operations only.
+
+It is a Keras layer whose config holds the vocabulary, so that no file lies beside the model; training, `zoo predict`
+and the export share it.
+"""
+
+import functools
+
+import keras
+import numpy as np
+
+from zoo.data._tensorflow import tensorflow
+from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
+from zoo.errors import InputError
+
+KINDS = ("characters", "bytes", "words", "subwords")
+
+
+LONGEST = 16
+"""Characters of a subword at most."""
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+"""Stands for bytes that are not UTF-8, and for a token that the vocabulary has not."""
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Tokenizer(keras.layers.Layer):
+    """Text to ids of tokens, and back. 0 is padding, 1 the start, 2 the end of a text, 3 a token that is not known.
+
+    - characters: Unicode code points.
+    - bytes: those of the text in UTF-8; nothing is unknown.
+    - words: runs of letters, digits and underscores, and every other character by itself; a space before either is
+      part of it. A text is read as if a space stood before it, so that its first word is the same as further on.
+    - subwords: the pieces of such words, one before a space, of which the sum of scores is largest (a unigram model;
+      Kudo 2018). Of equal sums the one whose last piece is longest is taken, then the one before it, as SentencePiece
+      does.
+
+    What was encoded is decoded to the same text, but for tokens that are unknown (and `REPLACEMENT` for bytes that are
+    not UTF-8).
+
+    Args:
+        kind: one of `KINDS`.
+        tokens: the vocabulary in the order of ids, from 4 on; of bytes none is given.
+        scores: log-probabilities of `tokens`, for subwords.
+    """
+
+    def __init__(self, kind, tokens=(), scores=(), **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.tokens = tuple(tokens)
+        self.scores = tuple(scores)
+        self.built = True  # it has no weights
+        written = [bytes([byte]) for byte in range(256)] if kind == "bytes" else [one.encode() for one in self.tokens]
+        self._written = (b"", b"", b"", REPLACEMENT.encode(), *written)
+        self._longest = min(LONGEST, max(map(len, self.tokens), default=1))
+        if kind != "bytes":
+            self._table = self._made_table()
+
+    @property
+    def size(self):
+        """How many ids there are."""
+        return len(self._written)
+
+    # From text to ids -------------------------------------------------------------------------------------------
+
+    def encode(self, texts):
+        """Strings (batch,) to ids of their tokens and END, a `tf.RaggedTensor` int32 (batch, tokens)."""
+        tf = tensorflow()
+
+        if self.kind == "characters":
+            ids = self._looked_up(tf.strings.unicode_split(texts, "UTF-8"))
+        elif self.kind == "bytes":
+            valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+            ids = tf.strings.unicode_decode(valid, "ISO-8859-1") + SPECIAL  # a byte is a character of it
+        elif self.kind == "words":
+            ids = self._looked_up(_words(texts))
+        else:
+            ids = self._subwords(texts)
+        ends = tf.fill([ids.nrows(tf.int32), 1], END)
+        return tf.concat([ids, ends], axis=1)
+
+    @functools.cached_property
+    def encode_now(self):
+        """`encode` as a graph, traced once; not a `tf.Function`, which TensorFlow would save with a model."""
+        tf = tensorflow()
+
+        graph = tf.function(self.encode, input_signature=[tf.TensorSpec([None], tf.string)])
+        return lambda texts: graph(texts)
+
+    def _looked_up(self, tokens):
+        tf = tensorflow()
+
+        return tf.ragged.map_flat_values(lambda flat: tf.cast(self._table.lookup(flat), tf.int32), tokens)
+
+    def _subwords(self, texts):
+        """The best pieces of each word (Viterbi), every different word once."""
+        tf = tensorflow()
+
+        words = _before_spaces(texts)
+        unique, where = tf.unique(tf.concat([[" "], words.flat_values], axis=0))  # one at least, as loops want it
+        ids = tf.gather(self._segmented(unique), where[1:])  # (words, pieces)
+        return tf.RaggedTensor.from_row_splits(ids, words.row_splits).merge_dims(1, 2)
+
+    def _segmented(self, words):
+        """Strings (n,) to ids of their pieces, a `tf.RaggedTensor` int32 (n, pieces)."""
+        tf = tensorflow()
+
+        characters = tf.strings.unicode_split(words, "UTF-8")
+        ids, scores = self._pieces(characters)  # (n, time, longest): of those that end here, the longest first
+        count, steps = tf.unstack(tf.shape(ids)[:2])
+        unreached = tf.fill([count, self._longest - 1], -np.inf)
+        before = tf.concat([unreached, tf.zeros([count, 1])], axis=1)  # best sums up to each piece's first character
+
+        def step(state, scores):
+            before, _ = state
+            sums = before + scores  # (n, longest)
+            best = tf.argmax(sums, axis=1, output_type=tf.int32)
+            top = tf.gather(sums, best, batch_dims=1)
+            return tf.concat([before[:, 1:], top[:, None]], axis=1), best
+
+        time_first = tf.transpose(scores, [1, 0, 2])
+        _, best = tf.scan(step, time_first, (before, tf.zeros([count], tf.int32)))  # (time, n)
+
+        def back(state, now):
+            _, end = state
+            time, best = now
+            return time == end, tf.where(time == end, time - (self._longest - best), end)
+
+        last = tf.cast(characters.row_lengths(), tf.int32) - 1
+        ends, _ = tf.scan(back, (tf.range(steps), best), (tf.zeros([count], tf.bool), last), reverse=True)
+        chosen = tf.gather(ids, tf.transpose(best), batch_dims=2)  # (n, time)
+        return tf.ragged.boolean_mask(chosen, tf.transpose(ends))
+
+    def _pieces(self, characters):
+        """(ids, scores) (n, time, longest) of the pieces that end at a character, the longest first.
+
+        A piece that is not there, or would begin before its word, has the score -inf; a single character that is not
+        there is UNKNOWN, ten below the lowest score.
+        """
+        tf = tensorflow()
+
+        flat, starts = characters.flat_values, characters.row_starts()
+        within = tf.range(tf.size(flat, tf.int64)) - tf.gather(starts, characters.value_rowids())  # place in its word
+        scores = tf.constant([0.0] * SPECIAL + list(self.scores), tf.float32)
+        unknown = tf.reduce_min(scores[SPECIAL:]) - 10
+        piece, found = flat, []
+        for length in range(1, self._longest + 1):
+            if length > 1:
+                piece = tf.strings.join([tf.concat([[""], piece], axis=0)[:-1], flat])
+            ids = tf.cast(self._table.lookup(piece), tf.int32)
+            missing = unknown if length == 1 else -np.inf
+            fits = (ids != UNKNOWN) & (within >= length - 1)
+            found.append((ids, tf.where(fits, tf.gather(scores, ids), missing)))
+        ids, scores = (tf.stack(parts[::-1], axis=1) for parts in zip(*found, strict=True))
+        return tuple(characters.with_flat_values(part).to_tensor() for part in (ids, scores))
+
+    def _made_table(self):
+        """token -> id, UNKNOWN for all others."""
+        tf = tensorflow()
+
+        with tf.init_scope(), tf.device("CPU:0"):
+            ids = tf.range(SPECIAL, SPECIAL + len(self.tokens), dtype=tf.int64)
+            pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(self._written[SPECIAL:], tf.string), ids)
+            return tf.lookup.StaticHashTable(pairs, UNKNOWN)
+
+    # From ids to text -------------------------------------------------------------------------------------------
+
+    def decode(self, ids):
+        """Integers (..., tokens) to strings (...): up to the first END; padding and START are nothing."""
+        tf = tensorflow()
+
+        behind = tf.cumsum(tf.cast(ids == END, tf.int32), axis=-1) > 0
+        written = tf.gather(tf.constant(self._written), tf.where(behind, PADDING, tf.cast(ids, tf.int32)))
+        texts = tf.strings.reduce_join(written, axis=-1)
+        if self.kind == "bytes":
+            return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+        return tf.strings.regex_replace(texts, "^ ", "") if self.kind in ("words", "subwords") else texts
+
+    def spelled(self, ids):
+        """The tokens of one text, ids (tokens,) with END or without, as a list of str for a person to read."""
+        named = {START: "<start>", END: "<end>"}
+        return [named.get(one) or self._written[one].decode(errors="replace") for one in map(int, ids) if one]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kind": self.kind,
+            "tokens": list(self.tokens),
+            "scores": list(self.scores),
+        }
+
+
+def utf8(number, one):
+    """The bytes of a text; what is none is an `InputError`."""
+    if not isinstance(one, (str, bytes)):
+        raise InputError(f"A text must be a str, or UTF-8 bytes. Received: {type(one).__name__} as input #{number}.")
+    return one.encode(errors="surrogateescape") if isinstance(one, str) else one  # as Python has a bad byte of a file
+
+
+def words_of(texts, size=1024):
+    """A list of words for each of `texts`, found as `Tokenizer` finds them."""
+    tf = tensorflow()
+
+    with tf.device("CPU:0"):
+        split = tf.function(_words, input_signature=[tf.TensorSpec([None], tf.string)])
+        for start in range(0, len(texts), size):
+            for words in split(tf.constant(texts[start : start + size])).to_list():
+                yield [word.decode() for word in words]
+
+
+def _words(texts):
+    """Strings (batch,) to those of their words, as of `Tokenizer`: a `tf.RaggedTensor` (batch, words)."""
+    tf = tensorflow()
+
+    def starts(characters):
+        letter = tf.strings.regex_full_match(characters, r"[\pL\pM\pN_]")
+        space = characters == " "
+        return ~((letter & _shifted(letter)) | (_shifted(space) & ~space))
+
+    return _split(texts, starts)
+
+
+def _before_spaces(texts):
+    """Strings (batch,) to what begins with a space, or with the text: a `tf.RaggedTensor` (batch, words)."""
+    return _split(texts, lambda characters: characters == " ")
+
+
+def _split(texts, starts):
+    """A space before each text, and then split where `starts` of all characters (n,) is true, booleans (n,)."""
+    tf = tensorflow()
+
+    texts = tf.where(texts == "", "", tf.strings.join([" ", texts]))
+    characters = tf.strings.unicode_split(texts, "UTF-8")
+    begins = tf.cast(starts(characters.flat_values), tf.int64)  # true at the first of each text, a space
+    words = tf.RaggedTensor.from_value_rowids(characters.flat_values, tf.cumsum(begins) - 1)
+    counts = tf.reduce_sum(characters.with_flat_values(begins), axis=1)
+    return tf.RaggedTensor.from_row_lengths(tf.strings.reduce_join(words, axis=1), counts)
+
+
+def _shifted(flags):
+    """Booleans (n,): those of the element before, false for the first."""
+    tf = tensorflow()
+
+    return tf.concat([[False], flags[:-1]], axis=0)

@@ -1,0 +1,148 @@
+"""Listing recipes without importing them: headers and docstrings are read with `ast`, and no Keras is loaded."""
+
+import ast
+import dataclasses
+import functools
+import importlib.util
+import pathlib
+import re
+import warnings
+from importlib import metadata
+
+from zoo import _checkout
+
+GROUP = "zoo.recipes"
+
+
+TASKS = "zoo.tasks"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One recipe as listing sees it. `task` is None where the source could not be followed to a task."""
+
+    name: str
+    module: str
+    attribute: str | None
+    distribution: str
+    task: str | None
+    summary: str
+    variants: tuple[str, ...]
+
+
+def entries():
+    """An `Entry` for every recipe, sorted by name; two of one name are both listed."""
+    return sorted([*_built_in(), *_plugged_in()], key=lambda entry: entry.name)
+
+
+def _built_in():
+    for path in sorted(_checkout.folder("recipes").glob("*.py")):
+        if not path.stem.startswith("_"):
+            yield _entry(path.stem, f"{GROUP}.{path.stem}", None, "keras-zoo")
+
+
+def _plugged_in():
+    for point in metadata.entry_points(group=GROUP):
+        module, _, attribute = point.value.partition(":")
+        yield _entry(point.name, module, attribute or None, point.dist.name if point.dist else "?")
+
+
+def _entry(name, module, attribute, distribution):
+    task, summary, variants = None, "", ()
+    try:
+        tree = _tree(module)
+        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        candidates = [attribute] if attribute else reversed(classes)
+        for candidate in candidates:
+            task = _task_of(module, candidate)
+            if task is not None:
+                summary = (ast.get_docstring(classes[candidate]) or "").partition("\n")[0]
+                variants = _variants(classes[candidate])
+                break
+    except (OSError, SyntaxError, KeyError, ValueError, AttributeError) as error:
+        warnings.warn(f"The recipe {name!r} of {distribution} cannot be read: {error!r}", stacklevel=2)
+        return Entry(name, module, attribute, distribution, None, "", ())
+    if task is None:
+        warnings.warn(f"The recipe {name!r} of {distribution} leads to no class of {TASKS}.", stacklevel=2)
+    return Entry(name, module, attribute, distribution, task, summary, variants)
+
+
+def _variants(node):
+    for statement in node.body:
+        targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+        if any(getattr(target, "id", None) == "variants" for target in targets):
+            keys = getattr(statement.value, "keys", [])
+            return tuple(key.value for key in keys if isinstance(key, ast.Constant))
+    return ()
+
+
+def _task_of(module, name, seen=frozenset()):
+    """The task (`image_classification`) that the class `name` of `module` leads to; None where nothing is found."""
+    if (module, name) in seen:
+        return None
+    seen |= {(module, name)}
+    if module == TASKS or module.startswith(TASKS + "."):
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    tree = _tree(module)
+    imported = _imports(tree, module)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for base in node.bases:
+                dotted = ast.unparse(base)
+                head, _, rest = dotted.partition(".")
+                if not rest and head in imported and imported[head][1] is not None:
+                    found = _task_of(*imported[head], seen)
+                elif rest and head in imported:
+                    source, attribute = imported[head]
+                    path = ".".join([source, *([attribute] if attribute else []), *rest.split(".")[:-1]])
+                    found = _task_of(path, rest.split(".")[-1], seen)
+                else:
+                    found = _task_of(module, dotted, seen)
+                if found is not None:
+                    return found
+            return None
+    if name in imported and imported[name][1] is not None:
+        return _task_of(*imported[name], seen)
+    return None
+
+
+def _imports(tree, module):
+    """{local name: (module, attribute or None)} of the import statements at the top of a module."""
+    found = {}
+    package = module if source_of(module).name == "__init__.py" else module.rpartition(".")[0]
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0],
+                    None,
+                )
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
+            for alias in node.names:
+                found[alias.asname or alias.name] = (base, alias.name)
+    return found
+
+
+@functools.cache
+def _tree(module):
+    return ast.parse(source_of(module).read_text(encoding="utf-8"))
+
+
+def source_of(module):
+    """The file of `module`, without importing it or its package."""
+    top, *rest = module.split(".")
+    if top == "zoo" and rest and rest[0] in ("layers", "recipes"):
+        folder, rest = _checkout.folder(rest[0]), rest[1:]
+    else:
+        spec = importlib.util.find_spec(top)
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError(f"no module {top}")
+        if not spec.submodule_search_locations:
+            return pathlib.Path(spec.origin)
+        folder = pathlib.Path(spec.submodule_search_locations[0])
+    path = folder.joinpath(*rest)
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -1,0 +1,49 @@
+"""From a name and values to a recipe, alone or fitted to the data that it is to train on."""
+
+from zoo.errors import InputError
+from zoo.registry.finding import find
+
+
+def recipe(name, /, **given):
+    """The recipe `name`, such as `lenet/modern`, with the values that are `given`.
+
+    Data are read only where `dataset=` is given; then channels and classes come from them.
+    Raises: `InputError` for an unknown name, variant or field, and for a value that cannot be.
+    """
+    return open_recipe(name, given)[0] if "dataset" in given else configured(name, given)
+
+
+def open_recipe(recipe, given, adapt=True, **options):
+    """(the recipe fitted to its data, the opened `Source`).
+
+    Args:
+        recipe: a name, or a `Recipe`.
+        given: {field: value}; `dataset` may be data in memory.
+        adapt: whether the data decide fields; what is trained already reads other data as it learned to.
+        options: those of `zoo.data.open_source`.
+    """
+    from zoo.data import open_source
+
+    recipe = configured(recipe, {})
+    data = given.get("dataset", recipe.dataset)
+    if not data:
+        raise InputError(f"{recipe.name} has no data of its own: give dataset=, such as folder:PATH.")
+    for name, value in given.items():
+        if name != "dataset" or isinstance(value, str):
+            recipe.field(name).check(name, value)
+    source = recipe.view(open_source(data, **options))
+    if "dataset" in given:
+        given = {**given, "dataset": source.name}
+    if source.ready or not adapt:
+        return recipe.replace(**given), source
+    # what is given may decide how data are read, and may count on these data only
+    hopeful = recipe.restored(recipe.origin, recipe.normal(recipe.values() | given))
+    recipe = recipe.adapted(hopeful.adapt(source)).replace(**given)
+    return recipe.adapted(recipe.adapt(source)), source
+
+
+def configured(recipe, given):
+    if not isinstance(recipe, str):
+        return recipe.replace(**given) if given else recipe
+    cls, base, variant = find(recipe)
+    return cls.configured(base, variant, given)

@@ -1,0 +1,301 @@
+"""A run is a folder. Everything about a training is in it, and everything that reads a run reads only that folder.
+
+    run.json         schema, recipe in normal form, given names, versions, data, status
+    reader.keras     how raw inputs are read
+    probe.npz        a few inputs, raw and as the network takes them, that an export is verified on
+    checkpoints/     000003/ after epoch 3: weights, averages, optimizer, callbacks, history, answers, hashes
+    last, best       the names of two of them
+    history.csv      one row an epoch; no wall times, so it is the same after every resume
+    events/          for TensorBoard
+    run.lock         held while a process trains
+
+A checkpoint is renamed into place once and never overwritten; the last two and the best are kept.
+"""
+
+from zoo.errors import InputError
+from zoo.errors import RunError
+from zoo.runs.checkpoints import NAME
+from zoo.runs.checkpoints import drop
+from zoo.runs.checkpoints import is_whole
+import contextlib
+import dataclasses
+from zoo import files
+import json
+import os
+import pathlib
+import re
+from zoo import registry
+import shutil
+import tempfile
+from zoo.runs.folder import Kind
+from zoo.runs.history import table
+import warnings
+from zoo import weights
+import zipfile
+
+
+KIND = Kind(
+    noun="run",
+    verb="train",
+    home="runs",
+    schema=1,
+    needs=("recipe", "data", "status"),
+    written=("reader.keras", "probe.npz", "last", "best", "history.csv"),
+    empty=("checkpoints",),
+)
+
+STATUSES = ("running", "paused", "done", "stopped_early", "failed", "interrupted")
+
+
+class Run:
+    """A run's folder. `Run.open(path)` reads one; `zoo.train` makes one."""
+
+    def __init__(self, path, facts, trusted=False):
+        self.path = pathlib.Path(path)
+        self._facts = facts
+        self._trusted = trusted
+
+    # Making and opening -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path, recipe, source, plan):
+        """A new run of a `zoo.training.Plan`; nothing is written before `begin`."""
+        facts = {
+            "schema": KIND.schema,
+            "recipe": registry.saved(recipe),
+            "data": {
+                "name": source.name,
+                "fingerprint": source.fingerprint,
+                "sizes": dict(source.sizes),
+                "notes": list(source.notes),
+            },
+            "steps_per_epoch": plan.steps_per_epoch,
+            "device": dataclasses.asdict(plan.device),
+            "versions": versions(),
+            "status": "running",
+            "reason": "",
+        }
+        return cls(path, json.loads(json.dumps(facts)))
+
+    @classmethod
+    def open(cls, path, trust=False):
+        """The run in the folder `path`.
+
+        Args:
+            path: a folder, or a `Run`, which is returned.
+            trust: whether the recipe of the run may be a file, or a module, that this user has not trained on this
+                machine: whoever wrote the run chose it, and reading `recipe` runs it.
+        Raises: `InputError` for a run that is missing, half-written or of a newer schema.
+        """
+        if isinstance(path, cls):
+            path._trusted = path._trusted or trust
+            return path
+        path = pathlib.Path(path)
+        return cls(path, KIND.read(path), trust)
+
+    @classmethod
+    def exists(cls, path):
+        """Whether there is a run in the folder `path`."""
+        return KIND.exists(path)
+
+    def begin(self, reader, probe):
+        """Writes the folder of a new run; `run.json` comes last and makes it one."""
+        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        for leftover in self.path.iterdir():
+            if KIND.is_leftover(leftover.name):
+                leftover.unlink()
+        save_reader(reader, self.path / "reader.keras")
+        weights.write(self.path / "probe.npz", probe)
+        self._write()
+        registry.remember(self._facts["recipe"]["reference"])
+
+    def _write(self):
+        files.write_json(self.path / "run.json", self._facts)
+
+    # Facts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def facts(self):
+        """What `run.json` says, as a mapping."""
+        return self._facts
+
+    @property
+    def recipe(self):
+        """The recipe, rebuilt from its normal form; an `InputError` where its code is not trusted."""
+        try:
+            return registry.restored(self._facts["recipe"], self._trusted)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
+
+    @property
+    def status(self):
+        """One of `STATUSES`; a run whose process died reads as interrupted."""
+        status = self._facts["status"]
+        return "interrupted" if status == "running" and not self.held() else status
+
+    def reader(self):
+        """What reads raw inputs for this run's network."""
+        import keras
+
+        from zoo import readers  # noqa: F401 (it registers them with Keras)
+
+        try:
+            return keras.saving.load_model(self.path / "reader.keras", compile=False)
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{self.path / 'reader.keras'} is missing or damaged: the run cannot be read.") from error
+
+    def probe(self):
+        """{signature/input: array}: what an export is verified on."""
+        return weights.read(self.path / "probe.npz")
+
+    def set_status(self, status, reason=""):
+        self._facts.update(status=status, reason=reason)
+        self._write()
+
+    @contextlib.contextmanager
+    def lock(self):
+        """Holds the run (and makes its folder) for this process; one that another holds is an `InputError`."""
+        with KIND.locked(self.path, "being trained"):
+            yield
+
+    def held(self):
+        """Whether a living process trains this run."""
+        return KIND.held(self.path)
+
+    # Checkpoints ------------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, epoch, arrays, state, best):
+        """Writes checkpoint `epoch` (epochs finished), points `last` (and `best`) to it, and drops older ones.
+
+        Args:
+            arrays: {file stem: {key: array}}, such as weights and optimizer.
+            state: what `state.json` says; JSON.
+            best: the epoch of the best checkpoint so far, or None.
+        """
+        folder = self.path / "checkpoints"
+        name = f"{epoch:06d}"
+        temporary = folder / f".{name}.{os.getpid()}"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            for stem, values in arrays.items():
+                weights.write(temporary / f"{stem}.npz", values)
+            files.write_json(temporary / "state.json", state)
+            hashes = {path.name: files.digest(path) for path in sorted(temporary.iterdir())}
+            files.write_json(temporary / "hashes.json", hashes)
+            if (folder / name).exists():
+                drop(folder / name)
+            os.rename(temporary, folder / name)
+            files.sync(folder)
+            self.point(epoch, best, state["history"])
+        except (OSError, RunError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            cause = error.__cause__ or error  # files.write names the file; the reason is enough here
+            raise RunError(
+                f"Epoch {epoch} could not be saved: {getattr(cause, 'strerror', None) or error}. "
+                f"When that is mended: zoo train --resume {self.path}."
+            ) from error
+        keep = {name, f"{epoch - 1:06d}", f"{best:06d}" if best is not None else name}
+        for old in folder.iterdir():
+            if old.name not in keep and NAME.fullmatch(old.name):
+                drop(old)
+
+    def point(self, epoch, best, history):
+        """Writes `last`, `best` and `history.csv`, as the checkpoint of `epoch` has them."""
+        files.write(self.path / "last", f"{epoch:06d}")
+        if best is not None:
+            files.write(self.path / "best", f"{best:06d}")
+        files.write(self.path / "history.csv", table(history))
+
+    def checkpoint(self, which="last"):
+        """The folder of the newest whole checkpoint ("last"), or of the best; None where there is none yet.
+
+        A damaged one is passed over with a warning.
+        """
+        folder = self.path / "checkpoints"
+        names = sorted((p.name for p in folder.glob("[0-9]*")), reverse=True) if folder.is_dir() else []
+        if which == "best" and (self.path / "best").exists():
+            name = (self.path / "best").read_text().strip()
+            if name in names:
+                names.insert(0, names.pop(names.index(name)))
+        for name in names:
+            if is_whole(folder / name):
+                return folder / name
+            warnings.warn(f"{folder / name} is damaged and passed over.", stacklevel=2)
+        return None
+
+    def state(self, checkpoint):
+        """What `state.json` of a checkpoint says."""
+        return json.loads((checkpoint / "state.json").read_text())
+
+    def _needed(self):
+        best = self.checkpoint("best")
+        if best is None:
+            raise InputError(
+                f"{self.path} has no whole checkpoint: no epoch was finished, or they are gone or damaged."
+            )
+        return best
+
+    def weights(self):
+        """{path: array}: the best weights, averaged where the recipe has `ema`; what everything but training uses."""
+        best = self._needed()
+        averaged = best / "averages.npz"
+        return weights.read(averaged if averaged.exists() else best / "weights.npz")
+
+    def best_epoch(self):
+        return int(self._needed().name)
+
+    @property
+    def history(self):
+        """One mapping an epoch: epoch, losses, metrics and learning rate."""
+        last = self.checkpoint()
+        return [] if last is None else self.state(last)["history"]
+
+    def __repr__(self):
+        return f"Run({str(self.path)!r}, {self.status})"
+
+
+def load(run, *, features=False, trust=False):
+    """The trained `keras.Model` of a run, with its best weights, compiled; it has `recipe`, `reader` and `run`.
+
+    Args:
+        run: a `Run`, or its folder.
+        features: end at the layer `features` instead: pooled, or the last hidden; not compiled.
+        trust: run the recipe file that the run names, whoever wrote it.
+    """
+    from zoo.base.models import attach, cut
+
+    run = Run.open(run, trust)
+    recipe, arrays = run.recipe, run.weights()
+    model = recipe.build()
+    weights.put(model, arrays)
+    if features:
+        model = cut(model)
+        attach(model, recipe=recipe, run=run)  # no reader: what it answers are no classes
+        return model
+    attach(model, recipe=recipe, reader=run.reader(), run=run)
+    return model
+
+
+def save_reader(reader, path):
+    """Writes a reader as a `.keras` file, whole."""
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = pathlib.Path(folder, path.name)
+        keras.saving.save_model(reader, temporary)
+        files.write(path, temporary.read_bytes())
+
+
+def versions():
+    """{distribution: version} of what a result depends on."""
+    import platform
+    from importlib import metadata
+
+    from zoo._version import __version__
+
+    found = {"python": platform.python_version(), "keras-zoo": __version__}
+    for name in ("keras", "tensorflow", "jax", "torch", "tensorflow-datasets", "numpy"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

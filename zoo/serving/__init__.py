@@ -1,0 +1,1 @@
+"""A trained network, asked: `prediction` in this process, `exporting` for others."""

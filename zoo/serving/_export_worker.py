@@ -1,0 +1,94 @@
+"""Writes one export: run by `zoo.serving.exporting` as a TensorFlow process that sees no GPU."""
+
+import json
+import pathlib
+import sys
+
+import keras
+
+from zoo import files, readers, registry, runs, weights
+from zoo.base.randomness import dtype_policy
+
+_ = readers  # importing it registers the readers with Keras
+
+
+def main(job, format, target):
+    job, target = pathlib.Path(job), pathlib.Path(target)
+    facts = json.loads((job / "job.json").read_text())
+    recipe = registry.restored(facts["recipe"], trusted=True)  # the process that asks has loaded it
+    with dtype_policy("float32"):
+        network = recipe.network()
+    weights.put(network, weights.read(job / "weights.npz"))
+    reader = keras.saving.load_model(job / "reader.keras", compile=False)
+    target.mkdir()
+    if format == "saved_model":
+        signatures = _write_saved_model(recipe, network, reader, target)
+    else:
+        signatures = _write_tensors(network, reader, target, format)
+    if reader.labels:
+        files.write(target / "labels.txt", "\n".join(reader.labels) + "\n")
+    description = {
+        "recipe": recipe.label,
+        "format": format,
+        "signatures": signatures,
+        "labels": list(reader.labels),
+        "fields": recipe.values(),
+        "epoch": facts.get("epoch"),
+        "data": facts.get("data"),
+        "trained with": facts["trained"],
+        "exported with": runs.versions(),
+    }
+    if hasattr(reader, "input_names"):
+        description["columns"] = {name: column for column, name in reader.input_names.items()}
+    files.write_json(target / "signature.json", description)
+
+
+def _write_saved_model(recipe, network, reader, target):
+    """A SavedModel with the recipe's endpoints; returns what `signature.json` says of them."""
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.track(reader)
+    described = {}
+    for name, (endpoint, specs) in recipe.endpoints(network, reader).items():
+        specs = [tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()]
+        archive.add_endpoint(name, endpoint, input_signature=specs)
+        outputs = tf.function(endpoint, input_signature=specs).get_concrete_function().structured_outputs
+        described[name] = {
+            "inputs": {spec.name: _described(spec) for spec in specs},
+            "outputs": {key: _described(output) for key, output in outputs.items()},
+        }
+    archive.write_out(str(target), verbose=False)
+    return described
+
+
+def _write_tensors(network, reader, target, format):
+    """The network alone, as `model.onnx` or `model.tflite`: logits, with labels probabilities too; or the value."""
+    outputs = network.outputs[0]
+    if reader.labels:
+        named = {
+            "logits": keras.layers.Identity(name="logits")(outputs),
+            "probabilities": keras.layers.Softmax(name="probabilities")(outputs),
+        }
+    elif not hasattr(reader, "unscale"):
+        named = {"logits": keras.layers.Identity(name="logits")(outputs)}
+    else:
+        value = keras.layers.Identity(name="value")(reader.unscale(outputs))
+        named = {"scaled": keras.layers.Identity(name="scaled")(outputs), "value": value}
+    model = keras.Model(network.inputs, named, name=network.name)
+    sizes = [(1, *(64 if size is None else size for size in tensor.shape[1:])) for tensor in network.inputs]
+    model([keras.ops.zeros(size, tensor.dtype) for size, tensor in zip(sizes, network.inputs, strict=True)])  # for ONNX
+    name = "model.onnx" if format == "onnx" else "model.tflite"
+    model.export(str(target / name), format=format, verbose=False)
+    inputs = {tensor.name: _described(tensor) for tensor in network.inputs}
+    return {"serve_tensors": {"inputs": inputs, "outputs": {key: _described(value) for key, value in named.items()}}}
+
+
+def _described(spec):
+    dtype = spec.dtype if isinstance(spec.dtype, str) else spec.dtype.name
+    return {"dtype": dtype, "shape": list(spec.shape)}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

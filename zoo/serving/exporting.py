@@ -1,0 +1,177 @@
+"""`zoo.export`: from a run or a model to files that are served without any of this package.
+
+An export is written by a TensorFlow process of its own that sees no GPU, whatever backend trained; read back by a
+second process that has nothing of ours; compared with the answers that the run stored; and only then put in place.
+"""
+
+import importlib.util
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from zoo import files, registry, runs, weights
+from zoo.errors import InputError, RunError, check_whole
+
+FORMATS = {"saved_model": (), "onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
+"""Format -> the modules of its extra."""
+
+
+def export(what, directory, *, format="saved_model", version=None, labels=None, reader=None, quiet=True, trust=False):
+    """Writes a run or a model to `directory`, verified, and returns the folder.
+
+    Args:
+        what: a `Run`, its folder, or a model of `zoo.build` that its owner fitted.
+        directory: must not exist; with `version`, `directory/version` must not, as TensorFlow Serving reads it.
+        format: "saved_model" (raw inputs in, three signatures), "onnx" or "litert" (tensors in, labels.txt beside).
+        version: a whole number of at least 1.
+        labels: for a model, the names of its classes; '0' to 'n-1' where there are none.
+        reader: for a model of text or tables, what reads its inputs.
+        quiet: print nothing.
+        trust: run the recipe file that the run names, whoever wrote it.
+    Raises: `InputError` for what cannot be exported; `RunError` where the answers differ (then nothing is left).
+    """
+    if format not in FORMATS:
+        raise InputError(f"format must be one of {', '.join(FORMATS)}. Received: format={format!r}.")
+    missing = [name for name in FORMATS[format] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"format={format} needs {', '.join(missing)}: pip install 'keras-zoo[{format}]'")
+    if version is not None:
+        check_whole("version", version, 1)
+    target = pathlib.Path(directory) if version is None else pathlib.Path(directory, str(version))
+    if target.exists():
+        raise InputError(f"{target} exists. Name another folder, or export the next --version.")
+    with tempfile.TemporaryDirectory() as job:
+        job = pathlib.Path(job)
+        if isinstance(what, (str, os.PathLike, runs.Run)):
+            what = runs.Run.open(what, trust)
+            _refuse_texts(what.recipe, format)
+            _describe_run(job, what, labels, reader)
+        else:
+            _refuse_texts(getattr(what, "recipe", None), format)
+            _describe_model(job, what, labels, reader)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            _python("write", ["-m", "zoo.serving._export_worker", str(job), format, str(written)])
+            verdict = _python("verify", ["-I", _checker(), str(job), format, str(written)])
+            for path in written.rglob("*"):
+                if path.is_file():
+                    with open(path, "rb") as file:
+                        os.fsync(file.fileno())
+            os.rename(written, target)
+            files.sync(target.parent)
+        except BaseException:
+            shutil.rmtree(written, ignore_errors=True)
+            raise
+    if not quiet:
+        print(f"{verdict} Exported to {target}")
+    return target
+
+
+def _refuse_texts(recipe, format):
+    """Raises for a recipe of text in a format without strings and loops."""
+    if recipe is not None and recipe.texts and format != "saved_model":
+        raise InputError(
+            f"format={format} has no text, and {recipe.name} reads and answers with it: export a saved_model."
+        )
+
+
+def _describe_run(job, run, labels, reader):
+    if labels is not None or reader is not None:
+        raise InputError("A run has its own labels and reader: leave labels= and reader= out.")
+    checkpoint = run.checkpoint("best")
+    weights.write(job / "weights.npz", run.weights())
+    runs.save_reader(run.reader(), job / "reader.keras")
+    weights.write(job / "probe.npz", run.probe())
+    answers = weights.read(checkpoint / "answers.npz")
+    if run.recipe.texts:
+        answers = {**answers, **_written(runs.load(run), run.probe())}
+    weights.write(job / "answers.npz", answers)
+    recipe = run.facts["recipe"]
+    facts = {
+        "recipe": recipe,
+        "epoch": int(checkpoint.name),
+        "data": run.facts["data"],
+        "trained": run.facts["versions"],
+    }
+    files.write_json(job / "job.json", facts)
+
+
+def _describe_model(job, model, labels, reader):
+    import keras
+
+    from zoo.training import PROBE, make_answers
+
+    recipe = getattr(model, "recipe", None)
+    if recipe is None:
+        raise InputError(
+            "This model has no recipe. Export a run, or a model of zoo.build; for one that was saved and loaded again: "
+            "model.recipe = zoo.recipe(name, ...)."
+        )
+    saved = registry.saved(recipe)
+    if saved["reference"].startswith("__main__:"):
+        name = type(recipe).__name__
+        raise InputError(f"The recipe {name} was defined in a script or notebook: move it into a .py file.")
+    if labels is not None and reader is not None:
+        raise InputError("Give labels= or reader=, not both: a reader has labels.")
+    if labels is None:
+        reader = reader or getattr(model, "reader", None)
+    reader = reader or recipe.default_reader(labels)
+    probe = recipe.make_probe(reader, recipe.make_noise(PROBE))
+    arrays = weights.of(model)
+    try:
+        answers = make_answers(recipe, probe)(arrays)
+    except RunError as error:
+        raise InputError(
+            f"The model is no longer its recipe's network ({error}): export it with model.export."
+        ) from None
+    weights.write(job / "weights.npz", arrays)
+    runs.save_reader(reader, job / "reader.keras")
+    weights.write(job / "probe.npz", probe)
+    weights.write(job / "answers.npz", {"logits": answers, **_written(model, probe, reader)})
+    facts = {
+        "recipe": saved,
+        "trained": {**runs.versions(), "backend": keras.backend.backend()},
+    }
+    files.write_json(job / "job.json", facts)
+
+
+def _written(model, probe, reader=None):
+    """{"text", "score"}: what a model that answers with text says of the raw probe; of others nothing."""
+    texts = probe.get("serving_default/text")
+    if texts is None:
+        return {}
+    reader = reader or model.reader
+    answers = model.recipe.ask(model, reader.read_texts(texts).numpy())
+    found = model.recipe.make_predictions(reader, [""] * len(texts), answers)
+    if not hasattr(found[0], "text"):
+        return {}
+    return {"text": np.array([one.text.encode() for one in found]), "score": np.array([one.score for one in found])}
+
+
+def _checker():
+    """The script that verifies: run by its path, so that it can import nothing of ours."""
+    return str(pathlib.Path(__file__).with_name("_export_check.py"))
+
+
+def _python(what, arguments):
+    """The last line that a Python process prints; its failure is a `RunError` with the last line of its errors."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+    }
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no message"]
+        full = any("No space left on device" in line for line in lines)
+        why = "No space left on device" if full else lines[-1]
+        raise RunError(f"The export could not be {'written' if what == 'write' else 'verified'}: {why}")
+    return (done.stdout.strip().splitlines() or [""])[-1]

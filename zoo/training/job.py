@@ -1,0 +1,81 @@
+"""What there is to train: a recipe fitted to its data, its folder, and the run that lies there already."""
+
+import dataclasses
+import pathlib
+
+from zoo import registry
+from zoo.base.recipe import Recipe
+from zoo.data import open_source
+from zoo.data.source import Source
+from zoo.errors import InputError
+from zoo.fields import show
+from zoo.runs import Run
+from zoo.runs.run import KIND
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What there is to train, before anything is written. `run` is what lies at `path` already, or None."""
+
+    recipe: Recipe
+    source: Source
+    path: pathlib.Path
+    run: Run | None
+
+
+def named_job(recipe, given, directory, data_dir, skip_bad):
+    recipe, source = registry.open_recipe(recipe, given, data_dir=data_dir, skip_bad=skip_bad)
+    path = pathlib.Path(directory or KIND.default(recipe.name, recipe.variant, recipe.digest()))
+    return Job(recipe, source, path, _lying_at(path, recipe, source))
+
+
+def resumed_job(run, recipe, given, data_dir, skip_bad):
+    """The job of a run; a recipe, fields or data other than its own are an `InputError` that says which."""
+    if recipe is not None and not isinstance(recipe, Recipe):
+        asked = registry.find(recipe)  # first: a file that is named here may run
+    kept = run.recipe
+    source = kept.view(open_source(given.pop("dataset", kept.dataset), data_dir=data_dir, skip_bad=skip_bad))
+    values = {"dataset": source.name, **{name: kept.field(name).check(name, value) for name, value in given.items()}}
+    if recipe is not None:
+        cls, name, variant = (type(recipe), recipe.name, None) if isinstance(recipe, Recipe) else asked
+        if cls is not type(kept) or variant not in (None, kept.variant):
+            raise InputError(f"{run.path} is a run of {kept.label}, not of {f'{name}/{variant}' if variant else name}.")
+        values = {**(recipe.values() if isinstance(recipe, Recipe) else cls.variants.get(variant, {})), **values}
+    _refuse_changes(run, kept, values)
+    _refuse_other_data(run, source)
+    return Job(kept, source, run.path, run)
+
+
+def _lying_at(path, recipe, source):
+    """The run at `path`, if it is of this recipe and these data; None where there is nothing but a bare beginning."""
+    KIND.refuse_foreign(path)
+    if not Run.exists(path):
+        return None
+    run = Run.open(path)
+    kept = run.recipe
+    if type(kept) is not type(recipe):
+        raise InputError(f"{path} is a run of {kept.label}, not of {recipe.label}. Name another --directory.")
+    _refuse_changes(run, kept, recipe.values())
+    _refuse_other_data(run, source)
+    return run
+
+
+def _refuse_changes(run, kept, values):
+    changed = [
+        f"{name}={show(value)} (there {show(getattr(kept, name))})"
+        for name, value in values.items()
+        if getattr(kept, name) != value
+    ]
+    if changed:
+        raise InputError(
+            f"{run.path} holds a run with other fields: {', '.join(changed)}. "
+            f"Go on with it by `zoo train --resume {run.path}`, or name another --directory."
+        )
+
+
+def _refuse_other_data(run, source):
+    if run.facts["data"]["fingerprint"] != source.fingerprint:
+        raise InputError(
+            f"{run.path} was trained on other data than dataset={source.name} holds now: they have changed since. "
+            "Put them back, or train in another --directory."
+        )
