@@ -73,7 +73,15 @@ ALLOWED = {
     ("zoo.tasks", "zoo.tasks"): "a task may be made of another",
     ("zoo.tuning", "zoo.tuning"): "a package of its own",
     ("zoo.cli", "zoo.tuning"): "the verbs of studies",
+    ("zoo.cli", "zoo.cli"): "a package of its own",
 }
+
+# The rooms of zoo/, as docs/architecture.md lists them: each imports only what stands below it.
+FLOORS = (
+    *("__main__", "cli", "tuning", "testing", "serving", "reporting", "training", "building", "runs", "registry"),
+    *("recipes", "tasks", "decoding", "tiling", "_hook", "layers", "readers", "base", "objective", "data", "figures"),
+    *("fields", "weights", "cost", "devices", "files", "errors", "_checkout", "_version"),
+)
 
 AT_THE_ROOT = 14
 """Modules that may stand beside the folders of zoo/."""
@@ -160,9 +168,17 @@ class Import:
         return any(self.target == prefix or self.target.startswith(prefix + ".") for prefix in prefixes)
 
 
+parsed = functools.cache(ast.parse)
+
+
 def imports(source):
     """Every `Import` of a module, `importlib.import_module("...")` of a literal included."""
-    return list(_imports(ast.parse(source), inside=False, typing=False))
+    return _imports_of(source)
+
+
+@functools.cache
+def _imports_of(source):
+    return list(_imports(parsed(source), inside=False, typing=False))
 
 
 def _imports(node, inside, typing):
@@ -187,7 +203,7 @@ def _imports(node, inside, typing):
 
 def chains(source):
     """Every dotted name of a module, whole, with its line: `keras.src.backend`, `zoo.training.train`."""
-    attributes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)]
+    attributes = [node for node in ast.walk(parsed(source)) if isinstance(node, ast.Attribute)]
     inner = {id(node.value) for node in attributes}
     for node in attributes:
         if id(node) not in inner and re.fullmatch(r"[\w.]+", dotted := ast.unparse(node)):
@@ -231,7 +247,7 @@ def early_heavy_imports(module, source):
 def own_names(sources):
     """How often our code defines each name: functions, classes, variables, attributes that are assigned."""
     found = collections.Counter()
-    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+    for node in (node for source in sources for node in ast.walk(parsed(source))):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found[node.name] += 1
         elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
@@ -251,7 +267,7 @@ def private_members(module, source, own):
         private = next((place for place, part in enumerate(parts) if place and _is_private(part)), None)
         if private is not None and parts[0] not in (*sys.stdlib_module_names, "zoo"):
             found.add((module, ".".join(parts[: private + 1])))
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and _is_private(node.attr):
             whole = ast.unparse(node)
             if whole.partition(".")[0] in ("os", "sys", "zoo"):
@@ -319,7 +335,7 @@ def relative_imports(module, source):
 
 def model_names(module, source, recipes):
     """String literals outside docstrings that name a recipe, or `zoo.recipes.` something."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     bodies = [node.body for node in ast.walk(tree) if isinstance(getattr(node, "body", None), list)]
     loose = {id(line.value) for body in bodies for line in body if isinstance(line, ast.Expr)}
     named = re.compile(rf"(zoo\.recipes\.\w.*|({'|'.join(map(re.escape, recipes))})(/\w+)?)")
@@ -335,7 +351,7 @@ def layer_files(sources, exported):
     """`sources` {file stem: source} of layers/: one public class a file, and `exported` is exactly those."""
     found, public = [], set()
     for stem, source in sources.items():
-        classes = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+        classes = [node.name for node in parsed(source).body if isinstance(node, ast.ClassDef)]
         classes = [name for name in classes if not name.startswith("_")]
         public.update(classes)
         if len(classes) != 1:
@@ -351,7 +367,7 @@ def unchecked(exported, sources):
     A class that is a parameter of the test is any that its decorators name.
     """
     checked = set()
-    for function in (node for source in sources for node in ast.walk(ast.parse(source))):
+    for function in (node for source in sources for node in ast.walk(parsed(source))):
         if isinstance(function, ast.FunctionDef):
             for call in ast.walk(function):
                 if isinstance(call, ast.Call) and re.search(r"\bcheck_layer$", ast.unparse(call.func)) and call.args:
@@ -407,7 +423,7 @@ def modules():
 
 def literal(module, name):
     """The value of the top-level assignment to `name`, a literal or a list that unpacks dictionaries' keys."""
-    for node in ast.parse(modules()[module]).body:
+    for node in parsed(modules()[module]).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name:
             return ast.literal_eval(node.value)
     raise LookupError(f"{module} assigns no {name}")
@@ -464,6 +480,10 @@ def test_no_imports_go_in_a_circle():
     for module, targets in graph.items():
         rooms.setdefault(room(module, graph), set()).update(room(target, graph) for target in targets)
     assert circles({start: targets - {start} for start, targets in rooms.items()}) == []
+    assert set(rooms) == {f"zoo.{name}" for name in FLOORS}
+    floor = {f"zoo.{name}": number for number, name in enumerate(FLOORS)}
+    climbing = [(start, to) for start, targets in rooms.items() for to in targets if floor[to] < floor[start]]
+    assert climbing == []
 
 
 def test_the_root_is_small_and_files_are_short():
@@ -514,6 +534,16 @@ def test_all_that_is_imported_is_declared():
 def test_all_that_is_declared_is_imported():
     required, extra = declared()
     assert unused(third_parties(), required | extra, UNIMPORTED) == []
+
+
+def test_a_dependency_whose_private_members_are_used_has_a_ceiling():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for some in project["optional-dependencies"].values() for line in some)]
+    touched = {reason.partition(":")[0].lower() for reason in PRIVATE.values()}
+    for name in touched:
+        mine = [line for line in lines if re.match(rf"{name}\b(?!-)", line)]
+        assert mine, name
+        assert all("<" in line for line in mine), mine
 
 
 def test_heavy_packages_are_no_extras():
