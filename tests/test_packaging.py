@@ -388,3 +388,16 @@ def test_pytest_collects_the_checkout_with_only_the_wheel(wheel):
     collected = run(wheel, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", cwd=ROOT)
     assert "tests/test_architecture.py::" in collected
     assert "error" not in collected.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_an_edited_recipe_is_what_the_command_shows(copied, editable):
+    """In the documented set-up, `zoo` runs the files of the checkout."""
+    recipe = copied / "recipes" / "lenet.py"
+    before = recipe.read_text()
+    assert 'help="after every convolution' in before
+    try:
+        recipe.write_text(before.replace('help="after every convolution', 'help="edited: after every convolution'))
+        assert "edited: after every convolution" in run(editable.parent / "zoo", "show", "lenet", cwd="/")
+    finally:
+        recipe.write_text(before)
