@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _attention, _checks, _masks, _sublayers
+from zoo.layers._typing import Initializer, InitializerFunction, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -43,16 +46,21 @@ class BahdanauAttention(keras.layers.Layer):
     """
 
     def __init__(
-        self, units, use_bias=False, kernel_initializer="glorot_uniform", score_initializer="glorot_uniform", **kwargs
-    ):
+        self,
+        units: int,
+        use_bias: bool = False,
+        kernel_initializer: Initializer = "glorot_uniform",
+        score_initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.units = _checks.whole("units", units)
-        self.use_bias = _checks.flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.score_initializer = keras.initializers.get(score_initializer)
+        self.units: int = _checks.whole("units", units)
+        self.use_bias: bool = _checks.flag("use_bias", use_bias)
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.score_initializer: InitializerFunction = keras.initializers.get(score_initializer)
         self.supports_masking = True
 
-    def build(self, query_shape, value_shape):
+    def build(self, query_shape: Shape, value_shape: Shape) -> None:
         if len(query_shape) not in (2, 3):
             raise ValueError(
                 "BahdanauAttention takes a query of (batch, dim) or (batch, time, dim). "
@@ -62,19 +70,26 @@ class BahdanauAttention(keras.layers.Layer):
         query_dim = _checks.known("BahdanauAttention", query_shape, -1, "query_shape")
         value_dim = _checks.known("BahdanauAttention", value_shape, -1, "value_shape")
         query_kernel, value_kernel = (_sublayers.fresh(self.kernel_initializer, index) for index in range(2))
-        self.query_kernel = self.add_weight(
+        self.query_kernel: keras.Variable = self.add_weight(
             name="query_kernel", shape=(query_dim, self.units), initializer=query_kernel
         )
-        self.value_kernel = self.add_weight(
+        self.value_kernel: keras.Variable = self.add_weight(
             name="value_kernel", shape=(value_dim, self.units), initializer=value_kernel
         )
-        self.score_kernel = self.add_weight(
+        self.score_kernel: keras.Variable = self.add_weight(
             name="score_kernel", shape=(self.units, 1), initializer=_sublayers.fresh(self.score_initializer, 2)
         )
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+            self.bias: keras.Variable = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 
-    def call(self, query, value, keys=None, query_mask=None, value_mask=None):
+    def call(
+        self,
+        query: Tensor,
+        value: Tensor,
+        keys: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         if keys is None:
             keys = self.project(value)  # (batch, positions, units)
         single = len(query.shape) == 2
@@ -102,7 +117,7 @@ class BahdanauAttention(keras.layers.Layer):
             return weights
         return weights * keras.ops.cast(keras.ops.any(valid, axis=-1, keepdims=True), weights.dtype)
 
-    def project(self, value):
+    def project(self, value: Tensor) -> Tensor:
         """The keys U h of `value`, (batch, positions, units), for `keys=`."""
         if not self.built:
             raise ValueError("BahdanauAttention.project needs its weights. Call the layer once, or `build`, first.")
@@ -113,14 +128,14 @@ class BahdanauAttention(keras.layers.Layer):
     def _cast(self, tensor):
         return keras.ops.cast(tensor, self.compute_dtype)
 
-    def compute_mask(self, query, query_mask=None):
+    def compute_mask(self, query: Tensor, query_mask: Tensor | None = None) -> list[Tensor | None]:
         return [query_mask, query_mask]
 
-    def compute_output_shape(self, query_shape, value_shape):
+    def compute_output_shape(self, query_shape: Shape, value_shape: Shape) -> tuple[Shape, Shape]:
         leading = tuple(query_shape)[:-1]
         return (*leading, value_shape[-1]), (*leading, value_shape[1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

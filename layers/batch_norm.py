@@ -1,6 +1,7 @@
 import keras
 
 from zoo.layers import _backend
+from zoo.layers._typing import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -32,7 +33,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     Reference: Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         if not (training and self.trainable and mask is None and self._fused(inputs)):
             return super().call(inputs, training=training, mask=mask)
         channels = inputs.shape[-1]

@@ -3,6 +3,8 @@ import math
 import numbers
 import types
 import warnings
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 
@@ -12,6 +14,7 @@ from zoo.layers._ode.integrator import Integrator
 from zoo.layers._ode.solving import Plan
 from zoo.layers._ode.tableaus import TABLEAUS
 from zoo.layers._readings import Readings
+from zoo.layers._typing import Shape, Tensor
 
 _ADAPTIVE = tuple(name for name, tableau in TABLEAUS.items() if tableau.error is not None)
 _HALVES_APART = 0.5
@@ -73,51 +76,55 @@ class ODEBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        dynamics,
-        solver="rk4",
-        t=(0.0, 1.0),
-        steps=8,
-        rtol=1e-4,
-        atol=1e-6,
-        max_steps=64,
-        first_step=None,
-        norm="rms",
-        gradient="auto",
-        segments=None,
-        coupling="auto",
-        noise="refuse",
-        compile_dynamics="auto",
-        unroll=False,
-        **kwargs,
-    ):
+        dynamics: keras.layers.Layer,
+        solver: str = "rk4",
+        t: tuple[float, float] | list[float] = (0.0, 1.0),
+        steps: int | None = 8,
+        rtol: float = 1e-4,
+        atol: float = 1e-6,
+        max_steps: int = 64,
+        first_step: float | None = None,
+        norm: str = "rms",
+        gradient: str = "auto",
+        segments: int | None = None,
+        coupling: float | str = "auto",
+        noise: str = "refuse",
+        compile_dynamics: str | bool = "auto",
+        unroll: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"autocast": False, **kwargs})
         if not isinstance(dynamics, keras.layers.Layer):
             raise ValueError(f"dynamics must be a Keras layer or model. Received: dynamics={dynamics!r}")
-        self.dynamics = dynamics
-        self.solver = _checks.choice("solver", solver, (*TABLEAUS, "alf"))
-        self.t = t
-        self.steps = steps if steps is None else _checks.whole("steps", steps)
-        self.rtol = _checks.real("rtol", rtol, 0, above=True)
-        self.atol = _checks.real("atol", atol, 0, above=True)
-        self.max_steps = _checks.whole("max_steps", max_steps)
-        self.first_step = first_step if first_step is None else _checks.real("first_step", first_step, 0, above=True)
-        self.norm = _checks.choice("norm", norm, ("rms", "worst_sample"))
+        self.dynamics: keras.layers.Layer = dynamics
+        self.solver: str = _checks.choice("solver", solver, (*TABLEAUS, "alf"))
+        self.t: tuple[float, ...] | list[float] = t
+        self.steps: int | None = steps if steps is None else _checks.whole("steps", steps)
+        self.rtol: float = _checks.real("rtol", rtol, 0, above=True)
+        self.atol: float = _checks.real("atol", atol, 0, above=True)
+        self.max_steps: int = _checks.whole("max_steps", max_steps)
+        self.first_step: float | None = (
+            first_step if first_step is None else _checks.real("first_step", first_step, 0, above=True)
+        )
+        self.norm: str = _checks.choice("norm", norm, ("rms", "worst_sample"))
         gradients = ("auto", "checkpoint", "backprop", "adjoint", "reversible")
-        self.gradient = _checks.choice("gradient", gradient, gradients)
-        self.segments = segments if segments is None else _checks.whole("segments", segments)
-        self.coupling = coupling if coupling == "auto" else _checks.real("coupling", coupling, 0, 1, above=True)
-        self.noise = _checks.choice("noise", noise, ("refuse", "frozen"))
+        self.gradient: str = _checks.choice("gradient", gradient, gradients)
+        self.segments: int | None = segments if segments is None else _checks.whole("segments", segments)
+        self.coupling: float | str = (
+            coupling if coupling == "auto" else _checks.real("coupling", coupling, 0, 1, above=True)
+        )
+        self.noise: str = _checks.choice("noise", noise, ("refuse", "frozen"))
         if compile_dynamics is not False:
             _checks.choice("compile_dynamics", compile_dynamics, ("auto", "inductor"))
-        self.compile_dynamics = compile_dynamics
-        self.unroll = _checks.flag("unroll", unroll)
+        self.compile_dynamics: str | bool = compile_dynamics
+        self.unroll: bool = _checks.flag("unroll", unroll)
         self._check_together()
         sizes = {"nfe": 1, "nfe_backward": 1, "accepted": 1, "rejected": 1, "gap": 1}
         if self._plan.gradient == "adjoint" and steps is None:
             del sizes["nfe_backward"]  # it is known in the backward pass alone, where no state can be changed
         if self._plan.gradient != "reversible" and solver != "alf":
             del sizes["gap"]
-        self.readings = Readings(sizes)
+        self.readings: Readings = Readings(sizes)
         # the field is the dynamics once more, and neither tracked nor saved
         field = Field(dynamics)
         self._solving = types.SimpleNamespace(field=field, integrator=Integrator(field, noise))
@@ -194,7 +201,7 @@ class ODEBlock(keras.layers.Layer):
             compile=traced,
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if not input_shape or not all(size is None or isinstance(size, int) for size in input_shape):
             raise ValueError(
                 "ODEBlock takes one tensor of at least one axis, (batch, ...). "
@@ -210,7 +217,7 @@ class ODEBlock(keras.layers.Layer):
                     f"Received: state {tuple(input_shape)}, dynamics(state) {tuple(found)}"
                 )
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         outputs, told = self._solve(inputs, self._plan, training)
         if told and self.readings.wanted(inputs, training):
             self.readings.record(training, **{name: told[name] for name in self.readings.sizes})
@@ -218,7 +225,7 @@ class ODEBlock(keras.layers.Layer):
                 self._warn_of_gap(float(keras.ops.convert_to_numpy(told["gap"])))
         return keras.ops.cast(outputs, self.compute_dtype)
 
-    def inverse(self, outputs, refine=2, training=False):
+    def inverse(self, outputs: Tensor, refine: int = 2, training: bool = False) -> Tensor:
         """x(t0) of an x(t1): the solve backward in time, mended by x <- x + inverse(y) - inverse(block(x)).
 
         A solver's own error is mended by each of `refine` rounds, so that a few steps suffice. What cannot be mended
@@ -241,22 +248,22 @@ class ODEBlock(keras.layers.Layer):
         return keras.ops.cast(found, self.compute_dtype)
 
     @property
-    def nfe(self):
+    def nfe(self) -> float:
         """Evaluations of f in the last recorded forward pass."""
         return self._last("nfe")
 
     @property
-    def accepted(self):
+    def accepted(self) -> float:
         """Steps of the last recorded solve."""
         return self._last("accepted")
 
     @property
-    def rejected(self):
+    def rejected(self) -> float:
         """Attempts of the last recorded solve that were tried again with a shorter step."""
         return self._last("rejected")
 
     @property
-    def gap(self):
+    def gap(self) -> float:
         """How far apart the two halves of a reversible solver's state ended, over their size: its health."""
         return self._last("gap")
 
@@ -281,19 +288,19 @@ class ODEBlock(keras.layers.Layer):
     def _state_dtype(self):
         return "float64" if self.compute_dtype == "float64" else "float32"
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
         return layer_call  # the gradient recomputes by itself
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         if isinstance(config["dynamics"], dict):
             config = {**config, "dynamics": keras.saving.deserialize_keras_object(config["dynamics"])}
         return cls(**config)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "dynamics": self.dynamics,

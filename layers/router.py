@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks, _dispatch
+from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Shape, Tensor
 from zoo.layers.routing import Routing
 
 
@@ -45,35 +48,35 @@ class Router(keras.layers.Layer):
 
     def __init__(
         self,
-        num_experts,
-        top_k=None,
-        normalize=True,
-        jitter=0.0,
-        balance_loss=0.01,
-        z_loss=0.0,
-        kernel_initializer=None,
-        kernel_regularizer=None,
-        seed=None,
-        **kwargs,
-    ):
+        num_experts: int,
+        top_k: int | None = None,
+        normalize: bool = True,
+        jitter: float = 0.0,
+        balance_loss: float = 0.01,
+        z_loss: float = 0.0,
+        kernel_initializer: Initializer | None = None,
+        kernel_regularizer: Regularizer | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.autocast = False  # its inputs keep the digits they come with
-        self.num_experts = _checks.whole("num_experts", num_experts)
-        self.top_k = _dispatch.check_top_k(top_k, num_experts)
-        self.normalize = _checks.flag("normalize", normalize)
-        self.jitter = _checks.real("jitter", jitter, 0, 1, below=True)
-        self.balance_loss = _checks.real("balance_loss", balance_loss, 0)
-        self.z_loss = _checks.real("z_loss", z_loss, 0)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.seed = seed
+        self.num_experts: int = _checks.whole("num_experts", num_experts)
+        self.top_k: int | None = _dispatch.check_top_k(top_k, num_experts)
+        self.normalize: bool = _checks.flag("normalize", normalize)
+        self.jitter: float = _checks.real("jitter", jitter, 0, 1, below=True)
+        self.balance_loss: float = _checks.real("balance_loss", balance_loss, 0)
+        self.z_loss: float = _checks.real("z_loss", z_loss, 0)
+        self.kernel_initializer: InitializerFunction | None = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
+        self.seed: int | None = seed
         if self.jitter:
-            self.seed_generator = keras.random.SeedGenerator(seed)
+            self.seed_generator: keras.random.SeedGenerator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         # a plain weight, because a Dense sublayer would be quantised with the rest of the model
-        self.kernel = self.add_weight(
+        self.kernel: keras.Variable = self.add_weight(
             name="kernel",
             shape=(_checks.known("Router", input_shape, -1), self.num_experts),
             initializer=self.kernel_initializer or keras.initializers.VarianceScaling(0.1),
@@ -82,7 +85,7 @@ class Router(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, inputs, mask=None, training=None):
+    def call(self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None) -> Routing:
         inputs = keras.ops.cast(inputs, "float32")
         if training and self.jitter:
             noise = keras.random.uniform(
@@ -126,7 +129,7 @@ class Router(keras.layers.Layer):
             weights = weights / keras.ops.sum(weights, axis=-1, keepdims=True)
         return keras.ops.stack(experts, axis=-1), weights
 
-    def compute_output_spec(self, inputs, mask=None, training=None):
+    def compute_output_spec(self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None) -> Routing:
         lead = tuple(inputs.shape)[:-1]
         every, chosen = (*lead, self.num_experts), (*lead, self.top_k or self.num_experts)
         return Routing(
@@ -136,10 +139,10 @@ class Router(keras.layers.Layer):
             keras.KerasTensor(chosen, "float32"),
         )
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Routing:
         return Routing(*[previous_mask] * 4)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_experts": self.num_experts,

@@ -1,7 +1,10 @@
+from typing import Any
+
 import keras
 import numpy as np
 
 from zoo.layers import _checks
+from zoo.layers._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -31,13 +34,13 @@ class SinusoidalPositions(keras.layers.Layer):
     Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.5.
     """
 
-    def __init__(self, max_wavelength=10000, **kwargs):
+    def __init__(self, max_wavelength: float = 10000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _checks.real("max_wavelength", max_wavelength, 0, above=True)
-        self.max_wavelength = max_wavelength
+        self.max_wavelength: float = max_wavelength
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _checks.rank("SinusoidalPositions", input_shape, "batch, time, dim")
         dim = _checks.known("SinusoidalPositions", input_shape, -1)
         if dim % 2:
@@ -45,7 +48,7 @@ class SinusoidalPositions(keras.layers.Layer):
                 f"SinusoidalPositions takes an even number of features, a sine and a cosine each. Received: dim={dim}"
             )
 
-    def call(self, inputs, start=0):
+    def call(self, inputs: Tensor, start: int | Tensor = 0) -> Tensor:
         length, dim = keras.ops.shape(inputs)[1], inputs.shape[-1]
         rates = np.power(float(self.max_wavelength), -np.arange(0, dim, 2) / dim)
         rates = keras.ops.convert_to_tensor(rates, "float32")  # (dim / 2,)
@@ -56,8 +59,8 @@ class SinusoidalPositions(keras.layers.Layer):
         waves = keras.ops.reshape(waves, (-1, length, dim))  # (1 or batch, time, dim)
         return inputs + keras.ops.cast(waves, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "max_wavelength": self.max_wavelength}

@@ -1,7 +1,10 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks
 from zoo.layers._transformer_block import TransformerBlock
+from zoo.layers._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -60,7 +63,7 @@ class TransformerDecoderBlock(TransformerBlock):
     Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.1.
     """
 
-    def build(self, inputs_shape, encoded_shape=None):
+    def build(self, inputs_shape: Shape, encoded_shape: Shape | None = None) -> None:
         super().build(inputs_shape)
         self._cross_attention = None
         if encoded_shape is not None:
@@ -71,18 +74,18 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def call(
         self,
-        inputs,
-        encoded=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        cache=None,
-        cache_index=None,
-        memory=None,
-        encoded_mask=None,
-        mask=None,
-        inputs_mask=None,
-    ):
+        inputs: Tensor,
+        encoded: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        cache: tuple[Tensor, Tensor] | None = None,
+        cache_index: int | Tensor | None = None,
+        memory: tuple[Tensor, Tensor] | None = None,
+        encoded_mask: Tensor | None = None,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+    ) -> Tensor | tuple[Any, ...]:
         self._check_call(encoded, memory)
         mask = inputs_mask if mask is None else mask
         crossing = self._cross_attention is not None
@@ -123,12 +126,12 @@ class TransformerDecoderBlock(TransformerBlock):
         outputs = self._feed(x, mask, training)
         return (outputs, *others) if others else outputs
 
-    def empty_cache(self, batch_size, length):
+    def empty_cache(self, batch_size: int | Tensor, length: int) -> tuple[Tensor, Tensor]:
         """The (keys, values) of a self-attention that has seen nothing, for `length` positions."""
         self._check_built("empty_cache")
         return self._self_attention.empty_cache(batch_size, length)
 
-    def project(self, encoded):
+    def project(self, encoded: Tensor) -> tuple[Tensor, Tensor] | None:
         """The (keys, values) of `encoded`, for `memory=`; None for a block without attention to it."""
         self._check_built("project")
         return None if self._cross_attention is None else self._cross_attention.project(encoded)
@@ -152,16 +155,16 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def compute_output_spec(
         self,
-        inputs,
-        encoded=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        cache=None,
-        cache_index=None,
-        memory=None,
-        **arguments,
-    ):
+        inputs: Tensor,
+        encoded: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        cache: tuple[Tensor, Tensor] | None = None,
+        cache_index: int | Tensor | None = None,
+        memory: tuple[Tensor, Tensor] | None = None,
+        **arguments: Any,
+    ) -> keras.KerasTensor | tuple[Any, ...]:
         specs = [keras.KerasTensor(inputs.shape, self.compute_dtype)]
         if return_attention_scores:
             batch, time, _ = inputs.shape
@@ -174,18 +177,18 @@ class TransformerDecoderBlock(TransformerBlock):
         return tuple(specs) if len(specs) > 1 else specs[0]
 
 
-def _joined(tensor, memory):
+def _joined(tensor: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
     """`tensor` (batch, time, ...) with the time of all rows that share a row of `memory` in one: attention to a memory
     looks at no other query."""
     return keras.ops.reshape(tensor, (keras.ops.shape(memory[0])[0], -1, *tensor.shape[2:]))
 
 
-def _parted(weights, time):
+def _parted(weights: Tensor, time: int | Tensor) -> Tensor:
     """Weights (batch, heads, time, positions) of those (rows of the memory, heads, all their time, positions)."""
     _, heads, _, positions = keras.ops.shape(weights)
     weights = keras.ops.reshape(weights, (-1, heads, keras.ops.shape(weights)[2] // time, time, positions))
     return keras.ops.reshape(keras.ops.transpose(weights, (0, 2, 1, 3, 4)), (-1, heads, time, positions))
 
 
-def _as_tuple(answer):
+def _as_tuple(answer: Any) -> tuple[Any, ...]:
     return answer if isinstance(answer, tuple) else (answer,)

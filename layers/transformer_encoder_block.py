@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers._transformer_block import TransformerBlock
+from zoo.layers._typing import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -49,13 +52,13 @@ class TransformerEncoderBlock(TransformerBlock):
 
     def call(
         self,
-        inputs,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        mask=None,
-        inputs_mask=None,
-    ):
+        inputs: Tensor,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         mask = inputs_mask if mask is None else mask
         attended = self._self_attention(
             self._before(self._self_attention_norm, inputs),
@@ -69,7 +72,13 @@ class TransformerEncoderBlock(TransformerBlock):
         outputs = self._feed(x, mask, training)
         return (outputs, scores) if return_attention_scores else outputs
 
-    def compute_output_spec(self, inputs, attention_mask=None, return_attention_scores=False, **arguments):
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        **arguments: Any,
+    ) -> keras.KerasTensor | tuple[keras.KerasTensor, keras.KerasTensor]:
         outputs = keras.KerasTensor(inputs.shape, self.compute_dtype)
         if not return_attention_scores:
             return outputs
