@@ -30,7 +30,7 @@ class Readings(keras.layers.Layer):
     change it, but not in `weights`: a reading is no parameter, is not counted as one, and is not saved.
 
     Args:
-        sizes: {name: how many numbers}, such as {"entropy": 1, "load": 8}.
+        sizes: Dictionary {name: how many numbers}, such as {"entropy": 1, "load": 8}.
     """
 
     def __init__(self, sizes: dict[str, int], **kwargs: Any) -> None:
@@ -49,8 +49,8 @@ class Readings(keras.layers.Layer):
         """Whether a call records: in training, and where its values are at hand. A traced inference stays pure.
 
         Args:
-            inputs: a tensor of the call.
-            training: whether it trains.
+            inputs: Tensor of the call.
+            training: Boolean, whether it trains.
         """
         return not _SILENT.get() and (bool(training) or not _backend.traced(inputs))
 

@@ -20,23 +20,26 @@ class AttentionRNN(keras.layers.Layer):
     x W, and h C, of which the loop takes the weighted sum in place of c_i C.
 
     Args:
-        units: width of the state.
-        attention_units: width of the alignment; as `units` where None.
-        cell: "gru" (the candidate sees the reset state, as in the paper), "lstm", or "rnn" with tanh.
-        kernel_initializer: of W and C.
-        recurrent_initializer: of the recurrent matrix.
-        attention_initializer, score_initializer: of the attention, as `kernel_initializer` and `score_initializer`
-            of `BahdanauAttention`.
+        units: Integer, the width of the state.
+        attention_units: Integer or None, the width of the alignment; None is `units`. Defaults to None.
+        cell: String, "gru" (the candidate sees the reset state, as in the paper), "lstm", or "rnn" with tanh. Defaults
+            to "gru".
+        kernel_initializer: Initializer for W and C. Defaults to "glorot_uniform".
+        recurrent_initializer: Initializer for the recurrent matrix. Defaults to "orthogonal".
+        attention_initializer: Initializer for the attention, as `kernel_initializer` of `BahdanauAttention`. Defaults
+            to "glorot_uniform".
+        score_initializer: Initializer for the attention, as `score_initializer` of `BahdanauAttention`. Defaults to
+            "glorot_uniform".
 
     Call arguments:
-        inputs: x, what is fed in at each step.
-        annotations: h, the encoded sequence.
-        state: s_0. The memory cell of an LSTM starts at zeros.
-        annotations_mask: boolean, (batch, positions): what of `annotations` may be attended to.
+        inputs: Tensor x of (batch, time, dim), what is fed in at each step.
+        annotations: Tensor h of (batch, positions, width), the encoded sequence.
+        state: Tensor s_0 of (batch, units). The memory cell of an LSTM starts at zeros.
+        annotations_mask: Boolean tensor of (batch, positions), or None: what of `annotations` may be attended to.
 
-    Returns (states, contexts, weights): s_{i-1}, with which step i begins, c_i and a_i.
+    Returns a tuple (states, contexts, weights): s_{i-1}, with which step i begins, c_i and a_i.
 
-    To decode step by step, where each row of the memory serves as many consecutive rows of the state as there are:
+    To decode step by step. The state may have several consecutive rows for each row of the memory, as in beam search:
 
         states, memory = layer.begin(state), layer.project(annotations, mask)
         context, states = layer.step(x, states, memory)          # x is (rows, dim)

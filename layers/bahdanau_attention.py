@@ -16,20 +16,23 @@ class BahdanauAttention(keras.layers.Layer):
     them once and `keys=` hands them over.
 
     Args:
-        units: width of the alignment, a whole number of at least 1.
-        use_bias: whether a bias is added before tanh. The paper has none.
-        kernel_initializer: of W and U.
-        score_initializer: of v. "zeros" makes attention uniform at the start, as in the paper.
+        units: Integer, the width of the alignment, at least 1.
+        use_bias: Boolean, whether a bias is added before tanh. The paper has none. Defaults to False.
+        kernel_initializer: Initializer for W and U. Defaults to "glorot_uniform".
+        score_initializer: Initializer for v. "zeros" makes attention uniform at the start, as in the paper. Defaults to
+            "glorot_uniform".
 
     Call arguments:
-        query: the states s, (batch, query_dim) or (batch, time, query_dim).
-        value: the annotations h, (batch, positions, value_dim).
-        keys: U h, (batch, positions, units), as `project(value)` gives it; computed from `value` where None.
-        query_mask: boolean, (batch,) or (batch, time): queries that are none get zeros.
-        value_mask: boolean, (batch, positions): where False the weight is exactly 0. Where all are False, weights and
-            context are zeros.
+        query: Tensor of (batch, query_dim) or (batch, time, query_dim), the states s.
+        value: Tensor of (batch, positions, value_dim), the annotations h.
+        keys: Tensor of (batch, positions, units), or None: U h, as `project(value)` gives it. None computes it from
+            `value`.
+        query_mask: Boolean tensor of (batch,) or (batch, time), or None. Where it is False, weights and context are
+            zeros.
+        value_mask: Boolean tensor of (batch, positions), or None. Where it is False, the weight is exactly 0. Where all
+            are False, weights and context are zeros.
 
-    Returns (context, weights).
+    Returns a tuple (context, weights).
 
     Input shape: query (batch, [time,] query_dim), value (batch, positions, value_dim).
     Output shape: context (batch, [time,] value_dim), weights (batch, [time,] positions).

@@ -14,13 +14,13 @@ class BatchNorm(keras.layers.BatchNormalization):
     own code. What it gains is in docs/benchmarks.md.
 
     Args:
-        **kwargs: as `keras.layers.BatchNormalization`. Papers' epsilon is 1e-5 and momentum 0.9; Keras's defaults
-            are 1e-3 and 0.99.
+        **kwargs: The arguments of `keras.layers.BatchNormalization`, with its defaults. Papers' epsilon is 1e-5 and
+            momentum 0.9; Keras's defaults are 1e-3 and 0.99.
 
     Call arguments:
-        inputs: a tensor.
-        training: whether to normalise by the batch's statistics and to move the averages.
-        mask: booleans, one axis less than `inputs`.
+        inputs: Tensor to normalise.
+        training: Boolean, whether to normalise by the batch's statistics and to move the averages.
+        mask: Boolean tensor with one axis less than `inputs`, or None.
 
     Input shape: (batch, ..., channels), or as `axis` says.
     Output shape: as the input's.

@@ -12,10 +12,11 @@ class CropLike(keras.layers.Layer):
     """Cuts off what a picture has, at the bottom and on the right, beyond the size of another.
 
     Args:
-        margin: pixels by which the result is smaller than the other on each side, a whole number of at least 0.
+        margin: Integer, the number of pixels by which the result is smaller than the other on each side, at least 0.
+            Defaults to 0.
 
     Call arguments:
-        inputs: `[x, like]`, pictures; of `like` only height and width count.
+        inputs: List `[x, like]` of two tensors, pictures. Of `like` only height and width count.
 
     Input shape: (batch, height, width, channels) each; heights and widths may be unknown.
     Output shape: (batch, height of like - 2 margin, width of like - 2 margin, channels of x).

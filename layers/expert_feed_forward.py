@@ -26,27 +26,35 @@ class ExpertFeedForward(keras.layers.Layer):
     k and hardly with the number of experts. Nothing is dropped, unless a capacity is set, which acts in training alone.
 
     Args:
-        num_experts: a whole number of at least 1.
-        hidden_dim: hidden units of an expert.
-        top_k: how many experts a position goes to; None is all of them, weighted by the router's softmax.
-        activation: of the hidden units; what Keras knows, or "gelu_tanh". (Exact "gelu" has no ONNX export.)
-        gated: whether hidden units are activation(x G_e + c_e) * (x W1_e + b1_e), the GLU family.
-        use_bias: whether experts have biases.
-        output_dim: width of the output; the input's where None.
-        capacity_factor: an expert takes at most ceil(capacity_factor k positions / num_experts) in training, first
-            choices before second ones, counted to two decimals; what is over gets 0 from it. None drops nothing.
-        normalize, jitter, balance_loss, z_loss: of the `Router`.
-        router_initializer: of the router's weights; None is the router's own.
-        kernel_initializer: of each expert's matrices, drawn one by one.
-        bias_initializer: of their biases.
-        kernel_regularizer: of the stacked matrices.
-        bias_regularizer: of the stacked biases.
-        seed: of jitter.
+        num_experts: Integer, the number of experts, at least 1.
+        hidden_dim: Integer, the number of hidden units in an expert.
+        top_k: Integer or None, how many experts a position goes to. None is all of them, weighted by the router's
+            softmax. Defaults to 2.
+        activation: String or callable, the activation of the hidden units: any that Keras knows, or "gelu_tanh". (Exact
+            "gelu" has no ONNX export.) Defaults to "relu".
+        gated: Boolean, whether hidden units are activation(x G_e + c_e) * (x W1_e + b1_e), the GLU family. Defaults to
+            False.
+        use_bias: Boolean, whether experts have biases. Defaults to True.
+        output_dim: Integer or None, the width of the output; None is the input's. Defaults to None.
+        capacity_factor: Float or None. In training an expert takes at most ceil(capacity_factor k positions /
+            num_experts), first choices before second ones, with the factor rounded to two decimals; what is over gets 0
+            from it. None drops nothing. Defaults to None.
+        normalize: Boolean, as in `Router`. Defaults to True.
+        jitter: Float, as in `Router`. Defaults to 0.0.
+        balance_loss: Float, as in `Router`. Defaults to 0.01.
+        z_loss: Float, as in `Router`. Defaults to 0.0.
+        router_initializer: Initializer for the router's weights; None is the router's own. Defaults to None.
+        kernel_initializer: Initializer for each expert's matrices, which are drawn one by one. Defaults to
+            "glorot_uniform".
+        bias_initializer: Initializer for their biases. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for the stacked matrices. Defaults to None.
+        bias_regularizer: Regularizer or None, for the stacked biases. Defaults to None.
+        seed: Integer or None, the seed of the jitter. Defaults to None.
 
     Call arguments:
-        inputs: a tensor.
-        mask: boolean, (batch, ...): a False position is not routed, counts for nothing, and gets 0.
-        training: whether capacity, jitter and losses act.
+        inputs: Tensor of (batch, ..., features).
+        mask: Boolean tensor of (batch, ...), or None. A False position is not routed, counts for nothing, and gets 0.
+        training: Boolean, whether capacity, jitter and losses act.
 
     Input shape: (batch, ..., features).
     Output shape: (batch, ..., output_dim).

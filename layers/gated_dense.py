@@ -15,14 +15,15 @@ class GatedDense(keras.layers.Layer):
     "sigmoid" is GLU, "relu" ReGLU, "gelu" GEGLU, "silu" SwiGLU.
 
     Args:
-        units: features of the output.
-        activation: of the gates: any that Keras knows, or "gelu_tanh".
-        use_bias: whether b and c are there.
-        kernel_initializer: of G and W, drawn one by one.
-        bias_initializer: of b and c.
+        units: Integer, the number of output features.
+        activation: String or callable, the activation of the gates: any that Keras knows, or "gelu_tanh". Defaults to
+            "silu".
+        use_bias: Boolean, whether b and c are there. Defaults to True.
+        kernel_initializer: Initializer for G and W, which are drawn one by one. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for b and c. Defaults to "zeros".
 
     Call arguments:
-        inputs: a tensor.
+        inputs: Tensor of (batch, ..., features).
 
     Input shape: (batch, ..., features).
     Output shape: (batch, ..., units).

@@ -19,18 +19,21 @@ class GroupNorm(keras.layers.Layer):
     the deviation; no E[x^2] - E[x]^2.
 
     Args:
-        groups: how many; must divide the number of channels.
-        epsilon: above 0, added to the variance.
-        axis: of the channels; not 0, the batch.
-        center, scale: whether there are beta and gamma, one a channel.
-        beta_initializer, gamma_initializer: of these.
-        beta_regularizer, gamma_regularizer: of these.
+        groups: Integer, the number of groups. It must divide the number of channels. Defaults to 32.
+        epsilon: Float above 0, added to the variance. Defaults to 1e-5.
+        axis: Integer, the axis of the channels; not 0, the batch. Defaults to -1.
+        center: Boolean, whether there is a beta for each channel. Defaults to True.
+        scale: Boolean, whether there is a gamma for each channel. Defaults to True.
+        beta_initializer: Initializer for beta. Defaults to "zeros".
+        gamma_initializer: Initializer for gamma. Defaults to "ones".
+        beta_regularizer: Regularizer or None, for beta. Defaults to None.
+        gamma_regularizer: Regularizer or None, for gamma. Defaults to None.
 
     Call arguments:
-        inputs: a tensor.
-        mask: booleans (batch, positions ...), Keras's mask of the input: positions that are False do not take part
-            in the statistics.
-        training: chooses a quicker form with the same numbers (one closed-form gradient).
+        inputs: Tensor to normalise.
+        mask: Boolean tensor of (batch, positions ...), Keras's mask of the input, or None. Positions that are False do
+            not take part in the statistics.
+        training: Boolean, whether to compute in a quicker form with the same numbers (one closed-form gradient).
 
     Input shape: (batch, ...) with a known number of channels.
     Output shape: as the input's.

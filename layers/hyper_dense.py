@@ -25,16 +25,17 @@ class HyperDense(keras.layers.Layer):
     Unlike `Quadratic` of `[x, z]`, z is one vector an example: its kernel is made once and serves all positions of x.
 
     Args:
-        units: features of the output.
-        use_base: whether the kernel has a constant part v: with z = 0 the layer is then a plain dense layer.
-        use_bias: whether b is there; it does not depend on z.
-        activation: of y.
-        kernel_initializer: of u and v.
-        bias_initializer: of b.
-        kernel_regularizer: of u and v.
+        units: Integer, the number of output features.
+        use_base: Boolean, whether the kernel has a constant part v: with z = 0 the layer is then a plain dense layer.
+            Defaults to False.
+        use_bias: Boolean, whether b is there; it does not depend on z. Defaults to True.
+        activation: String or callable, the activation of y; None is linear. Defaults to None.
+        kernel_initializer: Initializer for u and v. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for b. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for u and v. Defaults to None.
 
     Call arguments:
-        inputs: `[x, z]`.
+        inputs: List `[x, z]` of two tensors.
 
     Input shape: x (batch, ..., features), z (batch, conditions).
     Output shape: (batch, ..., units).

@@ -13,13 +13,13 @@ class LearnedPositions(keras.layers.Layer):
     y[p] = x[p] + w[p]
 
     Args:
-        length: how many positions there are, a whole number of at least 1. A sequence may not reach beyond it.
-        initializer: of w.
+        length: Integer, the number of positions, at least 1. A sequence may not reach beyond it.
+        initializer: Initializer for w. Defaults to "uniform".
 
     Call arguments:
-        inputs: a tensor of at most `length` positions.
-        start: the position of its first element, a number or a tensor, scalar or (batch,): where a decoder that keeps
-            a cache stands.
+        inputs: Tensor of at most `length` positions.
+        start: Integer or integer tensor, scalar or (batch,): the position of the first element of `inputs`, where a
+            decoder that keeps a cache stands. Defaults to 0.
 
     Input shape: (batch, time, dim).
     Output shape: as the input's.

@@ -13,14 +13,15 @@ class Maxout(keras.layers.Layer):
     y_i = max_j (x . w_ij + b_ij), over j = 1 ... pieces
 
     Args:
-        units: features of the output.
-        pieces: linear functions a unit; 1 is a dense layer.
-        use_bias: whether b is there.
-        kernel_initializer, bias_initializer: of w and b.
-        kernel_regularizer: of w.
+        units: Integer, the number of output features.
+        pieces: Integer, the number of linear functions in a unit; 1 is a dense layer. Defaults to 2.
+        use_bias: Boolean, whether b is there. Defaults to True.
+        kernel_initializer: Initializer for w. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for b. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for w. Defaults to None.
 
     Call arguments:
-        inputs: a tensor.
+        inputs: Tensor of (batch, ..., features).
 
     Input shape: (batch, ..., features).
     Output shape: (batch, ..., units).

@@ -15,30 +15,36 @@ class MixtureOfExperts(keras.layers.Layer):
 
     y = sum_e w_e expert_e(x),  w the weights of a `Router`
 
-    With `top_k` no expert is computed for a token that did not choose it. Where shapes are known at run time
-    (TensorFlow in eager and graph mode, torch) that goes for any experts. By XLA and on JAX it goes for experts that
-    are alike (one class, one config but for names and initial values, no state, noise or losses of their own), whose
-    weights are stacked; others need `capacity_factor` to train, and are refused without, and their own losses do not
-    count in inference. An expert that no token chose runs on a row of zeros, whose outcome nobody uses.
+    With `top_k` no expert is computed for a token that did not choose it. Where shapes may be known only at run time
+    (TensorFlow in eager and graph mode, torch), this holds for any experts. Under XLA and on JAX it holds for experts
+    that are alike (one class, one config but for names and initial values, no state, noise or losses of their own),
+    whose weights are stacked. Others need `capacity_factor` to train and are refused without it; their own losses do
+    not count in inference. An expert that no token chose runs on a row of zeros, whose outcome nobody uses.
     `ExpertFeedForward` is quicker for the feed-forward layers of Transformers.
 
     Args:
-        experts: a list of Keras layers of one output shape. They are this layer's from now on.
-        top_k: how many experts a token goes to; None is all of them, weighted by the router's softmax.
-        routing: "token": each position of the leading axes is routed by itself, and experts get tokens,
+        experts: List of Keras layers of one output shape. They are this layer's from now on.
+        top_k: Integer or None, how many experts a token goes to. None is all of them, weighted by the router's softmax.
+            Defaults to None.
+        routing: String. "token": each position of the leading axes is routed by itself, and experts get tokens,
             (tokens, features). "example": each example is routed by the mean of its features over all positions, and
-            experts get examples, (examples, ..., features), such as pictures.
-        capacity_factor: an expert takes at most ceil(capacity_factor k tokens / experts) in training, first choices
-            before second ones, counted to two decimals; what is over gets 0 from it. None drops nothing.
-        normalize, jitter, balance_loss, z_loss: of the `Router`.
-        router_initializer: of the router's weights; None is the router's own.
-        seed: of jitter.
+            experts get examples, (examples, ..., features), such as pictures. Defaults to "token".
+        capacity_factor: Float or None. In training an expert takes at most ceil(capacity_factor k tokens / experts),
+            first choices before second ones, with the factor rounded to two decimals; what is over gets 0 from it. None
+            drops nothing. Defaults to None.
+        normalize: Boolean, as in `Router`. Defaults to True.
+        jitter: Float, as in `Router`. Defaults to 0.0.
+        balance_loss: Float, as in `Router`. Defaults to 0.01.
+        z_loss: Float, as in `Router`. Defaults to 0.0.
+        router_initializer: Initializer for the router's weights; None is the router's own. Defaults to None.
+        seed: Integer or None, the seed of the jitter. Defaults to None.
 
     Call arguments:
-        inputs: a tensor.
-        mask: boolean, (batch, ...). A token or example of which nothing is True is not routed, counts for nothing, and
-            gets 0. With routing="example" it is passed on to experts that take it, and top_k must be None.
-        training: whether capacity, jitter and losses act; passed on to the experts.
+        inputs: Tensor of (batch, ..., features).
+        mask: Boolean tensor of (batch, ...), or None. A token or example of which nothing is True is not routed, counts
+            for nothing, and gets 0. With routing="example" it is passed on to experts that take it, and top_k must be
+            None.
+        training: Boolean, whether capacity, jitter and losses act; passed on to the experts.
 
     Input shape: (batch, ..., features).
     Output shape: with routing="token" (batch, ..., the experts' output), else (batch, the experts' output).

@@ -18,36 +18,45 @@ class MultiHeadAttention(keras.layers.Layer):
     little slower, with weights laid out otherwise.
 
     Args:
-        num_heads: a whole number of at least 1.
-        key_dim: width of a head's queries and keys; None is the query's width over `num_heads`, which must divide it.
-        value_dim: width of a head's values; `key_dim` where None.
-        dropout: probability of dropping an attention weight in training, from 0 to below 1. Above 0 training leaves
-            the backend's fused attention.
-        use_bias: whether the projections have biases.
-        output_shape: width of the output; the query's where None.
-        kernel_initializer: of the projections; Q, K and V are each drawn as a matrix of their own.
-        bias_initializer: of their biases.
-        kernel_regularizer: of the projections.
-        bias_regularizer: of their biases.
-        seed: of dropout.
+        num_heads: Integer, the number of heads, at least 1.
+        key_dim: Integer or None, the width of a head's queries and keys. None is the query's width over `num_heads`,
+            which must divide it. Defaults to None.
+        value_dim: Integer or None, the width of a head's values; None is the width of its keys. Defaults to None.
+        dropout: Float, the probability of dropping an attention weight in training, from 0 to below 1. Above 0 training
+            leaves the backend's fused attention. Defaults to 0.0.
+        use_bias: Boolean, whether the projections have biases. Defaults to True.
+        output_shape: Integer or None, the width of the output; None is the query's. Defaults to None.
+        kernel_initializer: Initializer for the projections; Q, K and V are each drawn as a matrix of their own.
+            Defaults to "glorot_uniform".
+        bias_initializer: Initializer for their biases. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for the projections. Defaults to None.
+        bias_regularizer: Regularizer or None, for their biases. Defaults to None.
+        seed: Integer or None, the seed of dropout. Defaults to None.
 
     Call arguments:
-        query: (batch, time, dim).
-        value: (batch, positions, value's dim); None for self-attention.
-        key: (batch, positions, key's dim); `value` where None.
-        query_mask: boolean, (batch, time): queries that are none get zeros.
-        value_mask, key_mask: boolean, (batch, positions): what may be attended to. In self-attention the query's mask
-            is the value's too.
-        attention_mask: boolean, (batch, time, positions) or (batch, heads, time, positions), or what broadcasts to it.
-        return_attention_scores: whether the weights, (batch, heads, time, positions), are returned as well.
-        training: whether dropout acts.
-        use_causal_mask: whether a query attends to no position after its own.
-        cache: keys and values already projected, from `empty_cache` for self-attention, from `project(value)` for
-            attention to a value that stays. It is returned as well, last. `value_mask` is then (batch, length).
-        cache_index: where in the cache the keys and values of `query` are written, a whole number or a tensor, scalar
-            or (batch,): the position of its first element. A query then attends to all positions up to its own. None
+        query: Tensor of (batch, time, dim).
+        value: Tensor of (batch, positions, value's dim), or None for self-attention.
+        key: Tensor of (batch, positions, key's dim), or None, which is `value`.
+        query_mask: Boolean tensor of (batch, time), or None. Where it is False, the output is zeros.
+        value_mask: Boolean tensor of (batch, positions), or None: which values may be attended to. In self-attention
+            the query's mask is the value's too.
+        key_mask: Boolean tensor of (batch, positions), or None: which keys may be attended to.
+        attention_mask: Boolean tensor of (batch, time, positions) or (batch, heads, time, positions), or what
+            broadcasts to it, or None.
+        return_attention_scores: Boolean, whether the weights, (batch, heads, time, positions), are returned as well.
+            Defaults to False.
+        training: Boolean, whether dropout acts.
+        use_causal_mask: Boolean, whether a query attends to no position after its own. Defaults to False.
+        cache: Tuple of keys and values already projected, or None: from `empty_cache` for self-attention, from
+            `project(value)` for attention to a value that stays. It is returned as well, last. `value_mask` is then
+            (batch, length).
+        cache_index: Integer or integer tensor, scalar or (batch,): where in the cache the keys and values of `query`
+            are written, the position of its first element. A query then attends to all positions up to its own. None
             writes nothing.
-        mask: the query's mask, by the name Keras has for it where the query is the only tensor.
+        mask: Boolean tensor of (batch, time), or None: the query's mask, by the name Keras has for it where the query
+            is the only tensor.
+
+    Returns the output; with `return_attention_scores` or a cache the tuple (output[, weights][, (keys, values)]).
 
     Input shape: query (batch, time, dim), value (batch, positions, dim).
     Output shape: (batch, time, output_shape).

@@ -30,33 +30,42 @@ class ODEBlock(keras.layers.Layer):
     One Euler step is a residual block, x + f(x).
 
     Args:
-        dynamics: f, a layer or model whose answer has the shape of x. Called as `dynamics(x)`; as `dynamics(x, t)` if
-            its `call` has a second argument of that kind, t a tensor without axes; or as `dynamics([x, t])` if it is
-            a functional model of two inputs, t in the second's shape. What changes state (BatchNormalization in
-            training) or adds losses is refused.
-        solver: "euler", "midpoint", "heun", "rk4" and "alf" (asynchronous leapfrog: one evaluation a step, order 2)
-            take equal steps; "bosh3", "dopri5" and "tsit5" equal or adaptive ones.
-        t: (t0, t1), numbers; t1 may be below t0.
-        steps: how many equal steps; None for adaptive ones.
-        rtol, atol: error of a step that is accepted, over rtol * |x| + atol.
-        max_steps: attempts of an adaptive solve. One that needs more is not a number, and raises on torch.
-        first_step: length of the first attempt; None to choose it by two evaluations.
-        norm: size of the error, "rms" over the whole batch, or "worst_sample". Adaptive steps are one for the batch.
-        gradient: "checkpoint" records the states and takes each step again: the exact gradient of the steps taken, a
-            state of memory each. "backprop" lets the backend differentiate the loop (equal steps). "adjoint"
-            integrates backward in time, in constant memory, with the solver's error. "reversible" undoes the steps,
-            in constant memory and exactly: alf does so by itself, a Runge-Kutta method after McCallum & Foster, with
-            twice the evaluations. "auto" is reversible for alf, else checkpoint.
-        segments: for checkpoint and equal steps: records only as many states, and each segment's anew.
-        coupling: of reversible Runge-Kutta methods, above 0 and at most 1; "auto" is 1 - 1 / steps, at least 0.99.
-        noise: "refuse" dynamics that draw random numbers, or hold them "frozen" during a solve: Dropout(seed=...).
-        compile_dynamics: for torch, where a call of a layer costs more than its work: "auto" traces the steps, once
-            for each shape; "inductor" compiles them too; False does neither.
-        unroll: writes equal steps out instead of looping: longer to compile; see docs/layers.md on convolutions.
+        dynamics: Layer or model, f, whose answer has the shape of x. Called as `dynamics(x)`; as `dynamics(x, t)` if
+            its `call` has a second argument of that kind, t a tensor without axes; or as `dynamics([x, t])` if it is a
+            functional model of two inputs, t in the second's shape. What changes state (BatchNormalization in training)
+            or adds losses is refused.
+        solver: String. "euler", "midpoint", "heun", "rk4" and "alf" (asynchronous leapfrog: one evaluation a step,
+            order 2) take equal steps; "bosh3", "dopri5" and "tsit5" equal or adaptive ones. Defaults to "rk4".
+        t: Tuple of two floats, (t0, t1); t1 may be below t0. Defaults to (0.0, 1.0).
+        steps: Integer or None, the number of equal steps; None for adaptive ones. Defaults to 8.
+        rtol: Float, the relative part of the tolerance: a step is accepted if its error is at most rtol * |x| + atol.
+            Defaults to 1e-4.
+        atol: Float, the absolute part of the tolerance. Defaults to 1e-6.
+        max_steps: Integer, the most attempts of an adaptive solve. A solve that needs more gives NaN, and raises on
+            torch. Defaults to 64.
+        first_step: Float or None, the length of the first attempt; None chooses it by two evaluations. Defaults to
+            None.
+        norm: String, how the size of the error is measured: "rms" over the whole batch, or "worst_sample". Adaptive
+            steps are one for the batch. Defaults to "rms".
+        gradient: String. "checkpoint" records the states and takes each step again: the exact gradient of the steps
+            taken, in memory of one state for each. "backprop" lets the backend differentiate the loop (equal steps).
+            "adjoint" integrates backward in time, in constant memory, with the solver's error. "reversible" undoes the
+            steps, in constant memory and exactly: alf does so by itself, a Runge-Kutta method after McCallum & Foster,
+            with twice the evaluations. "auto" is reversible for alf, else checkpoint. Defaults to "auto".
+        segments: Integer or None, for gradient="checkpoint" and equal steps. Only that many states are recorded, and
+            the states within a segment are computed again. It must divide `steps`. Defaults to None.
+        coupling: Float above 0 and at most 1, or "auto": how strongly the two halves of a reversible Runge-Kutta method
+            are coupled; "auto" is 1 - 1 / steps, at least 0.99. Defaults to "auto".
+        noise: String. "refuse" rejects dynamics that draw random numbers; "frozen" holds the numbers during a solve,
+            and needs a seed: Dropout(seed=...). Defaults to "refuse".
+        compile_dynamics: String or False, for torch, where a call of a layer costs more than its work: "auto" traces
+            the steps, once for each shape; "inductor" compiles them too; False does neither. Defaults to "auto".
+        unroll: Boolean, whether equal steps are written out instead of looped: longer to compile; see docs/layers.md on
+            convolutions. Defaults to False.
 
     Call arguments:
-        inputs: x(t0), a floating-point tensor of at least one axis, the first of them the batch.
-        training: passed on to the dynamics.
+        inputs: Floating-point tensor, x(t0), of at least one axis, the first of them the batch.
+        training: Boolean, passed on to the dynamics.
 
     Input shape: (batch, ...).
     Output shape: the same.
@@ -232,9 +241,11 @@ class ODEBlock(keras.layers.Layer):
         is the equation: where f pulls states together, going back blows every rounding error up by as much.
 
         Args:
-            outputs: x(t1).
-            refine: rounds of mending.
-            training: passed on to the dynamics.
+            outputs: Tensor, x(t1).
+            refine: Integer, the rounds of mending, at least 0. Defaults to 2.
+            training: Boolean, passed on to the dynamics. Defaults to False.
+
+        Returns x(t0), a tensor like `outputs`.
         """
         _checks.whole("refine", refine, 0)
         if not self.built:

@@ -14,11 +14,11 @@ class PadToGrid(keras.layers.Layer):
     pixel n - 2 again. Pictures that fit already are left alone.
 
     Args:
-        step: a whole number of at least 1, such as 2^depth.
-        offset: a whole number of at least 0, below `step`.
+        step: Integer, at least 1, such as 2^depth.
+        offset: Integer, at least 0 and below `step`. Defaults to 0.
 
     Call arguments:
-        inputs: pictures.
+        inputs: Tensor of pictures.
 
     Input shape: (batch, height, width, channels); height and width may be unknown.
     Output shape: (batch, padded height, padded width, channels).

@@ -26,18 +26,20 @@ class Quadratic(keras.layers.Layer):
     s_i = sum_r (a_ir . x)(c_ir . z): the work and the weights of two dense layers of units * rank.
 
     Args:
-        units: features of the output.
-        rank: of each unit's matrix; None is the full matrix, features(x) * features(z) weights a unit.
-        use_linear: whether the linear term in x is there.
-        use_bias: whether b is there.
-        activation: of s.
-        kernel_initializer: of u, or of its factors. Zeros make a full layer start linear; a factorised one
-            would stay so.
-        linear_initializer, bias_initializer: of w and b.
-        kernel_regularizer: of u, or of its factors, and of w.
+        units: Integer, the number of output features.
+        rank: Integer or None, the rank of each unit's matrix. None is the full matrix, features(x) * features(z)
+            weights a unit. Defaults to None.
+        use_linear: Boolean, whether the linear term in x is there. Defaults to True.
+        use_bias: Boolean, whether b is there. Defaults to True.
+        activation: String or callable, the activation of s; None is linear. Defaults to None.
+        kernel_initializer: Initializer for u, or for its factors. Zeros make a full layer start linear; a factorised
+            one would stay so. Defaults to "glorot_uniform".
+        linear_initializer: Initializer for w. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for b. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for w and for u or its factors. Defaults to None.
 
     Call arguments:
-        inputs: x, or `[x, z]`.
+        inputs: Tensor x, or list `[x, z]` of two tensors.
 
     Input shape: x (batch, ..., features), z as x but for the number of features.
     Output shape: (batch, ..., units).

@@ -16,16 +16,17 @@ class ResidualBlock(keras.layers.Layer):
     1 - p, so that the expectation is that of inference, where every body counts whole (stochastic depth).
 
     Args:
-        body: a layer, or a list of layers that follow each other.
-        shortcut: a layer that gives the input the shape of the body's output, such as a strided 1 x 1 convolution or
-            `ZeroPadShortcut`; None is the identity.
-        activation: of the sum; None is none, as in blocks whose body starts with norm and activation.
-        drop_path: probability of dropping the body, from 0 to below 1.
-        seed: of `drop_path`.
+        body: Layer, or list of layers that follow each other.
+        shortcut: Layer that gives the input the shape of the body's output, such as a strided 1 x 1 convolution or
+            `ZeroPadShortcut`; None is the identity. Defaults to None.
+        activation: String or callable, the activation of the sum; None is none, as in blocks whose body starts with
+            norm and activation. Defaults to None.
+        drop_path: Float, the probability of dropping the body, from 0 to below 1. Defaults to 0.0.
+        seed: Integer or None, the seed of `drop_path`. Defaults to None.
 
     Call arguments:
-        inputs: what the body takes.
-        training: whether `drop_path` acts.
+        inputs: Tensor, what the body takes.
+        training: Boolean, whether `drop_path` acts.
 
     Input shape: the body's.
     Output shape: the body's.

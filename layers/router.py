@@ -17,21 +17,25 @@ class Router(keras.layers.Layer):
     In training it adds the losses that it is given weights for.
 
     Args:
-        num_experts: a whole number of at least 1.
-        top_k: how many experts a position goes to; None is all of them, weighted by p.
-        normalize: whether the k weights are divided by their sum where 1 < k. The weight of a single choice is always
-            p itself: 1 would give the router no gradient.
-        jitter: in training inputs are multiplied by noise, uniform from 1 - jitter to 1 + jitter.
-        balance_loss: weight of the load-balancing loss, `Routing.balance_loss`, which acts where `top_k` is given.
-        z_loss: weight of the router z-loss, `Routing.z_loss`.
-        kernel_initializer: of W; None is VarianceScaling(0.1), by which a router starts near uniform.
-        kernel_regularizer: of W.
-        seed: of jitter.
+        num_experts: Integer, the number of experts, at least 1.
+        top_k: Integer or None, how many experts a position goes to. None is all of them, weighted by p. Defaults to
+            None.
+        normalize: Boolean, whether the k weights are divided by their sum where 1 < k. The weight of a single choice is
+            always p itself: 1 would give the router no gradient. Defaults to True.
+        jitter: Float. In training inputs are multiplied by noise, uniform from 1 - jitter to 1 + jitter. Defaults to
+            0.0.
+        balance_loss: Float, the weight of the load-balancing loss, `Routing.balance_loss`, which acts where `top_k` is
+            given. Defaults to 0.01.
+        z_loss: Float, the weight of the router z-loss, `Routing.z_loss`. Defaults to 0.0.
+        kernel_initializer: Initializer for W; None is VarianceScaling(0.1), by which a router starts near uniform.
+            Defaults to None.
+        kernel_regularizer: Regularizer or None, for W. Defaults to None.
+        seed: Integer or None, the seed of the jitter. Defaults to None.
 
     Call arguments:
-        inputs: a tensor; each position of its leading axes is routed by itself.
-        mask: boolean, (batch, ...): a False position is not routed and counts in no loss.
-        training: whether jitter and losses act.
+        inputs: Tensor; each position of its leading axes is routed by itself.
+        mask: Boolean tensor of (batch, ...), or None. A False position is not routed and counts in no loss.
+        training: Boolean, whether jitter and losses act.
 
     Input shape: (batch, ..., features).
     Output: a `Routing` of (batch, ..., num_experts) and (batch, ..., k).

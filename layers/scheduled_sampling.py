@@ -15,8 +15,9 @@ class ScheduledSampling(keras.Model):
     not differentiated; the first token and padding stay. In inference it is the network as it is.
 
     Args:
-        inputs, outputs: [source, target] and logits (batch, time, vocabulary), as of `keras.Model`.
-        rate: probability that a token is replaced, from 0 to 1; 0 where it is not given.
+        inputs: List `[source, target]` of two symbolic tensors, as in `keras.Model`.
+        outputs: Symbolic tensor of (batch, time, vocabulary), the logits, as in `keras.Model`.
+        rate: Float, the probability that a token is replaced, from 0 to 1. Defaults to 0.0.
 
     Reference: Bengio et al. 2015, "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks";
     Mihaylova & Martins 2019, "Scheduled Sampling for Transformers" (in two passes, as here).

@@ -16,12 +16,13 @@ class SinusoidalPositions(keras.layers.Layer):
     Sines and cosines alternate, as in the paper; Tensor2Tensor and others put all sines first.
 
     Args:
-        max_wavelength: the wavelength above over which the frequencies spread, 2 pi apart from the longest; above 0.
+        max_wavelength: Float above 0. The wavelengths grow from 2 pi at the first features to nearly 2 pi times
+            `max_wavelength` at the last. Defaults to 10000.
 
     Call arguments:
-        inputs: a tensor of any length.
-        start: the position of its first element, a number or a tensor, scalar or (batch,): where a decoder that keeps
-            a cache stands.
+        inputs: Tensor of any length.
+        start: Integer or integer tensor, scalar or (batch,): the position of the first element of `inputs`, where a
+            decoder that keeps a cache stands. Defaults to 0.
 
     Input shape: (batch, time, dim), dim even.
     Output shape: as the input's.

@@ -16,12 +16,14 @@ class SoftGate(keras.layers.Layer):
     The gradients are s(r) for x, 1 - s(r) for y, and (x - y) s(r) (1 - s(r)) for r.
 
     Args:
-        kernel_initializer: of the projection that makes r where only `[x, y]` is given.
-        bias_initializer: of its bias. A constant above 0 starts with the gate open to x.
-        kernel_regularizer: of the projection.
+        kernel_initializer: Initializer for the projection that makes r where only `[x, y]` is given. Defaults to
+            "glorot_uniform".
+        bias_initializer: Initializer for its bias. A constant above 0 starts with the gate open to x. Defaults to
+            "zeros".
+        kernel_regularizer: Regularizer or None, for the projection. Defaults to None.
 
     Call arguments:
-        inputs: `[x, y, r]`, or `[x, y]`: then r = W [x; y] + b at every position, with trained W and b.
+        inputs: List `[x, y, r]` of tensors, or `[x, y]`: then r = W [x; y] + b at every position, with trained W and b.
 
     Input shape: x and y (batch, ..., features) alike; r of as many axes, each as x's or 1.
     Output shape: as x's.

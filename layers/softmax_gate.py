@@ -18,16 +18,18 @@ class SoftmaxGate(keras.layers.Layer):
     one-hot does not depend on, it is that of the soft weights (straight-through).
 
     Args:
-        temperature: above 0; towards 0 the weights become one-hot, with growth uniform.
-        hard: whether to select instead of to mix.
-        kernel_initializer: of the scores' weights where only X is given.
-        bias_initializer: of their bias.
-        kernel_regularizer: of their weights.
+        temperature: Float above 0. As it falls towards 0 the weights become one-hot, as it grows they become uniform.
+            Defaults to 1.0.
+        hard: Boolean, whether to select instead of to mix. Defaults to False.
+        kernel_initializer: Initializer for the scores' weights where only X is given. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for their bias. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for their weights. Defaults to None.
 
     Call arguments:
-        inputs: `[X, R]`, candidates and scores, or X alone: then candidate i's score is w . mean(X_i) + b_i, the
-            mean over all its positions, with trained w and b.
-        mask: booleans (batch, n), X's Keras mask; a False candidate has weight 0. Where all are, the answer is 0.
+        inputs: List `[X, R]` of two tensors, candidates and scores; or the tensor X alone: then candidate i's score is
+            w . mean(X_i) + b_i, the mean over all its positions, with trained w and b.
+        mask: Boolean tensor of (batch, n), X's Keras mask, or None. A False candidate has weight 0. Where all are
+            False, the answer is 0.
 
     Input shape: X (batch, n, ..., features) or (batch, n); R (batch, n).
     Output shape: (batch, ..., features), or (batch,).

@@ -15,10 +15,10 @@ class Subsampling2D(keras.layers.Layer):
     The paper adds the four inputs of a window instead of averaging them; its coefficient is a quarter of ours.
 
     Args:
-        pool_size: height and width of a window, and the step between windows; a whole number of at least 1.
+        pool_size: Integer, the height and width of a window, and the step between windows, at least 1. Defaults to 2.
 
     Call arguments:
-        inputs: a tensor of at least one window.
+        inputs: Tensor of at least one window.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, height // pool_size, width // pool_size, channels).

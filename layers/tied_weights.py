@@ -16,19 +16,20 @@ class TiedWeights(keras.layers.Layer):
     The gradient of u is the sum over all its uses, dL/du = (dw/du)^T dL/dw.
 
     Args:
-        layer: the layer, which is this one's from now on: it has no longer the weights that `transform` gives. The
-            others stay as they are.
-        transform: H, a function (registered with Keras, to be saved) or a layer without weights. It takes u and
-            returns {name: tensor} for the weights it gives; a name is that in the layer, such as "kernel", or
+        layer: Layer, which is this one's from now on: it no longer has the weights that `transform` gives. The others
+            stay as they are.
+        transform: Callable, H: a function (registered with Keras, to be saved) or a layer without weights. It takes u
+            and returns {name: tensor} for the weights it gives; a name is that in the layer, such as "kernel", or
             "lstm_cell/kernel" where layers lie within.
-        shape: of u.
-        initializer: of u.
-        regularizer: of u. Regularizers of the layer's tied weights go on acting, on H(u).
+        shape: Tuple of integers, the shape of u.
+        initializer: Initializer for u. Defaults to "glorot_uniform".
+        regularizer: Regularizer or None, for u. Regularizers of the layer's tied weights go on acting, on H(u).
+            Defaults to None.
 
     Call arguments:
-        inputs: as the layer's.
-        training: passed on where the layer takes it.
-        mask: passed on where the layer takes it.
+        inputs: Tensor, or whatever the layer takes.
+        training: Boolean, passed on where the layer takes it.
+        mask: Boolean tensor, passed on where the layer takes it.
 
     Input shape and output shape: the layer's.
 

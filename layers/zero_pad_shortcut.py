@@ -13,11 +13,11 @@ class ZeroPadShortcut(keras.layers.Layer):
     It has no parameters: option A of the paper.
 
     Args:
-        filters: channels of the output, at least those of the input.
-        strides: the step between the pixels that stay, a whole number of at least 1.
+        filters: Integer, the number of output channels, at least that of the input.
+        strides: Integer, the step between the pixels that stay, at least 1. Defaults to 1.
 
     Call arguments:
-        inputs: pictures.
+        inputs: Tensor of pictures.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, height / strides, width / strides, filters), rounded up.
