@@ -66,7 +66,7 @@ class TiedWeights(keras.layers.Layer):
         self.shape: tuple[int, ...] = tuple(_checks.whole("shape", size) for size in shape)
         self.initializer: InitializerFunction = keras.initializers.get(initializer)
         self.regularizer: RegularizerFunction | None = keras.regularizers.get(regularizer)
-        self.supports_masking = layer.supports_masking
+        self.supports_masking: bool = layer.supports_masking
         self.autocast = False  # the layer casts by its own policy; u and H(u) keep their digits
 
     def build(self, input_shape: Any) -> None:
