@@ -1,9 +1,13 @@
 """What attention layers share: masks, the softmax that honours them, and a cache of static length."""
 
+from collections.abc import Callable
+
 import keras
 
+from zoo.layers._typing import Tensor
 
-def softmax(scores, allowed=None):
+
+def softmax(scores: Tensor, allowed: Tensor | None = None) -> Tensor:
     """Softmax over the last axis, in the dtype of `scores`; where `allowed` is False it is exactly 0.
 
     A row where nothing is allowed has no softmax: it is finite and means nothing, and the caller replaces it.
@@ -23,7 +27,13 @@ SMALL = 2**16
 """Products in the scores of a batch, up to which `of_few` adds them up."""
 
 
-def of_few(queries, keys, values, allowed, otherwise):
+def of_few(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    allowed: Tensor | None,
+    otherwise: Callable[[], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor]:
     """(context, weights) of few queries, (batch, heads, time, dim), already scaled; in float32 on TensorFlow.
 
     A call of its matrix product or of its softmax costs more on a CPU than the few numbers in a step of decoding, which
@@ -42,7 +52,7 @@ def of_few(queries, keys, values, allowed, otherwise):
     return keras.ops.cond(products <= SMALL, summed, otherwise)
 
 
-def causal(queries, keys, start=None):
+def causal(queries: int | Tensor, keys: int | Tensor, start: int | Tensor | None = None) -> Tensor:
     """(1 or batch, 1, queries, keys): whether a query may attend to a key, its own position being the last it may.
 
     Args:
@@ -55,7 +65,7 @@ def causal(queries, keys, start=None):
     return keras.ops.arange(keys) <= position  # (1 or batch, 1, queries, keys)
 
 
-def write(cache, new, index):
+def write(cache: Tensor, new: Tensor, index: int | Tensor) -> Tensor:
     """`cache` (batch, heads, length, dim) with `new` (batch, heads, n, dim) at positions `index` to `index + n - 1`.
 
     Written with `where`, which exports everywhere; a slice update has no gradient on TensorFlow and no converter.

@@ -2,16 +2,22 @@
 
 import math
 import numbers
+from collections.abc import Collection
+from typing import Any
+
+from zoo.layers._typing import Shape
 
 
-def whole(name, value, low=1):
+def whole(name: str, value: Any, low: int = 1) -> int:
     """`value`, a whole number of at least `low`; else `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ValueError(f"{name} must be a whole number of at least {low}. Received: {name}={value!r}")
     return int(value)
 
 
-def real(name, value, low=-math.inf, high=math.inf, *, above=False, below=False):
+def real(
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
+) -> float:
     """`value`, a finite number from `low` to `high` (`above`, `below`: without the bound itself); else `ValueError`."""
     fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     fits = fits and (low < value if above else low <= value) and (value < high if below else value <= high)
@@ -25,14 +31,14 @@ def real(name, value, low=-math.inf, high=math.inf, *, above=False, below=False)
     return float(value)
 
 
-def flag(name, value):
+def flag(name: str, value: Any) -> bool:
     """`value`, True or False; else `ValueError`."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False. Received: {name}={value!r}")
     return value
 
 
-def choice(name, value, choices):
+def choice(name: str, value: Any, choices: Collection[str | None]) -> Any:
     """`value`, one of `choices`; else `ValueError` that lists them."""
     if not isinstance(value, (str, type(None))) or value not in choices:
         listed = ", ".join(repr(one) for one in choices)
@@ -40,27 +46,28 @@ def choice(name, value, choices):
     return value
 
 
-def rank(layer, shape, expected, name="input_shape"):
+def rank(layer: str, shape: Shape, expected: str, name: str = "input_shape") -> Shape:
     """`shape` as a tuple, of as many axes as the words of `expected`, such as "batch, height, width, channels"."""
     if len(shape) != len(expected.split(", ")):
         raise ValueError(f"{layer} takes a tensor of ({expected}). Received: {name}={tuple(shape)}")
     return tuple(shape)
 
 
-def known(layer, shape, axis, name="input_shape"):
+def known(layer: str, shape: Shape, axis: int, name: str = "input_shape") -> int:
     """The size of `axis` of `shape`; `ValueError` naming the axis where it is unknown, because weights depend on it."""
     shape = tuple(shape)
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"{layer} needs an axis {axis}. Received: {name}={shape}")
-    if shape[axis] is None:
+    size = shape[axis]
+    if size is None:
         raise ValueError(
             f"{layer} needs to know the size of axis {axis}: its weights depend on it. "
             f"Received: {name}={shape}. Give that size in keras.Input(shape=...)."
         )
-    return shape[axis]
+    return size
 
 
-def several(layer, shapes, counts, names):
+def several(layer: str, shapes: Any, counts: Collection[int], names: str) -> list[Shape]:
     """`shapes` as a list of tuples, one of `counts` many; `names` tells what they are, such as "[x, z]"."""
     listed = isinstance(shapes, (list, tuple)) and all(isinstance(shape, (list, tuple)) for shape in shapes)
     if not listed or len(shapes) not in counts:
@@ -68,6 +75,6 @@ def several(layer, shapes, counts, names):
     return [tuple(shape) for shape in shapes]
 
 
-def agree(first, second):
+def agree(first: Shape, second: Shape) -> bool:
     """Whether two shapes are alike where both are known."""
     return len(first) == len(second) and all(a == b or None in (a, b) for a, b in zip(first, second, strict=True))

@@ -12,11 +12,15 @@ Where shapes must be static (XLA, JAX) it is slotted or spilled, else packed, wi
 """
 
 import fractions
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 
 from zoo.layers import _backend, _checks
+from zoo.layers._readings import Readings
+from zoo.layers._typing import Tensor
+from zoo.layers.routing import Routing
 
 BLOCK = 64
 """Rows of a spilled block at most: larger ones are emptier, smaller ones read weights more often."""
@@ -34,12 +38,14 @@ class Layout(NamedTuple):
         drop_rate: the part of the choices that capacity dropped, a scalar.
     """
 
-    slots: Any
-    choices: Any
-    drop_rate: Any
+    slots: Tensor
+    choices: Tensor
+    drop_rate: float | Tensor
 
 
-def packed(experts, num_experts, capacity=None, least=0):
+def packed(
+    experts: Tensor, num_experts: int, capacity: "Capacity | None" = None, least: int = 0
+) -> tuple[Layout, Tensor]:
     """The layout of runs as long as loads, or at least `least`; `capacity` is a `Capacity` or None."""
     counts, places = _queue(experts, num_experts)
     n, k = keras.ops.shape(experts)
@@ -51,7 +57,7 @@ def packed(experts, num_experts, capacity=None, least=0):
     return _filled(slots, n * k + least * num_experts, drop_rate), sizes
 
 
-def slotted(experts, num_experts, capacity):
+def slotted(experts: Tensor, num_experts: int, capacity: "Capacity") -> tuple[Layout, int | Tensor]:
     """(layout, length of a run)"""
     counts, places = _queue(experts, num_experts)
     n, k = keras.ops.shape(experts)
@@ -72,13 +78,13 @@ class Spill(NamedTuple):
         used: how many blocks there are tokens in; these are the first.
     """
 
-    run: Any
+    run: int | Tensor
     block: int
-    owners: Any
-    used: Any
+    owners: Tensor
+    used: Tensor
 
 
-def spilled(experts, num_experts, room=ROOM):
+def spilled(experts: Tensor, num_experts: int, room: float = ROOM) -> tuple[Layout, Spill]:
     """(layout, its `Spill`); without `room` there are blocks alone."""
     counts, places = _queue(experts, num_experts)
     n, k = keras.ops.shape(experts)
@@ -103,7 +109,13 @@ def spilled(experts, num_experts, room=ROOM):
     return layout, Spill(run, block, owners, keras.ops.sum(blocks))
 
 
-def feed_spilled(feed_all, feed_one, rows, spill, weights):
+def feed_spilled(
+    feed_all: Callable[[Tensor, Any], Tensor],
+    feed_one: Callable[[Tensor, Any], Tensor],
+    rows: Tensor,
+    spill: Spill,
+    weights: Sequence[Tensor],
+) -> Tensor:
     """What experts make of the rows that `dispatch` laid out, (slots, ...).
 
     Args:
@@ -111,7 +123,7 @@ def feed_spilled(feed_all, feed_one, rows, spill, weights):
         feed_one: (rows (block, ...), tuple of weights of one expert) -> outputs (block, ...).
         rows: (slots, ...).
         spill: the layout's `Spill`.
-        weights: tuple of tensors (experts, ...).
+        weights: tensors (experts, ...).
     """
     num_experts, edge = weights[0].shape[0], weights[0].shape[0] * spill.run
 
@@ -157,7 +169,7 @@ def feed_spilled(feed_all, feed_one, rows, spill, weights):
     return _backend.custom_gradient(forward, backward)(rows, spill.owners, spill.used, *weights)
 
 
-def dispatch(tokens, layout, training):
+def dispatch(tokens: Tensor, layout: Layout, training: bool | None) -> Tensor:
     """(slots, ...): the token in each slot, zeros where it is empty."""
     k = layout.slots.shape[1]
 
@@ -171,7 +183,7 @@ def dispatch(tokens, layout, training):
     return _gathered(forward, backward, training)(tokens, layout.slots, layout.choices)
 
 
-def combine(outputs, weights, layout, training):
+def combine(outputs: Tensor, weights: Tensor, layout: Layout, training: bool | None) -> Tensor:
     """(n, ...): the sum over each token's choices of weight times output; 0 for a choice that has no slot."""
     k = layout.slots.shape[1]
 
@@ -195,13 +207,13 @@ def combine(outputs, weights, layout, training):
     return _gathered(forward, backward, training)(outputs, weights, layout.slots, layout.choices)
 
 
-def at(tensor, index):
+def at(tensor: Tensor, index: Tensor) -> Tensor:
     """tensor[index], for an index that is a tensor."""
     # no slice: XLA on TensorFlow wants its start constant, and would compile anew for whatever values it comes from
     return keras.ops.take(tensor, index, axis=0)
 
 
-def put(tensor, index, value):
+def put(tensor: Tensor, index: Tensor, value: Tensor) -> Tensor:
     """`tensor` with `value` at `index`."""
     return keras.ops.slice_update(tensor, (index, *[0] * len(value.shape)), keras.ops.expand_dims(value, 0))
 
@@ -212,23 +224,23 @@ class Capacity:
     In whole numbers, because the number of tokens may be a tensor; `factor` counts to two decimals.
     """
 
-    def __init__(self, factor, top_k, num_experts):
-        factor = fractions.Fraction(factor).limit_denominator(100)
-        self.numerator = factor.numerator * top_k
-        self.denominator = factor.denominator * num_experts
+    def __init__(self, factor: float, top_k: int, num_experts: int) -> None:
+        share = fractions.Fraction(factor).limit_denominator(100)
+        self.numerator: int = share.numerator * top_k
+        self.denominator: int = share.denominator * num_experts
 
-    def of(self, tokens):
+    def of(self, tokens: int | Tensor) -> int | Tensor:
         return (tokens * self.numerator + self.denominator - 1) // self.denominator
 
 
-def check_top_k(top_k, num_experts):
+def check_top_k(top_k: int | None, num_experts: int) -> int | None:
     """`top_k`, None or a whole number of at most `num_experts`; else `ValueError`."""
     if top_k is not None and _checks.whole("top_k", top_k) > num_experts:
         raise ValueError(f"top_k must be at most the number of experts, {num_experts}. Received: top_k={top_k}")
     return top_k
 
 
-def check_capacity_factor(factor, top_k):
+def check_capacity_factor(factor: float | None, top_k: int | None) -> float | None:
     """`factor`, None or a number above 0 beside a `top_k`; else `ValueError`."""
     if factor is None:
         return None
@@ -240,13 +252,13 @@ def check_capacity_factor(factor, top_k):
     return _checks.real("capacity_factor", factor, 0, above=True)
 
 
-def record(readings, routing, drop_rate, training):
+def record(readings: Readings, routing: Routing, drop_rate: float | Tensor, training: bool | None) -> None:
     """Keeps what a mixture tells about itself."""
     if readings.wanted(routing.logits, training):
         readings.record(training, load=routing.load(), entropy=routing.entropy(), drop_rate=drop_rate)
 
 
-def flat(mask, inputs):
+def flat(mask: Tensor | None, inputs: Tensor) -> Tensor | None:
     """The mask of (batch, ...) as one of the positions of (batch, ..., features): (positions,)."""
     if mask is None:
         return None
@@ -254,12 +266,12 @@ def flat(mask, inputs):
     return keras.ops.reshape(keras.ops.broadcast_to(spread(mask, len(lead)), lead), (-1,))
 
 
-def spread(mask, rank):
+def spread(mask: Tensor, rank: int) -> Tensor:
     """`mask` with axes of size 1 at its end, up to `rank`."""
     return keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (rank - len(mask.shape))))
 
 
-def _queue(experts, num_experts):
+def _queue(experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor]:
     """(each expert's load, (experts,); the place of each choice among those of its expert, (n, k), -1 for no expert).
 
     First choices stand before second ones, and so get the slots where capacity is short.
@@ -271,7 +283,7 @@ def _queue(experts, num_experts):
     return keras.ops.sum(chosen, axis=0), keras.ops.transpose(keras.ops.reshape(places, (k, n)))
 
 
-def _kept(counts, k, capacity):
+def _kept(counts: Tensor, k: int, capacity: Capacity | None) -> tuple[Tensor, float | Tensor]:
     """(how many of each expert's choices it takes, (experts,); the part of all that it does not)"""
     if capacity is None:
         return counts, 0.0
@@ -281,19 +293,21 @@ def _kept(counts, k, capacity):
     return kept, keras.ops.cast(keras.ops.sum(counts - kept), "float32") / routed
 
 
-def _of(values, experts):
+def _of(values: Tensor, experts: Tensor) -> Tensor:
     """(n, k): each choice's entry of `values`, (experts,); 0 for no expert."""
     return keras.ops.take(_with_zeros(values), experts, axis=0)
 
 
-def _filled(slots, size, drop_rate):
+def _filled(slots: Tensor, size: int | Tensor, drop_rate: float | Tensor) -> Layout:
     n, k = keras.ops.shape(slots)
     empty = keras.ops.zeros((size + 1,), "int32") + n * k
     choices = keras.ops.scatter_update(empty, keras.ops.reshape(slots, (-1, 1)), keras.ops.arange(n * k))
     return Layout(slots, choices[:size], drop_rate)
 
 
-def _gathered(forward, backward, training):
+def _gathered(
+    forward: Callable[..., Any], backward: Callable[..., Any], training: bool | None
+) -> Callable[..., Tensor]:
     """`forward`, in training with its gradient by gathers too; that of TensorFlow's own gather is a slow scatter.
 
     Not in inference, because such a gradient keeps graphs from being exported.
@@ -303,11 +317,11 @@ def _gathered(forward, backward, training):
     return lambda *tensors: forward(*tensors)[0]
 
 
-def _with_zeros(rows):
+def _with_zeros(rows: Tensor) -> Tensor:
     """`rows` and one of zeros, for those who look for a row that is not there."""
     return keras.ops.pad(rows, [[0, 1]] + [[0, 0]] * (len(rows.shape) - 1))
 
 
-def _over(scale, rows):
+def _over(scale: Tensor, rows: Tensor) -> Tensor:
     """`scale` with axes at its end, to multiply `rows`."""
     return spread(scale, len(rows.shape))

@@ -2,8 +2,10 @@
 
 import keras
 
+from zoo.layers._typing import Tensor
 
-def every(*masks):
+
+def every(*masks: Tensor | None) -> Tensor | None:
     """The conjunction of boolean `masks` that broadcast, those that are None left out; None where all are."""
     merged = None
     for mask in masks:

@@ -1,9 +1,14 @@
 """What layers made of other layers share."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import keras
 
+from zoo.layers._typing import InitializerFunction, Shape, Tensor
 
-def fresh(initializer, index):
+
+def fresh(initializer: InitializerFunction, index: int) -> InitializerFunction:
     """A copy of `initializer` for the `index`-th of several weights: equal seeds would make equal weights."""
     if not isinstance(initializer, keras.Initializer):
         return initializer
@@ -13,7 +18,7 @@ def fresh(initializer, index):
     return type(initializer).from_config(config)
 
 
-def joined(initializer, widths, first=0):
+def joined(initializer: InitializerFunction, widths: list[int], first: int = 0) -> InitializerFunction:
     """An initializer of kernels of `widths` columns side by side, each drawn as a matrix of its own."""
     parts = [fresh(initializer, first + index) for index in range(len(widths))]
 
@@ -24,7 +29,7 @@ def joined(initializer, widths, first=0):
     return draw
 
 
-def policy_for(layer, name):
+def policy_for(layer: keras.layers.Layer, name: str) -> keras.dtype_policies.DTypePolicy:
     """The dtype policy of the sublayer `name` that `layer` makes in its `build`; with its counterpart `policy_of`.
 
     A map of policies is resolved: Keras's dense layer, quantised by a map, cannot be saved.
@@ -33,7 +38,7 @@ def policy_for(layer, name):
     return own[f"{layer.path}/{name}"] if isinstance(own, keras.dtype_policies.DTypePolicyMap) else own
 
 
-def policy_of(layer, held=()):
+def policy_of(layer: keras.layers.Layer, held: Iterable[keras.layers.Layer] = ()) -> str | dict[str, Any]:
     """What `dtype` in the config of `layer` says, so that what `quantize` changed within comes back so.
 
     Args:
@@ -57,12 +62,12 @@ def policy_of(layer, held=()):
     return keras.dtype_policies.serialize(own)
 
 
-def output_shape(layer, shape):
+def output_shape(layer: keras.layers.Layer, shape: Shape) -> Shape:
     """The shape of what `layer` makes of an input of `shape`, also where it does not say so itself."""
     return tuple(layer.compute_output_spec(keras.KerasTensor(shape, layer.compute_dtype)).shape)
 
 
-def on_rows(function, inputs):
+def on_rows(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """`function`, which acts on the last axis alone, of `inputs` (batch, time, dim), by way of (batch * time, dim).
 
     XLA takes half as long again on a CPU for a matrix product with two axes in front.
@@ -71,7 +76,7 @@ def on_rows(function, inputs):
     return keras.ops.reshape(rows, (-1, keras.ops.shape(inputs)[1], rows.shape[-1]))
 
 
-def revive(layer):
+def revive(layer: keras.layers.Layer | dict[str, Any]) -> keras.layers.Layer:
     """The layer that an entry of a config stands for: of a dict as Keras saves it, or a new one like a live layer.
 
     Configs hold the layers themselves, so that Keras saves one that is shared once; whoever makes a layer from such a

@@ -1,10 +1,12 @@
 """What the encoder's and the decoder's block share."""
 
 import inspect
+from typing import Any, Self
 
 import keras
 
 from zoo.layers import _activations, _checks, _sublayers
+from zoo.layers._typing import Activation, Initializer, InitializerFunction, Shape
 from zoo.layers.multi_head_attention import MultiHeadAttention
 
 
@@ -13,39 +15,43 @@ class TransformerBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        feed_forward,
-        activation="relu",
-        dropout=0.0,
-        attention_dropout=0.0,
-        norm_first=False,
-        epsilon=1e-5,
-        use_bias=True,
-        attention_bias=None,
-        kernel_initializer="glorot_uniform",
-        seed=None,
-        **kwargs,
-    ):
+        num_heads: int,
+        feed_forward: int | keras.layers.Layer,
+        activation: Activation | None = "relu",
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        norm_first: bool = False,
+        epsilon: float = 1e-5,
+        use_bias: bool = True,
+        attention_bias: bool | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.num_heads = _checks.whole("num_heads", num_heads)
+        self.num_heads: int = _checks.whole("num_heads", num_heads)
         given = isinstance(feed_forward, keras.layers.Layer)
         if isinstance(feed_forward, keras.Model):
             feed_forward.supports_masking = True  # it hands masks on; Keras warns of it all the same
-        self.feed_forward = feed_forward if given else _checks.whole("feed_forward", feed_forward)
+        self.feed_forward: int | keras.layers.Layer = (
+            feed_forward if given else _checks.whole("feed_forward", feed_forward)
+        )
         _activations.get(activation)  # refuses what it does not know
-        self.activation = activation
-        self.dropout = _checks.real("dropout", dropout, 0, 1, below=True)
-        self.attention_dropout = _checks.real("attention_dropout", attention_dropout, 0, 1, below=True)
-        self.norm_first = _checks.flag("norm_first", norm_first)
-        self.epsilon = _checks.real("epsilon", epsilon, 0, above=True)
-        self.use_bias = _checks.flag("use_bias", use_bias)
-        self.attention_bias = None if attention_bias is None else _checks.flag("attention_bias", attention_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.seed = None if seed is None else _checks.whole("seed", seed, low=0)
+        self.activation: Activation | None = activation
+        self.dropout: float = _checks.real("dropout", dropout, 0, 1, below=True)
+        self.attention_dropout: float = _checks.real("attention_dropout", attention_dropout, 0, 1, below=True)
+        self.norm_first: bool = _checks.flag("norm_first", norm_first)
+        self.epsilon: float = _checks.real("epsilon", epsilon, 0, above=True)
+        self.use_bias: bool = _checks.flag("use_bias", use_bias)
+        self.attention_bias: bool | None = (
+            None if attention_bias is None else _checks.flag("attention_bias", attention_bias)
+        )
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.seed: int | None = None if seed is None else _checks.whole("seed", seed, low=0)
         self.supports_masking = True
         self._dropout = keras.layers.Dropout(self.dropout, seed=self._seed(2), dtype=self.dtype_policy)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         _checks.rank(type(self).__name__, inputs_shape, "batch, time, dim", "inputs_shape")
         width = _checks.known(type(self).__name__, inputs_shape, -1, "inputs_shape")
         self._self_attention = self._make_attention("self_attention", 0)
@@ -120,10 +126,10 @@ class TransformerBlock(keras.layers.Layer):
             x = self.feed_forward(x)
         return self._after(self._feed_forward_norm, inputs, x, training)
 
-    def compute_output_shape(self, inputs_shape, encoded_shape=None):
+    def compute_output_shape(self, inputs_shape: Shape, encoded_shape: Shape | None = None) -> Shape:
         return tuple(inputs_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         held = [self.feed_forward] if isinstance(self.feed_forward, keras.layers.Layer) else []
         return {
             **super().get_config(),
@@ -142,7 +148,7 @@ class TransformerBlock(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         if not isinstance(config["feed_forward"], int):
             config = {**config, "feed_forward": _sublayers.revive(config["feed_forward"])}
         return cls(**config)

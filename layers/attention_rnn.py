@@ -1,7 +1,10 @@
+from typing import Any
+
 import keras
 import numpy as np
 
 from zoo.layers import _backend, _checks, _sublayers
+from zoo.layers._typing import Initializer, InitializerFunction, Shape, Tensor
 from zoo.layers.bahdanau_attention import BahdanauAttention
 
 GATES = {"gru": 3, "lstm": 4, "rnn": 1}
@@ -17,23 +20,26 @@ class AttentionRNN(keras.layers.Layer):
     x W, and h C, of which the loop takes the weighted sum in place of c_i C.
 
     Args:
-        units: width of the state.
-        attention_units: width of the alignment; as `units` where None.
-        cell: "gru" (the candidate sees the reset state, as in the paper), "lstm", or "rnn" with tanh.
-        kernel_initializer: of W and C.
-        recurrent_initializer: of the recurrent matrix.
-        attention_initializer, score_initializer: of the attention, as `kernel_initializer` and `score_initializer`
-            of `BahdanauAttention`.
+        units: Integer, the width of the state.
+        attention_units: Integer or None, the width of the alignment; None is `units`. Defaults to None.
+        cell: String, "gru" (the candidate sees the reset state, as in the paper), "lstm", or "rnn" with tanh. Defaults
+            to "gru".
+        kernel_initializer: Initializer for W and C. Defaults to "glorot_uniform".
+        recurrent_initializer: Initializer for the recurrent matrix. Defaults to "orthogonal".
+        attention_initializer: Initializer for the attention, as `kernel_initializer` of `BahdanauAttention`. Defaults
+            to "glorot_uniform".
+        score_initializer: Initializer for the attention, as `score_initializer` of `BahdanauAttention`. Defaults to
+            "glorot_uniform".
 
     Call arguments:
-        inputs: x, what is fed in at each step.
-        annotations: h, the encoded sequence.
-        state: s_0. The memory cell of an LSTM starts at zeros.
-        annotations_mask: boolean, (batch, positions): what of `annotations` may be attended to.
+        inputs: Tensor x of (batch, time, dim), what is fed in at each step.
+        annotations: Tensor h of (batch, positions, width), the encoded sequence.
+        state: Tensor s_0 of (batch, units). The memory cell of an LSTM starts at zeros.
+        annotations_mask: Boolean tensor of (batch, positions), or None: what of `annotations` may be attended to.
 
-    Returns (states, contexts, weights): s_{i-1}, with which step i begins, c_i and a_i.
+    Returns a tuple (states, contexts, weights): s_{i-1}, with which step i begins, c_i and a_i.
 
-    To decode step by step, where each row of the memory serves as many consecutive rows of the state as there are:
+    To decode step by step. The state may have several consecutive rows for each row of the memory, as in beam search:
 
         states, memory = layer.begin(state), layer.project(annotations, mask)
         context, states = layer.step(x, states, memory)          # x is (rows, dim)
@@ -55,26 +61,28 @@ class AttentionRNN(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        attention_units=None,
-        cell="gru",
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        attention_initializer="glorot_uniform",
-        score_initializer="glorot_uniform",
-        **kwargs,
-    ):
+        units: int,
+        attention_units: int | None = None,
+        cell: str = "gru",
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        attention_initializer: Initializer = "glorot_uniform",
+        score_initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.units = _checks.whole("units", units)
-        self.attention_units = None if attention_units is None else _checks.whole("attention_units", attention_units)
-        self.cell = _checks.choice("cell", cell, tuple(GATES))
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
-        self.attention_initializer = keras.initializers.get(attention_initializer)
-        self.score_initializer = keras.initializers.get(score_initializer)
+        self.units: int = _checks.whole("units", units)
+        self.attention_units: int | None = (
+            None if attention_units is None else _checks.whole("attention_units", attention_units)
+        )
+        self.cell: str = _checks.choice("cell", cell, tuple(GATES))
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.recurrent_initializer: InitializerFunction = keras.initializers.get(recurrent_initializer)
+        self.attention_initializer: InitializerFunction = keras.initializers.get(attention_initializer)
+        self.score_initializer: InitializerFunction = keras.initializers.get(score_initializer)
         self.supports_masking = True
 
-    def build(self, inputs_shape, annotations_shape, state_shape):
+    def build(self, inputs_shape: Shape, annotations_shape: Shape, state_shape: Shape) -> None:
         dim, width = (
             _checks.known("AttentionRNN", _checks.rank("AttentionRNN", shape, axes, name), -1, name)
             for name, shape, axes in (
@@ -84,7 +92,7 @@ class AttentionRNN(keras.layers.Layer):
         )
         if tuple(state_shape)[1:] != (self.units,):
             raise ValueError(f"state must be (batch, units). Received: state_shape={state_shape}, units={self.units}")
-        self.attention = BahdanauAttention(
+        self.attention: BahdanauAttention = BahdanauAttention(
             self.attention_units or self.units,
             kernel_initializer=self.attention_initializer,
             score_initializer=self.score_initializer,
@@ -93,15 +101,25 @@ class AttentionRNN(keras.layers.Layer):
         )
         self.attention.build(state_shape, annotations_shape)
         gates = GATES[self.cell]
-        self.kernel = self._add_kernel("kernel", dim, self.kernel_initializer, gates)
-        self.context_kernel = self._add_kernel("context_kernel", width, self.kernel_initializer, gates, gates)
-        self.bias = self.add_weight(name="bias", shape=(gates * self.units,), initializer=self._make_bias)
+        self.kernel: keras.Variable = self._add_kernel("kernel", dim, self.kernel_initializer, gates)
+        self.context_kernel: keras.Variable = self._add_kernel(
+            "context_kernel", width, self.kernel_initializer, gates, gates
+        )
+        self.bias: keras.Variable = self.add_weight(
+            name="bias", shape=(gates * self.units,), initializer=self._make_bias
+        )
         if self.cell == "gru":  # the candidate's matrix acts on another state than the gates'
-            self.candidate_kernel = self._add_kernel("candidate_kernel", self.units, self.recurrent_initializer, 1, 2)
+            self.candidate_kernel: keras.Variable = self._add_kernel(
+                "candidate_kernel", self.units, self.recurrent_initializer, 1, 2
+            )
             gates = 2
-        self.recurrent_kernel = self._add_kernel("recurrent_kernel", self.units, self.recurrent_initializer, gates)
+        self.recurrent_kernel: keras.Variable = self._add_kernel(
+            "recurrent_kernel", self.units, self.recurrent_initializer, gates
+        )
 
-    def call(self, inputs, annotations, state, annotations_mask=None):
+    def call(
+        self, inputs: Tensor, annotations: Tensor, state: Tensor, annotations_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         memory = self.project(annotations, annotations_mask)
         projected = self._project(inputs, self.kernel) + self._cast(self.bias)  # (batch, time, gates * units)
         state = self._cast(state)
@@ -116,17 +134,19 @@ class AttentionRNN(keras.layers.Layer):
         states, weights = (keras.ops.transpose(part, (1, 0, 2)) for part in given)
         return states, keras.ops.matmul(weights, self._cast(annotations)), weights
 
-    def begin(self, state):
+    def begin(self, state: Tensor) -> tuple[Tensor, ...]:
         """The states of the cell, each (rows, units), before the first step."""
         return (state, keras.ops.zeros_like(state)) if self.cell == "lstm" else (state,)
 
-    def project(self, annotations, annotations_mask=None):
+    def project(self, annotations: Tensor, annotations_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """What each step reads of `annotations`: (annotations, keys, h C[, mask])."""
         annotations = self._cast(annotations)
         memory = (annotations, self.attention.project(annotations), self._project(annotations, self.context_kernel))
         return memory if annotations_mask is None else (*memory, annotations_mask)
 
-    def step(self, inputs, states, memory):
+    def step(
+        self, inputs: Tensor, states: tuple[Tensor, ...], memory: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(context, states) of one step: `inputs` (rows, dim), `states` as `begin` gives them."""
         projected = keras.ops.matmul(self._cast(inputs), self._cast(self.kernel)) + self._cast(self.bias)
         weights, states = self._advance(projected, states, memory)
@@ -177,14 +197,16 @@ class AttentionRNN(keras.layers.Layer):
     def _cast(self, tensor):
         return keras.ops.cast(tensor, self.compute_dtype)
 
-    def compute_mask(self, inputs, inputs_mask=None):
+    def compute_mask(self, inputs: Tensor, inputs_mask: Tensor | None = None) -> list[Tensor | None]:
         return [inputs_mask] * 3
 
-    def compute_output_shape(self, inputs_shape, annotations_shape, state_shape):
+    def compute_output_shape(
+        self, inputs_shape: Shape, annotations_shape: Shape, state_shape: Shape
+    ) -> tuple[Shape, Shape, Shape]:
         leading = tuple(inputs_shape)[:2]
         return (*leading, self.units), (*leading, annotations_shape[-1]), (*leading, annotations_shape[1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _attention, _checks, _masks, _sublayers
+from zoo.layers._typing import Initializer, InitializerFunction, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -13,20 +16,23 @@ class BahdanauAttention(keras.layers.Layer):
     them once and `keys=` hands them over.
 
     Args:
-        units: width of the alignment, a whole number of at least 1.
-        use_bias: whether a bias is added before tanh. The paper has none.
-        kernel_initializer: of W and U.
-        score_initializer: of v. "zeros" makes attention uniform at the start, as in the paper.
+        units: Integer, the width of the alignment, at least 1.
+        use_bias: Boolean, whether a bias is added before tanh. The paper has none. Defaults to False.
+        kernel_initializer: Initializer for W and U. Defaults to "glorot_uniform".
+        score_initializer: Initializer for v. "zeros" makes attention uniform at the start, as in the paper. Defaults to
+            "glorot_uniform".
 
     Call arguments:
-        query: the states s, (batch, query_dim) or (batch, time, query_dim).
-        value: the annotations h, (batch, positions, value_dim).
-        keys: U h, (batch, positions, units), as `project(value)` gives it; computed from `value` where None.
-        query_mask: boolean, (batch,) or (batch, time): queries that are none get zeros.
-        value_mask: boolean, (batch, positions): where False the weight is exactly 0. Where all are False, weights and
-            context are zeros.
+        query: Tensor of (batch, query_dim) or (batch, time, query_dim), the states s.
+        value: Tensor of (batch, positions, value_dim), the annotations h.
+        keys: Tensor of (batch, positions, units), or None: U h, as `project(value)` gives it. None computes it from
+            `value`.
+        query_mask: Boolean tensor of (batch,) or (batch, time), or None. Where it is False, weights and context are
+            zeros.
+        value_mask: Boolean tensor of (batch, positions), or None. Where it is False, the weight is exactly 0. Where all
+            are False, weights and context are zeros.
 
-    Returns (context, weights).
+    Returns a tuple (context, weights).
 
     Input shape: query (batch, [time,] query_dim), value (batch, positions, value_dim).
     Output shape: context (batch, [time,] value_dim), weights (batch, [time,] positions).
@@ -43,16 +49,21 @@ class BahdanauAttention(keras.layers.Layer):
     """
 
     def __init__(
-        self, units, use_bias=False, kernel_initializer="glorot_uniform", score_initializer="glorot_uniform", **kwargs
-    ):
+        self,
+        units: int,
+        use_bias: bool = False,
+        kernel_initializer: Initializer = "glorot_uniform",
+        score_initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.units = _checks.whole("units", units)
-        self.use_bias = _checks.flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.score_initializer = keras.initializers.get(score_initializer)
+        self.units: int = _checks.whole("units", units)
+        self.use_bias: bool = _checks.flag("use_bias", use_bias)
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.score_initializer: InitializerFunction = keras.initializers.get(score_initializer)
         self.supports_masking = True
 
-    def build(self, query_shape, value_shape):
+    def build(self, query_shape: Shape, value_shape: Shape) -> None:
         if len(query_shape) not in (2, 3):
             raise ValueError(
                 "BahdanauAttention takes a query of (batch, dim) or (batch, time, dim). "
@@ -62,19 +73,26 @@ class BahdanauAttention(keras.layers.Layer):
         query_dim = _checks.known("BahdanauAttention", query_shape, -1, "query_shape")
         value_dim = _checks.known("BahdanauAttention", value_shape, -1, "value_shape")
         query_kernel, value_kernel = (_sublayers.fresh(self.kernel_initializer, index) for index in range(2))
-        self.query_kernel = self.add_weight(
+        self.query_kernel: keras.Variable = self.add_weight(
             name="query_kernel", shape=(query_dim, self.units), initializer=query_kernel
         )
-        self.value_kernel = self.add_weight(
+        self.value_kernel: keras.Variable = self.add_weight(
             name="value_kernel", shape=(value_dim, self.units), initializer=value_kernel
         )
-        self.score_kernel = self.add_weight(
+        self.score_kernel: keras.Variable = self.add_weight(
             name="score_kernel", shape=(self.units, 1), initializer=_sublayers.fresh(self.score_initializer, 2)
         )
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+            self.bias: keras.Variable = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 
-    def call(self, query, value, keys=None, query_mask=None, value_mask=None):
+    def call(
+        self,
+        query: Tensor,
+        value: Tensor,
+        keys: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         if keys is None:
             keys = self.project(value)  # (batch, positions, units)
         single = len(query.shape) == 2
@@ -102,7 +120,7 @@ class BahdanauAttention(keras.layers.Layer):
             return weights
         return weights * keras.ops.cast(keras.ops.any(valid, axis=-1, keepdims=True), weights.dtype)
 
-    def project(self, value):
+    def project(self, value: Tensor) -> Tensor:
         """The keys U h of `value`, (batch, positions, units), for `keys=`."""
         if not self.built:
             raise ValueError("BahdanauAttention.project needs its weights. Call the layer once, or `build`, first.")
@@ -113,14 +131,14 @@ class BahdanauAttention(keras.layers.Layer):
     def _cast(self, tensor):
         return keras.ops.cast(tensor, self.compute_dtype)
 
-    def compute_mask(self, query, query_mask=None):
+    def compute_mask(self, query: Tensor, query_mask: Tensor | None = None) -> list[Tensor | None]:
         return [query_mask, query_mask]
 
-    def compute_output_shape(self, query_shape, value_shape):
+    def compute_output_shape(self, query_shape: Shape, value_shape: Shape) -> tuple[Shape, Shape]:
         leading = tuple(query_shape)[:-1]
         return (*leading, value_shape[-1]), (*leading, value_shape[1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

@@ -1,6 +1,7 @@
 import keras
 
 from zoo.layers import _backend
+from zoo.layers._typing import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -13,13 +14,13 @@ class BatchNorm(keras.layers.BatchNormalization):
     own code. What it gains is in docs/benchmarks.md.
 
     Args:
-        **kwargs: as `keras.layers.BatchNormalization`. Papers' epsilon is 1e-5 and momentum 0.9; Keras's defaults
-            are 1e-3 and 0.99.
+        **kwargs: The arguments of `keras.layers.BatchNormalization`, with its defaults. Papers' epsilon is 1e-5 and
+            momentum 0.9; Keras's defaults are 1e-3 and 0.99.
 
     Call arguments:
-        inputs: a tensor.
-        training: whether to normalise by the batch's statistics and to move the averages.
-        mask: booleans, one axis less than `inputs`.
+        inputs: Tensor to normalise.
+        training: Boolean, whether to normalise by the batch's statistics and to move the averages.
+        mask: Boolean tensor with one axis less than `inputs`, or None.
 
     Input shape: (batch, ..., channels), or as `axis` says.
     Output shape: as the input's.
@@ -32,7 +33,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     Reference: Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         if not (training and self.trainable and mask is None and self._fused(inputs)):
             return super().call(inputs, training=training, mask=mask)
         channels = inputs.shape[-1]

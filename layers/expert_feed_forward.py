@@ -1,7 +1,18 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _activations, _backend, _checks, _dispatch, _sublayers
 from zoo.layers._readings import Readings
+from zoo.layers._typing import (
+    Activation,
+    Initializer,
+    InitializerFunction,
+    Regularizer,
+    RegularizerFunction,
+    Shape,
+    Tensor,
+)
 from zoo.layers.router import Router
 
 
@@ -15,27 +26,35 @@ class ExpertFeedForward(keras.layers.Layer):
     k and hardly with the number of experts. Nothing is dropped, unless a capacity is set, which acts in training alone.
 
     Args:
-        num_experts: a whole number of at least 1.
-        hidden_dim: hidden units of an expert.
-        top_k: how many experts a position goes to; None is all of them, weighted by the router's softmax.
-        activation: of the hidden units; what Keras knows, or "gelu_tanh". (Exact "gelu" has no ONNX export.)
-        gated: whether hidden units are activation(x G_e + c_e) * (x W1_e + b1_e), the GLU family.
-        use_bias: whether experts have biases.
-        output_dim: width of the output; the input's where None.
-        capacity_factor: an expert takes at most ceil(capacity_factor k positions / num_experts) in training, first
-            choices before second ones, counted to two decimals; what is over gets 0 from it. None drops nothing.
-        normalize, jitter, balance_loss, z_loss: of the `Router`.
-        router_initializer: of the router's weights; None is the router's own.
-        kernel_initializer: of each expert's matrices, drawn one by one.
-        bias_initializer: of their biases.
-        kernel_regularizer: of the stacked matrices.
-        bias_regularizer: of the stacked biases.
-        seed: of jitter.
+        num_experts: Integer, the number of experts, at least 1.
+        hidden_dim: Integer, the number of hidden units in an expert.
+        top_k: Integer or None, how many experts a position goes to. None is all of them, weighted by the router's
+            softmax. Defaults to 2.
+        activation: String or callable, the activation of the hidden units: any that Keras knows, or "gelu_tanh". (Exact
+            "gelu" has no ONNX export.) Defaults to "relu".
+        gated: Boolean, whether hidden units are activation(x G_e + c_e) * (x W1_e + b1_e), the GLU family. Defaults to
+            False.
+        use_bias: Boolean, whether experts have biases. Defaults to True.
+        output_dim: Integer or None, the width of the output; None is the input's. Defaults to None.
+        capacity_factor: Float or None. In training an expert takes at most ceil(capacity_factor k positions /
+            num_experts), first choices before second ones, with the factor rounded to two decimals; what is over gets 0
+            from it. None drops nothing. Defaults to None.
+        normalize: Boolean, as in `Router`. Defaults to True.
+        jitter: Float, as in `Router`. Defaults to 0.0.
+        balance_loss: Float, as in `Router`. Defaults to 0.01.
+        z_loss: Float, as in `Router`. Defaults to 0.0.
+        router_initializer: Initializer for the router's weights; None is the router's own. Defaults to None.
+        kernel_initializer: Initializer for each expert's matrices, which are drawn one by one. Defaults to
+            "glorot_uniform".
+        bias_initializer: Initializer for their biases. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for the stacked matrices. Defaults to None.
+        bias_regularizer: Regularizer or None, for the stacked biases. Defaults to None.
+        seed: Integer or None, the seed of the jitter. Defaults to None.
 
     Call arguments:
-        inputs: a tensor.
-        mask: boolean, (batch, ...): a False position is not routed, counts for nothing, and gets 0.
-        training: whether capacity, jitter and losses act.
+        inputs: Tensor of (batch, ..., features).
+        mask: Boolean tensor of (batch, ...), or None. A False position is not routed, counts for nothing, and gets 0.
+        training: Boolean, whether capacity, jitter and losses act.
 
     Input shape: (batch, ..., features).
     Output shape: (batch, ..., output_dim).
@@ -54,37 +73,37 @@ class ExpertFeedForward(keras.layers.Layer):
 
     def __init__(
         self,
-        num_experts,
-        hidden_dim,
-        top_k=2,
-        activation="relu",
-        gated=False,
-        use_bias=True,
-        output_dim=None,
-        capacity_factor=None,
-        normalize=True,
-        jitter=0.0,
-        balance_loss=0.01,
-        z_loss=0.0,
-        router_initializer=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        seed=None,
-        **kwargs,
-    ):
+        num_experts: int,
+        hidden_dim: int,
+        top_k: int | None = 2,
+        activation: Activation | None = "relu",
+        gated: bool = False,
+        use_bias: bool = True,
+        output_dim: int | None = None,
+        capacity_factor: float | None = None,
+        normalize: bool = True,
+        jitter: float = 0.0,
+        balance_loss: float = 0.01,
+        z_loss: float = 0.0,
+        router_initializer: Initializer | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer | None = None,
+        bias_regularizer: Regularizer | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.num_experts = _checks.whole("num_experts", num_experts)
-        self.hidden_dim = _checks.whole("hidden_dim", hidden_dim)
-        self.top_k = top_k
-        self.activation = activation
-        self.gated = _checks.flag("gated", gated)
-        self.use_bias = _checks.flag("use_bias", use_bias)
-        self.output_dim = None if output_dim is None else _checks.whole("output_dim", output_dim)
-        self.capacity_factor = _dispatch.check_capacity_factor(capacity_factor, top_k)
-        self.router = Router(
+        self.num_experts: int = _checks.whole("num_experts", num_experts)
+        self.hidden_dim: int = _checks.whole("hidden_dim", hidden_dim)
+        self.top_k: int | None = top_k
+        self.activation: Activation | None = activation
+        self.gated: bool = _checks.flag("gated", gated)
+        self.use_bias: bool = _checks.flag("use_bias", use_bias)
+        self.output_dim: int | None = None if output_dim is None else _checks.whole("output_dim", output_dim)
+        self.capacity_factor: float | None = _dispatch.check_capacity_factor(capacity_factor, top_k)
+        self.router: Router = Router(
             num_experts,
             top_k,
             normalize,
@@ -96,24 +115,26 @@ class ExpertFeedForward(keras.layers.Layer):
             name="router",
             dtype=self.dtype_policy,
         )
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.readings = Readings({"load": num_experts, "entropy": 1, "drop_rate": 1})
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer: RegularizerFunction | None = keras.regularizers.get(bias_regularizer)
+        self.readings: Readings = Readings({"load": num_experts, "entropy": 1, "drop_rate": 1})
         self._activation = _activations.get(activation)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         features = _checks.known("ExpertFeedForward", input_shape, -1)
         self.router.build((None, features))
         inner = [self.hidden_dim] * (2 if self.gated else 1)  # gates first
-        self.kernel_in = self._add_kernel("kernel_in", features, inner)
-        self.kernel_out = self._add_kernel("kernel_out", self.hidden_dim, [self.output_dim or features], index=2)
+        self.kernel_in: keras.Variable = self._add_kernel("kernel_in", features, inner)
+        self.kernel_out: keras.Variable = self._add_kernel(
+            "kernel_out", self.hidden_dim, [self.output_dim or features], index=2
+        )
         if self.use_bias:
-            self.bias_in = self._add_bias("bias_in", sum(inner))
-            self.bias_out = self._add_bias("bias_out", self.output_dim or features)
+            self.bias_in: keras.Variable = self._add_bias("bias_in", sum(inner))
+            self.bias_out: keras.Variable = self._add_bias("bias_out", self.output_dim or features)
 
-    def call(self, inputs, mask=None, training=None):
+    def call(self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None) -> Tensor:
         tokens = keras.ops.reshape(inputs, (-1, inputs.shape[-1]))  # (n, features)
         routing = self.router(tokens, mask=_dispatch.flat(mask, inputs), training=training)
         if self.top_k is None:
@@ -208,10 +229,10 @@ class ExpertFeedForward(keras.layers.Layer):
             regularizer=self.bias_regularizer,
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.output_dim or input_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         router = self.router.get_config()
         return {
             **super().get_config(),

@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _activations, _checks, _sublayers
+from zoo.layers._typing import Activation, Initializer, InitializerFunction, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -12,14 +15,15 @@ class GatedDense(keras.layers.Layer):
     "sigmoid" is GLU, "relu" ReGLU, "gelu" GEGLU, "silu" SwiGLU.
 
     Args:
-        units: features of the output.
-        activation: of the gates: any that Keras knows, or "gelu_tanh".
-        use_bias: whether b and c are there.
-        kernel_initializer: of G and W, drawn one by one.
-        bias_initializer: of b and c.
+        units: Integer, the number of output features.
+        activation: String or callable, the activation of the gates: any that Keras knows, or "gelu_tanh". Defaults to
+            "silu".
+        use_bias: Boolean, whether b and c are there. Defaults to True.
+        kernel_initializer: Initializer for G and W, which are drawn one by one. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for b and c. Defaults to "zeros".
 
     Call arguments:
-        inputs: a tensor.
+        inputs: Tensor of (batch, ..., features).
 
     Input shape: (batch, ..., features).
     Output shape: (batch, ..., units).
@@ -35,40 +39,44 @@ class GatedDense(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        activation="silu",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        **kwargs,
-    ):
+        units: int,
+        activation: Activation | None = "silu",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.units = _checks.whole("units", units)
+        self.units: int = _checks.whole("units", units)
         self._activation = _activations.get(activation)
-        self.activation = activation
-        self.use_bias = _checks.flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.activation: Activation | None = activation
+        self.use_bias: bool = _checks.flag("use_bias", use_bias)
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         features = _checks.known("GatedDense", input_shape, -1)
         drawn = _sublayers.joined(self.kernel_initializer, [self.units, self.units])
-        self.kernel = self.add_weight(name="kernel", shape=(features, 2 * self.units), initializer=drawn)
+        self.kernel: keras.Variable = self.add_weight(
+            name="kernel", shape=(features, 2 * self.units), initializer=drawn
+        )
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(2 * self.units,), initializer=self.bias_initializer)
+            self.bias: keras.Variable = self.add_weight(
+                name="bias", shape=(2 * self.units,), initializer=self.bias_initializer
+            )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         lines = keras.ops.matmul(inputs, self.kernel)  # (batch, ..., 2 units)
         if self.use_bias:
             lines = lines + self.bias
         gates, values = keras.ops.split(lines, 2, axis=-1)  # (batch, ..., units) each
         return self._activation(gates) * values
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

@@ -1,9 +1,11 @@
 import functools
 import math
+from typing import Any
 
 import keras
 
 from zoo.layers import _backend, _checks
+from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -17,18 +19,21 @@ class GroupNorm(keras.layers.Layer):
     the deviation; no E[x^2] - E[x]^2.
 
     Args:
-        groups: how many; must divide the number of channels.
-        epsilon: above 0, added to the variance.
-        axis: of the channels; not 0, the batch.
-        center, scale: whether there are beta and gamma, one a channel.
-        beta_initializer, gamma_initializer: of these.
-        beta_regularizer, gamma_regularizer: of these.
+        groups: Integer, the number of groups. It must divide the number of channels. Defaults to 32.
+        epsilon: Float above 0, added to the variance. Defaults to 1e-5.
+        axis: Integer, the axis of the channels; not 0, the batch. Defaults to -1.
+        center: Boolean, whether there is a beta for each channel. Defaults to True.
+        scale: Boolean, whether there is a gamma for each channel. Defaults to True.
+        beta_initializer: Initializer for beta. Defaults to "zeros".
+        gamma_initializer: Initializer for gamma. Defaults to "ones".
+        beta_regularizer: Regularizer or None, for beta. Defaults to None.
+        gamma_regularizer: Regularizer or None, for gamma. Defaults to None.
 
     Call arguments:
-        inputs: a tensor.
-        mask: booleans (batch, positions ...), Keras's mask of the input: positions that are False do not take part
-            in the statistics.
-        training: chooses a quicker form with the same numbers (one closed-form gradient).
+        inputs: Tensor to normalise.
+        mask: Boolean tensor of (batch, positions ...), Keras's mask of the input, or None. Positions that are False do
+            not take part in the statistics.
+        training: Boolean, whether to compute in a quicker form with the same numbers (one closed-form gradient).
 
     Input shape: (batch, ...) with a known number of channels.
     Output shape: as the input's.
@@ -45,34 +50,34 @@ class GroupNorm(keras.layers.Layer):
 
     def __init__(
         self,
-        groups=32,
-        epsilon=1e-5,
-        axis=-1,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        **kwargs,
-    ):
+        groups: int = 32,
+        epsilon: float = 1e-5,
+        axis: int = -1,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Initializer = "zeros",
+        gamma_initializer: Initializer = "ones",
+        beta_regularizer: Regularizer | None = None,
+        gamma_regularizer: Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.autocast = False  # half precision input is cast up once, here
-        self.groups = _checks.whole("groups", groups)
+        self.groups: int = _checks.whole("groups", groups)
         _checks.real("epsilon", epsilon, 0, above=True)
-        self.epsilon = epsilon
+        self.epsilon: float = epsilon
         if isinstance(axis, bool) or not isinstance(axis, int) or axis == 0:
             raise ValueError(f"axis must be a whole number other than 0, the batch. Received: axis={axis!r}")
-        self.axis = axis
-        self.center = _checks.flag("center", center)
-        self.scale = _checks.flag("scale", scale)
-        self.beta_initializer = keras.initializers.get(beta_initializer)
-        self.gamma_initializer = keras.initializers.get(gamma_initializer)
-        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
-        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
+        self.axis: int = axis
+        self.center: bool = _checks.flag("center", center)
+        self.scale: bool = _checks.flag("scale", scale)
+        self.beta_initializer: InitializerFunction = keras.initializers.get(beta_initializer)
+        self.gamma_initializer: InitializerFunction = keras.initializers.get(gamma_initializer)
+        self.beta_regularizer: RegularizerFunction | None = keras.regularizers.get(beta_regularizer)
+        self.gamma_regularizer: RegularizerFunction | None = keras.regularizers.get(gamma_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = _checks.known("GroupNorm", input_shape, self.axis)
         if self.axis % len(input_shape) == 0:
             raise ValueError(f"GroupNorm's axis is the batch. Received: axis={self.axis}, input_shape={input_shape}")
@@ -84,7 +89,7 @@ class GroupNorm(keras.layers.Layer):
                 f"The nearest that does is groups={nearest}."
             )
         if self.scale:
-            self.gamma = self.add_weight(
+            self.gamma: keras.Variable = self.add_weight(
                 name="gamma",
                 shape=(channels,),
                 initializer=self.gamma_initializer,
@@ -92,7 +97,7 @@ class GroupNorm(keras.layers.Layer):
                 autocast=False,
             )
         if self.center:
-            self.beta = self.add_weight(
+            self.beta: keras.Variable = self.add_weight(
                 name="beta",
                 shape=(channels,),
                 initializer=self.beta_initializer,
@@ -100,7 +105,7 @@ class GroupNorm(keras.layers.Layer):
                 autocast=False,
             )
 
-    def call(self, inputs, mask=None, training=None):
+    def call(self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None) -> Tensor:
         last = self.axis % len(inputs.shape) == len(inputs.shape) - 1
         x = inputs if last else keras.ops.moveaxis(inputs, self.axis, -1)
         shape, channels = keras.ops.shape(x), x.shape[-1]
@@ -165,10 +170,10 @@ class GroupNorm(keras.layers.Layer):
         means = keras.ops.mean(grouped, axis=3, keepdims=True)
         return keras.ops.reshape(keras.ops.broadcast_to(means, keras.ops.shape(grouped)), (-1, 1, channels))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "groups": self.groups,

@@ -1,6 +1,19 @@
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks, _sublayers
+from zoo.layers._typing import (
+    Activation,
+    ActivationFunction,
+    Initializer,
+    InitializerFunction,
+    Regularizer,
+    RegularizerFunction,
+    Shape,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -12,16 +25,17 @@ class HyperDense(keras.layers.Layer):
     Unlike `Quadratic` of `[x, z]`, z is one vector an example: its kernel is made once and serves all positions of x.
 
     Args:
-        units: features of the output.
-        use_base: whether the kernel has a constant part v: with z = 0 the layer is then a plain dense layer.
-        use_bias: whether b is there; it does not depend on z.
-        activation: of y.
-        kernel_initializer: of u and v.
-        bias_initializer: of b.
-        kernel_regularizer: of u and v.
+        units: Integer, the number of output features.
+        use_base: Boolean, whether the kernel has a constant part v: with z = 0 the layer is then a plain dense layer.
+            Defaults to False.
+        use_bias: Boolean, whether b is there; it does not depend on z. Defaults to True.
+        activation: String or callable, the activation of y; None is linear. Defaults to None.
+        kernel_initializer: Initializer for u and v. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for b. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for u and v. Defaults to None.
 
     Call arguments:
-        inputs: `[x, z]`.
+        inputs: List `[x, z]` of two tensors.
 
     Input shape: x (batch, ..., features), z (batch, conditions).
     Output shape: (batch, ..., units).
@@ -40,48 +54,50 @@ class HyperDense(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        use_base=False,
-        use_bias=True,
-        activation=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        units: int,
+        use_base: bool = False,
+        use_bias: bool = True,
+        activation: Activation | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.units = _checks.whole("units", units)
-        self.use_base = _checks.flag("use_base", use_base)
-        self.use_bias = _checks.flag("use_bias", use_bias)
-        self.activation = keras.activations.get(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.units: int = _checks.whole("units", units)
+        self.use_base: bool = _checks.flag("use_base", use_base)
+        self.use_bias: bool = _checks.flag("use_bias", use_bias)
+        self.activation: ActivationFunction = keras.activations.get(activation)
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         x, z = _checks.several("HyperDense", input_shape, (2,), "[x, z]")
         _checks.rank("HyperDense", z, "batch, conditions", name="z")
         features, conditions = _checks.known("HyperDense", x, -1), _checks.known("HyperDense", z, -1)
         if len(x) < 2:
             raise ValueError(f"HyperDense takes x of (batch, ..., features). Received: x of {x}")
-        self.kernel = self.add_weight(
+        self.kernel: keras.Variable = self.add_weight(
             name="kernel",
             shape=(conditions, features, self.units),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
         if self.use_base:
-            self.base = self.add_weight(
+            self.base: keras.Variable = self.add_weight(
                 name="base",
                 shape=(features, self.units),
                 initializer=_sublayers.fresh(self.kernel_initializer, 1),
                 regularizer=self.kernel_regularizer,
             )
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer=self.bias_initializer)
+            self.bias: keras.Variable = self.add_weight(
+                name="bias", shape=(self.units,), initializer=self.bias_initializer
+            )
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, z = inputs
         conditions, features, units = self.kernel.shape
         kernel = keras.ops.matmul(z, keras.ops.reshape(self.kernel, (conditions, features * units)))
@@ -93,13 +109,13 @@ class HyperDense(keras.layers.Layer):
             y = y + self.bias
         return self.activation(y)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return (*input_shape[0][:-1], self.units)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Sequence[Tensor], previous_mask: Sequence[Tensor | None] | None) -> Tensor | None:
         return None if previous_mask is None else previous_mask[0]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks
+from zoo.layers._typing import Initializer, InitializerFunction, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -10,13 +13,13 @@ class LearnedPositions(keras.layers.Layer):
     y[p] = x[p] + w[p]
 
     Args:
-        length: how many positions there are, a whole number of at least 1. A sequence may not reach beyond it.
-        initializer: of w.
+        length: Integer, the number of positions, at least 1. A sequence may not reach beyond it.
+        initializer: Initializer for w. Defaults to "uniform".
 
     Call arguments:
-        inputs: a tensor of at most `length` positions.
-        start: the position of its first element, a number or a tensor, scalar or (batch,): where a decoder that keeps
-            a cache stands.
+        inputs: Tensor of at most `length` positions.
+        start: Integer or integer tensor, scalar or (batch,): the position of the first element of `inputs`, where a
+            decoder that keeps a cache stands. Defaults to 0.
 
     Input shape: (batch, time, dim).
     Output shape: as the input's.
@@ -30,18 +33,20 @@ class LearnedPositions(keras.layers.Layer):
     table 3, row E.
     """
 
-    def __init__(self, length, initializer="uniform", **kwargs):
+    def __init__(self, length: int, initializer: Initializer = "uniform", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.length = _checks.whole("length", length)
-        self.initializer = keras.initializers.get(initializer)
+        self.length: int = _checks.whole("length", length)
+        self.initializer: InitializerFunction = keras.initializers.get(initializer)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _checks.rank("LearnedPositions", input_shape, "batch, time, dim")
         dim = _checks.known("LearnedPositions", input_shape, -1)
-        self.table = self.add_weight(name="table", shape=(self.length, dim), initializer=self.initializer)
+        self.table: keras.Variable = self.add_weight(
+            name="table", shape=(self.length, dim), initializer=self.initializer
+        )
 
-    def call(self, inputs, start=0):
+    def call(self, inputs: Tensor, start: int | Tensor = 0) -> Tensor:
         count = keras.ops.shape(inputs)[1]
         if isinstance(count, int) and isinstance(start, int) and not 0 <= start <= self.length - count:
             raise ValueError(
@@ -52,10 +57,10 @@ class LearnedPositions(keras.layers.Layer):
         place = start + keras.ops.arange(count, dtype="int32")  # (1 or batch, time)
         return inputs + keras.ops.take(self.table, place, axis=0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "length": self.length,

@@ -1,9 +1,11 @@
 import inspect
+from typing import Any, Self
 
 import keras
 
 from zoo.layers import _backend, _checks, _dispatch, _sublayers
 from zoo.layers._readings import Readings
+from zoo.layers._typing import Initializer, Shape, Tensor
 from zoo.layers.router import Router
 
 
@@ -13,30 +15,36 @@ class MixtureOfExperts(keras.layers.Layer):
 
     y = sum_e w_e expert_e(x),  w the weights of a `Router`
 
-    With `top_k` no expert is computed for a token that did not choose it. Where shapes are known at run time
-    (TensorFlow in eager and graph mode, torch) that goes for any experts. By XLA and on JAX it goes for experts that
-    are alike (one class, one config but for names and initial values, no state, noise or losses of their own), whose
-    weights are stacked; others need `capacity_factor` to train, and are refused without, and their own losses do not
-    count in inference. An expert that no token chose runs on a row of zeros, whose outcome nobody uses.
+    With `top_k` no expert is computed for a token that did not choose it. Where shapes may be known only at run time
+    (TensorFlow in eager and graph mode, torch), this holds for any experts. Under XLA and on JAX it holds for experts
+    that are alike (one class, one config but for names and initial values, no state, noise or losses of their own),
+    whose weights are stacked. Others need `capacity_factor` to train and are refused without it; their own losses do
+    not count in inference. An expert that no token chose runs on a row of zeros, whose outcome nobody uses.
     `ExpertFeedForward` is quicker for the feed-forward layers of Transformers.
 
     Args:
-        experts: a list of Keras layers of one output shape. They are this layer's from now on.
-        top_k: how many experts a token goes to; None is all of them, weighted by the router's softmax.
-        routing: "token": each position of the leading axes is routed by itself, and experts get tokens,
+        experts: List of Keras layers of one output shape. They are this layer's from now on.
+        top_k: Integer or None, how many experts a token goes to. None is all of them, weighted by the router's softmax.
+            Defaults to None.
+        routing: String. "token": each position of the leading axes is routed by itself, and experts get tokens,
             (tokens, features). "example": each example is routed by the mean of its features over all positions, and
-            experts get examples, (examples, ..., features), such as pictures.
-        capacity_factor: an expert takes at most ceil(capacity_factor k tokens / experts) in training, first choices
-            before second ones, counted to two decimals; what is over gets 0 from it. None drops nothing.
-        normalize, jitter, balance_loss, z_loss: of the `Router`.
-        router_initializer: of the router's weights; None is the router's own.
-        seed: of jitter.
+            experts get examples, (examples, ..., features), such as pictures. Defaults to "token".
+        capacity_factor: Float or None. In training an expert takes at most ceil(capacity_factor k tokens / experts),
+            first choices before second ones, with the factor rounded to two decimals; what is over gets 0 from it. None
+            drops nothing. Defaults to None.
+        normalize: Boolean, as in `Router`. Defaults to True.
+        jitter: Float, as in `Router`. Defaults to 0.0.
+        balance_loss: Float, as in `Router`. Defaults to 0.01.
+        z_loss: Float, as in `Router`. Defaults to 0.0.
+        router_initializer: Initializer for the router's weights; None is the router's own. Defaults to None.
+        seed: Integer or None, the seed of the jitter. Defaults to None.
 
     Call arguments:
-        inputs: a tensor.
-        mask: boolean, (batch, ...). A token or example of which nothing is True is not routed, counts for nothing, and
-            gets 0. With routing="example" it is passed on to experts that take it, and top_k must be None.
-        training: whether capacity, jitter and losses act; passed on to the experts.
+        inputs: Tensor of (batch, ..., features).
+        mask: Boolean tensor of (batch, ...), or None. A token or example of which nothing is True is not routed, counts
+            for nothing, and gets 0. With routing="example" it is passed on to experts that take it, and top_k must be
+            None.
+        training: Boolean, whether capacity, jitter and losses act; passed on to the experts.
 
     Input shape: (batch, ..., features).
     Output shape: with routing="token" (batch, ..., the experts' output), else (batch, the experts' output).
@@ -55,18 +63,18 @@ class MixtureOfExperts(keras.layers.Layer):
 
     def __init__(
         self,
-        experts,
-        top_k=None,
-        routing="token",
-        capacity_factor=None,
-        normalize=True,
-        jitter=0.0,
-        balance_loss=0.01,
-        z_loss=0.0,
-        router_initializer=None,
-        seed=None,
-        **kwargs,
-    ):
+        experts: list[keras.layers.Layer] | tuple[keras.layers.Layer, ...],
+        top_k: int | None = None,
+        routing: str = "token",
+        capacity_factor: float | None = None,
+        normalize: bool = True,
+        jitter: float = 0.0,
+        balance_loss: float = 0.01,
+        z_loss: float = 0.0,
+        router_initializer: Initializer | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(experts, (list, tuple)) or not experts:
             raise ValueError(f"experts must be a list of at least one Keras layer. Received: experts={experts!r}")
@@ -74,11 +82,11 @@ class MixtureOfExperts(keras.layers.Layer):
             if not isinstance(expert, keras.layers.Layer):
                 raise ValueError(f"experts must be Keras layers. Received: {expert!r} among experts")
         self.autocast = False  # each expert casts by its own policy
-        self.experts = list(experts)
-        self.top_k = top_k
-        self.routing = _checks.choice("routing", routing, ("token", "example"))
-        self.capacity_factor = _dispatch.check_capacity_factor(capacity_factor, top_k)
-        self.router = Router(
+        self.experts: list[keras.layers.Layer] = list(experts)
+        self.top_k: int | None = top_k
+        self.routing: str = _checks.choice("routing", routing, ("token", "example"))
+        self.capacity_factor: float | None = _dispatch.check_capacity_factor(capacity_factor, top_k)
+        self.router: Router = Router(
             len(experts),
             top_k,
             normalize,
@@ -90,10 +98,10 @@ class MixtureOfExperts(keras.layers.Layer):
             name="router",
             dtype=self.dtype_policy,
         )
-        self.readings = Readings({"load": len(experts), "entropy": 1, "drop_rate": 1})
-        self.supports_masking = routing == "token" or top_k is None
+        self.readings: Readings = Readings({"load": len(experts), "entropy": 1, "drop_rate": 1})
+        self.supports_masking: bool = routing == "token" or top_k is None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         features = _checks.known("MixtureOfExperts", input_shape, -1)
         self.router.build((None, features))
         shape = self._expert_input(input_shape)
@@ -118,9 +126,9 @@ class MixtureOfExperts(keras.layers.Layer):
                 )
         self._stacked = _alike(self.experts)
         free = self.top_k is None or self.capacity_factor is not None or (self._stacked and not _stateful(self.experts))
-        self.supports_jit = free or keras.backend.backend() != "tensorflow"  # "auto" then compiles without XLA
+        self.supports_jit: bool = free or keras.backend.backend() != "tensorflow"  # "auto" then compiles without XLA
 
-    def call(self, inputs, mask=None, training=None):
+    def call(self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None) -> Tensor:
         if self.routing == "token":
             rows = keras.ops.reshape(inputs, (-1, inputs.shape[-1]))  # (n, features)
             features, valid, mask = rows, _dispatch.flat(mask, inputs), None
@@ -229,17 +237,17 @@ class MixtureOfExperts(keras.layers.Layer):
     def _expert_input(self, input_shape):
         return (None, input_shape[-1]) if self.routing == "token" else (None, *input_shape[1:])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         inner = self.experts[0].compute_output_shape(self._expert_input(input_shape))[1:]
         return (*(input_shape[:-1] if self.routing == "token" else input_shape[:1]), *inner)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Tensor | None:
         if self.routing == "token" or previous_mask is None:
             return previous_mask
         mask = self.experts[0].compute_mask(inputs, previous_mask)
         return mask if len(self.compute_output_shape(tuple(inputs.shape))) > len(previous_mask.shape) else None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         router = self.router.get_config()
         return {
             **super().get_config(),
@@ -252,18 +260,18 @@ class MixtureOfExperts(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "experts": [_sublayers.revive(expert) for expert in config["experts"]]})
 
 
-def _run(expert, rows, training, mask=None):
+def _run(expert: keras.layers.Layer, rows: Tensor, training: bool | None, mask: Tensor | None = None) -> Tensor:
     """The expert's outputs; it is told what it takes, because a gradient may run it outside of this layer's call."""
     taken = inspect.signature(expert.call).parameters
     told = {name: value for name, value in (("training", training), ("mask", mask)) if name in taken}
     return expert(rows, **told)
 
 
-def _pooled(inputs, mask):
+def _pooled(inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """(mean over all positions that the mask leaves, (n, features); whether there are any, (n,), or None)"""
     pooled = keras.ops.cast(inputs, "float32")
     rank = len(inputs.shape)
@@ -279,21 +287,21 @@ def _pooled(inputs, mask):
     return keras.ops.sum(pooled * there, axis=axes) / count, keras.ops.any(mask, axis=axes)
 
 
-def _floats(expert):
+def _floats(expert: keras.layers.Layer) -> list[keras.Variable]:
     return [variable for variable in expert.variables if keras.backend.is_float_dtype(variable.dtype)]
 
 
-def _stateful(experts):
+def _stateful(experts: list[keras.layers.Layer]) -> bool:
     return any(not variable.trainable for expert in experts for variable in expert.variables)
 
 
-def _quantized(experts):
+def _quantized(experts: list[keras.layers.Layer]) -> bool:
     """Whether weights are whole numbers, which are not stacked."""
     layers = [layer for expert in experts for layer in expert._flatten_layers()]
     return any(getattr(layer, "quantization_mode", None) for layer in layers)
 
 
-def _alike(experts):
+def _alike(experts: list[keras.layers.Layer]) -> bool:
     """Whether experts are of one class and one config, but for names and what draws their first weights."""
     if len({type(expert) for expert in experts}) > 1:
         return False
@@ -304,9 +312,9 @@ def _alike(experts):
     return all(config == configs[0] for config in configs)
 
 
-def _canonical(config):
+def _canonical(config: Any) -> Any:
     """A config with each name replaced by the number of its first occurrence, and without what draws weights."""
-    names = {}
+    names: dict[str, int] = {}
 
     def collect(value):
         if isinstance(value, dict):
@@ -330,5 +338,5 @@ def _canonical(config):
     return plain(config)
 
 
-def _draws(key):
+def _draws(key: str) -> bool:
     return key.endswith(("initializer", "seed")) or key in ("build_config", "compile_config", "shared_object_id")

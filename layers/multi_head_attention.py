@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _attention, _backend, _checks, _masks, _sublayers
+from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -15,36 +18,45 @@ class MultiHeadAttention(keras.layers.Layer):
     little slower, with weights laid out otherwise.
 
     Args:
-        num_heads: a whole number of at least 1.
-        key_dim: width of a head's queries and keys; None is the query's width over `num_heads`, which must divide it.
-        value_dim: width of a head's values; `key_dim` where None.
-        dropout: probability of dropping an attention weight in training, from 0 to below 1. Above 0 training leaves
-            the backend's fused attention.
-        use_bias: whether the projections have biases.
-        output_shape: width of the output; the query's where None.
-        kernel_initializer: of the projections; Q, K and V are each drawn as a matrix of their own.
-        bias_initializer: of their biases.
-        kernel_regularizer: of the projections.
-        bias_regularizer: of their biases.
-        seed: of dropout.
+        num_heads: Integer, the number of heads, at least 1.
+        key_dim: Integer or None, the width of a head's queries and keys. None is the query's width over `num_heads`,
+            which must divide it. Defaults to None.
+        value_dim: Integer or None, the width of a head's values; None is the width of its keys. Defaults to None.
+        dropout: Float, the probability of dropping an attention weight in training, from 0 to below 1. Above 0 training
+            leaves the backend's fused attention. Defaults to 0.0.
+        use_bias: Boolean, whether the projections have biases. Defaults to True.
+        output_shape: Integer or None, the width of the output; None is the query's. Defaults to None.
+        kernel_initializer: Initializer for the projections; Q, K and V are each drawn as a matrix of their own.
+            Defaults to "glorot_uniform".
+        bias_initializer: Initializer for their biases. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for the projections. Defaults to None.
+        bias_regularizer: Regularizer or None, for their biases. Defaults to None.
+        seed: Integer or None, the seed of dropout. Defaults to None.
 
     Call arguments:
-        query: (batch, time, dim).
-        value: (batch, positions, value's dim); None for self-attention.
-        key: (batch, positions, key's dim); `value` where None.
-        query_mask: boolean, (batch, time): queries that are none get zeros.
-        value_mask, key_mask: boolean, (batch, positions): what may be attended to. In self-attention the query's mask
-            is the value's too.
-        attention_mask: boolean, (batch, time, positions) or (batch, heads, time, positions), or what broadcasts to it.
-        return_attention_scores: whether the weights, (batch, heads, time, positions), are returned as well.
-        training: whether dropout acts.
-        use_causal_mask: whether a query attends to no position after its own.
-        cache: keys and values already projected, from `empty_cache` for self-attention, from `project(value)` for
-            attention to a value that stays. It is returned as well, last. `value_mask` is then (batch, length).
-        cache_index: where in the cache the keys and values of `query` are written, a whole number or a tensor, scalar
-            or (batch,): the position of its first element. A query then attends to all positions up to its own. None
+        query: Tensor of (batch, time, dim).
+        value: Tensor of (batch, positions, value's dim), or None for self-attention.
+        key: Tensor of (batch, positions, key's dim), or None, which is `value`.
+        query_mask: Boolean tensor of (batch, time), or None. Where it is False, the output is zeros.
+        value_mask: Boolean tensor of (batch, positions), or None: which values may be attended to. In self-attention
+            the query's mask is the value's too.
+        key_mask: Boolean tensor of (batch, positions), or None: which keys may be attended to.
+        attention_mask: Boolean tensor of (batch, time, positions) or (batch, heads, time, positions), or what
+            broadcasts to it, or None.
+        return_attention_scores: Boolean, whether the weights, (batch, heads, time, positions), are returned as well.
+            Defaults to False.
+        training: Boolean, whether dropout acts.
+        use_causal_mask: Boolean, whether a query attends to no position after its own. Defaults to False.
+        cache: Tuple of keys and values already projected, or None: from `empty_cache` for self-attention, from
+            `project(value)` for attention to a value that stays. It is returned as well, last. `value_mask` is then
+            (batch, length).
+        cache_index: Integer or integer tensor, scalar or (batch,): where in the cache the keys and values of `query`
+            are written, the position of its first element. A query then attends to all positions up to its own. None
             writes nothing.
-        mask: the query's mask, by the name Keras has for it where the query is the only tensor.
+        mask: Boolean tensor of (batch, time), or None: the query's mask, by the name Keras has for it where the query
+            is the only tensor.
+
+    Returns the output; with `return_attention_scores` or a cache the tuple (output[, weights][, (keys, values)]).
 
     Input shape: query (batch, time, dim), value (batch, positions, dim).
     Output shape: (batch, time, output_shape).
@@ -65,35 +77,35 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        key_dim=None,
-        value_dim=None,
-        dropout=0.0,
-        use_bias=True,
-        output_shape=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        seed=None,
-        **kwargs,
-    ):
+        num_heads: int,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        output_shape: int | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer | None = None,
+        bias_regularizer: Regularizer | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.num_heads = _checks.whole("num_heads", num_heads)
-        self.key_dim = None if key_dim is None else _checks.whole("key_dim", key_dim)
-        self.value_dim = None if value_dim is None else _checks.whole("value_dim", value_dim)
-        self.dropout = _checks.real("dropout", dropout, 0, 1, below=True)
-        self.use_bias = _checks.flag("use_bias", use_bias)
-        self.output_dim = None if output_shape is None else _checks.whole("output_shape", output_shape)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.seed = None if seed is None else _checks.whole("seed", seed, low=0)
+        self.num_heads: int = _checks.whole("num_heads", num_heads)
+        self.key_dim: int | None = None if key_dim is None else _checks.whole("key_dim", key_dim)
+        self.value_dim: int | None = None if value_dim is None else _checks.whole("value_dim", value_dim)
+        self.dropout: float = _checks.real("dropout", dropout, 0, 1, below=True)
+        self.use_bias: bool = _checks.flag("use_bias", use_bias)
+        self.output_dim: int | None = None if output_shape is None else _checks.whole("output_shape", output_shape)
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer: RegularizerFunction | None = keras.regularizers.get(bias_regularizer)
+        self.seed: int | None = None if seed is None else _checks.whole("seed", seed, low=0)
         self.supports_masking = True
         self._dropout = keras.layers.Dropout(self.dropout, seed=seed, dtype=self.dtype_policy)
 
-    def build(self, query_shape, value_shape=None, key_shape=None):
+    def build(self, query_shape: Shape, value_shape: Shape | None = None, key_shape: Shape | None = None) -> None:
         width = self._check_shapes(query_shape, value_shape, key_shape)
         self._key_width = self.key_dim or width // self.num_heads  # of one head
         self._value_width = self.value_dim or self._key_width
@@ -113,20 +125,20 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def call(
         self,
-        query,
-        value=None,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-        cache=None,
-        cache_index=None,
-        mask=None,
-    ):
+        query: Tensor,
+        value: Tensor | None = None,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+        cache: tuple[Tensor, Tensor] | None = None,
+        cache_index: int | Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor | tuple[Any, ...]:
         query_mask = mask if query_mask is None else query_mask
         if self._is_self_attention and cache is None and value_mask is None:
             value_mask = query_mask
@@ -166,15 +178,16 @@ class MultiHeadAttention(keras.layers.Layer):
             returned.append((keys, values))
         return returned[0] if len(returned) == 1 else tuple(returned)
 
-    def empty_cache(self, batch_size, length):
+    def empty_cache(self, batch_size: int | Tensor, length: int) -> tuple[Tensor, Tensor]:
         """(keys, values) of zeros for `length` positions of self-attention, each (batch, heads, length, width)."""
         self._check_use("empty_cache", self_attention=True)
-        return tuple(
+        keys, values = (
             keras.ops.zeros((batch_size, self.num_heads, length, width), self.compute_dtype)
             for width in (self._key_width, self._value_width)
         )
+        return keys, values
 
-    def project(self, value, key=None):
+    def project(self, value: Tensor, key: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(keys, values) of a `value` that is attended to many times, for `cache=`."""
         self._check_use("project", self_attention=False)
         if self._key_value_dense is None:
@@ -314,24 +327,26 @@ class MultiHeadAttention(keras.layers.Layer):
                 f"Use {'project' if self_attention else 'empty_cache'}."
             )
 
-    def compute_output_shape(self, query_shape, value_shape=None, key_shape=None):
+    def compute_output_shape(
+        self, query_shape: Shape, value_shape: Shape | None = None, key_shape: Shape | None = None
+    ) -> Shape:
         return (*query_shape[:-1], self.output_dim or query_shape[-1])
 
     def compute_output_spec(
         self,
-        query,
-        value=None,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-        cache=None,
-        **arguments,
-    ):
+        query: Tensor,
+        value: Tensor | None = None,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+        cache: tuple[Tensor, Tensor] | None = None,
+        **arguments: Any,
+    ) -> keras.KerasTensor | tuple[Any, ...]:
         specs = [keras.KerasTensor(self.compute_output_shape(query.shape), self.compute_dtype)]
         if return_attention_scores:
             positions = (query if value is None else value).shape[1] if cache is None else cache[0].shape[2]
@@ -341,7 +356,7 @@ class MultiHeadAttention(keras.layers.Layer):
             specs.append(tuple(keras.KerasTensor(part.shape, part.dtype) for part in cache))
         return specs[0] if len(specs) == 1 else tuple(specs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "dtype": _sublayers.policy_of(self),
@@ -359,7 +374,7 @@ class MultiHeadAttention(keras.layers.Layer):
         }
 
 
-def _of_heads(mask):
+def _of_heads(mask: Tensor) -> Tensor:
     """`mask` of (batch, heads, time, positions), from one that lacks heads, or batch and heads."""
     while len(mask.shape) < 4:
         mask = keras.ops.expand_dims(mask, -3)

@@ -3,6 +3,8 @@ import math
 import numbers
 import types
 import warnings
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 
@@ -12,6 +14,7 @@ from zoo.layers._ode.integrator import Integrator
 from zoo.layers._ode.solving import Plan
 from zoo.layers._ode.tableaus import TABLEAUS
 from zoo.layers._readings import Readings
+from zoo.layers._typing import Shape, Tensor
 
 _ADAPTIVE = tuple(name for name, tableau in TABLEAUS.items() if tableau.error is not None)
 _HALVES_APART = 0.5
@@ -27,33 +30,42 @@ class ODEBlock(keras.layers.Layer):
     One Euler step is a residual block, x + f(x).
 
     Args:
-        dynamics: f, a layer or model whose answer has the shape of x. Called as `dynamics(x)`; as `dynamics(x, t)` if
-            its `call` has a second argument of that kind, t a tensor without axes; or as `dynamics([x, t])` if it is
-            a functional model of two inputs, t in the second's shape. What changes state (BatchNormalization in
-            training) or adds losses is refused.
-        solver: "euler", "midpoint", "heun", "rk4" and "alf" (asynchronous leapfrog: one evaluation a step, order 2)
-            take equal steps; "bosh3", "dopri5" and "tsit5" equal or adaptive ones.
-        t: (t0, t1), numbers; t1 may be below t0.
-        steps: how many equal steps; None for adaptive ones.
-        rtol, atol: error of a step that is accepted, over rtol * |x| + atol.
-        max_steps: attempts of an adaptive solve. One that needs more is not a number, and raises on torch.
-        first_step: length of the first attempt; None to choose it by two evaluations.
-        norm: size of the error, "rms" over the whole batch, or "worst_sample". Adaptive steps are one for the batch.
-        gradient: "checkpoint" records the states and takes each step again: the exact gradient of the steps taken, a
-            state of memory each. "backprop" lets the backend differentiate the loop (equal steps). "adjoint"
-            integrates backward in time, in constant memory, with the solver's error. "reversible" undoes the steps,
-            in constant memory and exactly: alf does so by itself, a Runge-Kutta method after McCallum & Foster, with
-            twice the evaluations. "auto" is reversible for alf, else checkpoint.
-        segments: for checkpoint and equal steps: records only as many states, and each segment's anew.
-        coupling: of reversible Runge-Kutta methods, above 0 and at most 1; "auto" is 1 - 1 / steps, at least 0.99.
-        noise: "refuse" dynamics that draw random numbers, or hold them "frozen" during a solve: Dropout(seed=...).
-        compile_dynamics: for torch, where a call of a layer costs more than its work: "auto" traces the steps, once
-            for each shape; "inductor" compiles them too; False does neither.
-        unroll: writes equal steps out instead of looping: longer to compile; see docs/layers.md on convolutions.
+        dynamics: Layer or model, f, whose answer has the shape of x. Called as `dynamics(x)`; as `dynamics(x, t)` if
+            its `call` has a second argument of that kind, t a tensor without axes; or as `dynamics([x, t])` if it is a
+            functional model of two inputs, t in the second's shape. What changes state (BatchNormalization in training)
+            or adds losses is refused.
+        solver: String. "euler", "midpoint", "heun", "rk4" and "alf" (asynchronous leapfrog: one evaluation a step,
+            order 2) take equal steps; "bosh3", "dopri5" and "tsit5" equal or adaptive ones. Defaults to "rk4".
+        t: Tuple of two floats, (t0, t1); t1 may be below t0. Defaults to (0.0, 1.0).
+        steps: Integer or None, the number of equal steps; None for adaptive ones. Defaults to 8.
+        rtol: Float, the relative part of the tolerance: a step is accepted if its error is at most rtol * |x| + atol.
+            Defaults to 1e-4.
+        atol: Float, the absolute part of the tolerance. Defaults to 1e-6.
+        max_steps: Integer, the most attempts of an adaptive solve. A solve that needs more gives NaN, and raises on
+            torch. Defaults to 64.
+        first_step: Float or None, the length of the first attempt; None chooses it by two evaluations. Defaults to
+            None.
+        norm: String, how the size of the error is measured: "rms" over the whole batch, or "worst_sample". Adaptive
+            steps are one for the batch. Defaults to "rms".
+        gradient: String. "checkpoint" records the states and takes each step again: the exact gradient of the steps
+            taken, in memory of one state for each. "backprop" lets the backend differentiate the loop (equal steps).
+            "adjoint" integrates backward in time, in constant memory, with the solver's error. "reversible" undoes the
+            steps, in constant memory and exactly: alf does so by itself, a Runge-Kutta method after McCallum & Foster,
+            with twice the evaluations. "auto" is reversible for alf, else checkpoint. Defaults to "auto".
+        segments: Integer or None, for gradient="checkpoint" and equal steps. Only that many states are recorded, and
+            the states within a segment are computed again. It must divide `steps`. Defaults to None.
+        coupling: Float above 0 and at most 1, or "auto": how strongly the two halves of a reversible Runge-Kutta method
+            are coupled; "auto" is 1 - 1 / steps, at least 0.99. Defaults to "auto".
+        noise: String. "refuse" rejects dynamics that draw random numbers; "frozen" holds the numbers during a solve,
+            and needs a seed: Dropout(seed=...). Defaults to "refuse".
+        compile_dynamics: String or False, for torch, where a call of a layer costs more than its work: "auto" traces
+            the steps, once for each shape; "inductor" compiles them too; False does neither. Defaults to "auto".
+        unroll: Boolean, whether equal steps are written out instead of looped: longer to compile; see docs/layers.md on
+            convolutions. Defaults to False.
 
     Call arguments:
-        inputs: x(t0), a floating-point tensor of at least one axis, the first of them the batch.
-        training: passed on to the dynamics.
+        inputs: Floating-point tensor, x(t0), of at least one axis, the first of them the batch.
+        training: Boolean, passed on to the dynamics.
 
     Input shape: (batch, ...).
     Output shape: the same.
@@ -73,51 +85,55 @@ class ODEBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        dynamics,
-        solver="rk4",
-        t=(0.0, 1.0),
-        steps=8,
-        rtol=1e-4,
-        atol=1e-6,
-        max_steps=64,
-        first_step=None,
-        norm="rms",
-        gradient="auto",
-        segments=None,
-        coupling="auto",
-        noise="refuse",
-        compile_dynamics="auto",
-        unroll=False,
-        **kwargs,
-    ):
+        dynamics: keras.layers.Layer,
+        solver: str = "rk4",
+        t: tuple[float, float] | list[float] = (0.0, 1.0),
+        steps: int | None = 8,
+        rtol: float = 1e-4,
+        atol: float = 1e-6,
+        max_steps: int = 64,
+        first_step: float | None = None,
+        norm: str = "rms",
+        gradient: str = "auto",
+        segments: int | None = None,
+        coupling: float | str = "auto",
+        noise: str = "refuse",
+        compile_dynamics: str | bool = "auto",
+        unroll: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"autocast": False, **kwargs})
         if not isinstance(dynamics, keras.layers.Layer):
             raise ValueError(f"dynamics must be a Keras layer or model. Received: dynamics={dynamics!r}")
-        self.dynamics = dynamics
-        self.solver = _checks.choice("solver", solver, (*TABLEAUS, "alf"))
-        self.t = t
-        self.steps = steps if steps is None else _checks.whole("steps", steps)
-        self.rtol = _checks.real("rtol", rtol, 0, above=True)
-        self.atol = _checks.real("atol", atol, 0, above=True)
-        self.max_steps = _checks.whole("max_steps", max_steps)
-        self.first_step = first_step if first_step is None else _checks.real("first_step", first_step, 0, above=True)
-        self.norm = _checks.choice("norm", norm, ("rms", "worst_sample"))
+        self.dynamics: keras.layers.Layer = dynamics
+        self.solver: str = _checks.choice("solver", solver, (*TABLEAUS, "alf"))
+        self.t: tuple[float, ...] | list[float] = t
+        self.steps: int | None = steps if steps is None else _checks.whole("steps", steps)
+        self.rtol: float = _checks.real("rtol", rtol, 0, above=True)
+        self.atol: float = _checks.real("atol", atol, 0, above=True)
+        self.max_steps: int = _checks.whole("max_steps", max_steps)
+        self.first_step: float | None = (
+            first_step if first_step is None else _checks.real("first_step", first_step, 0, above=True)
+        )
+        self.norm: str = _checks.choice("norm", norm, ("rms", "worst_sample"))
         gradients = ("auto", "checkpoint", "backprop", "adjoint", "reversible")
-        self.gradient = _checks.choice("gradient", gradient, gradients)
-        self.segments = segments if segments is None else _checks.whole("segments", segments)
-        self.coupling = coupling if coupling == "auto" else _checks.real("coupling", coupling, 0, 1, above=True)
-        self.noise = _checks.choice("noise", noise, ("refuse", "frozen"))
+        self.gradient: str = _checks.choice("gradient", gradient, gradients)
+        self.segments: int | None = segments if segments is None else _checks.whole("segments", segments)
+        self.coupling: float | str = (
+            coupling if coupling == "auto" else _checks.real("coupling", coupling, 0, 1, above=True)
+        )
+        self.noise: str = _checks.choice("noise", noise, ("refuse", "frozen"))
         if compile_dynamics is not False:
             _checks.choice("compile_dynamics", compile_dynamics, ("auto", "inductor"))
-        self.compile_dynamics = compile_dynamics
-        self.unroll = _checks.flag("unroll", unroll)
+        self.compile_dynamics: str | bool = compile_dynamics
+        self.unroll: bool = _checks.flag("unroll", unroll)
         self._check_together()
         sizes = {"nfe": 1, "nfe_backward": 1, "accepted": 1, "rejected": 1, "gap": 1}
         if self._plan.gradient == "adjoint" and steps is None:
             del sizes["nfe_backward"]  # it is known in the backward pass alone, where no state can be changed
         if self._plan.gradient != "reversible" and solver != "alf":
             del sizes["gap"]
-        self.readings = Readings(sizes)
+        self.readings: Readings = Readings(sizes)
         # the field is the dynamics once more, and neither tracked nor saved
         field = Field(dynamics)
         self._solving = types.SimpleNamespace(field=field, integrator=Integrator(field, noise))
@@ -194,7 +210,7 @@ class ODEBlock(keras.layers.Layer):
             compile=traced,
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if not input_shape or not all(size is None or isinstance(size, int) for size in input_shape):
             raise ValueError(
                 "ODEBlock takes one tensor of at least one axis, (batch, ...). "
@@ -210,7 +226,7 @@ class ODEBlock(keras.layers.Layer):
                     f"Received: state {tuple(input_shape)}, dynamics(state) {tuple(found)}"
                 )
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         outputs, told = self._solve(inputs, self._plan, training)
         if told and self.readings.wanted(inputs, training):
             self.readings.record(training, **{name: told[name] for name in self.readings.sizes})
@@ -218,16 +234,18 @@ class ODEBlock(keras.layers.Layer):
                 self._warn_of_gap(float(keras.ops.convert_to_numpy(told["gap"])))
         return keras.ops.cast(outputs, self.compute_dtype)
 
-    def inverse(self, outputs, refine=2, training=False):
+    def inverse(self, outputs: Tensor, refine: int = 2, training: bool = False) -> Tensor:
         """x(t0) of an x(t1): the solve backward in time, mended by x <- x + inverse(y) - inverse(block(x)).
 
         A solver's own error is mended by each of `refine` rounds, so that a few steps suffice. What cannot be mended
         is the equation: where f pulls states together, going back blows every rounding error up by as much.
 
         Args:
-            outputs: x(t1).
-            refine: rounds of mending.
-            training: passed on to the dynamics.
+            outputs: Tensor, x(t1).
+            refine: Integer, the rounds of mending, at least 0. Defaults to 2.
+            training: Boolean, passed on to the dynamics. Defaults to False.
+
+        Returns x(t0), a tensor like `outputs`.
         """
         _checks.whole("refine", refine, 0)
         if not self.built:
@@ -241,22 +259,22 @@ class ODEBlock(keras.layers.Layer):
         return keras.ops.cast(found, self.compute_dtype)
 
     @property
-    def nfe(self):
+    def nfe(self) -> float:
         """Evaluations of f in the last recorded forward pass."""
         return self._last("nfe")
 
     @property
-    def accepted(self):
+    def accepted(self) -> float:
         """Steps of the last recorded solve."""
         return self._last("accepted")
 
     @property
-    def rejected(self):
+    def rejected(self) -> float:
         """Attempts of the last recorded solve that were tried again with a shorter step."""
         return self._last("rejected")
 
     @property
-    def gap(self):
+    def gap(self) -> float:
         """How far apart the two halves of a reversible solver's state ended, over their size: its health."""
         return self._last("gap")
 
@@ -281,19 +299,19 @@ class ODEBlock(keras.layers.Layer):
     def _state_dtype(self):
         return "float64" if self.compute_dtype == "float64" else "float32"
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
         return layer_call  # the gradient recomputes by itself
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         if isinstance(config["dynamics"], dict):
             config = {**config, "dynamics": keras.saving.deserialize_keras_object(config["dynamics"])}
         return cls(**config)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "dynamics": self.dynamics,

@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks
+from zoo.layers._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -11,11 +14,11 @@ class PadToGrid(keras.layers.Layer):
     pixel n - 2 again. Pictures that fit already are left alone.
 
     Args:
-        step: a whole number of at least 1, such as 2^depth.
-        offset: a whole number of at least 0, below `step`.
+        step: Integer, at least 1, such as 2^depth.
+        offset: Integer, at least 0 and below `step`. Defaults to 0.
 
     Call arguments:
-        inputs: pictures.
+        inputs: Tensor of pictures.
 
     Input shape: (batch, height, width, channels); height and width may be unknown.
     Output shape: (batch, padded height, padded width, channels).
@@ -28,17 +31,17 @@ class PadToGrid(keras.layers.Layer):
     Reference: Ronneberger, Fischer & Brox 2015, "U-Net", section 2 (what is missing is extrapolated by mirroring).
     """
 
-    def __init__(self, step, offset=0, **kwargs):
+    def __init__(self, step: int, offset: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.step = _checks.whole("step", step)
-        self.offset = _checks.whole("offset", offset, 0)
+        self.step: int = _checks.whole("step", step)
+        self.offset: int = _checks.whole("offset", offset, 0)
         if offset >= step:
             raise ValueError(f"offset must be below step. Received: offset={offset}, step={step}")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _checks.rank("PadToGrid", input_shape, "batch, height, width, channels")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = inputs
         for axis in (1, 2):
             size = keras.ops.shape(inputs)[axis]
@@ -59,9 +62,9 @@ class PadToGrid(keras.layers.Layer):
         place = keras.ops.arange(padded) % period
         return keras.ops.minimum(place, period - place)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sizes, channels = input_shape
         return (batch, *(None if size is None else self._padded(size) for size in sizes), channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "step": self.step, "offset": self.offset}

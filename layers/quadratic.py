@@ -1,6 +1,19 @@
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks, _masks, _sublayers
+from zoo.layers._typing import (
+    Activation,
+    ActivationFunction,
+    Initializer,
+    InitializerFunction,
+    Regularizer,
+    RegularizerFunction,
+    Shape,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -13,18 +26,20 @@ class Quadratic(keras.layers.Layer):
     s_i = sum_r (a_ir . x)(c_ir . z): the work and the weights of two dense layers of units * rank.
 
     Args:
-        units: features of the output.
-        rank: of each unit's matrix; None is the full matrix, features(x) * features(z) weights a unit.
-        use_linear: whether the linear term in x is there.
-        use_bias: whether b is there.
-        activation: of s.
-        kernel_initializer: of u, or of its factors. Zeros make a full layer start linear; a factorised one
-            would stay so.
-        linear_initializer, bias_initializer: of w and b.
-        kernel_regularizer: of u, or of its factors, and of w.
+        units: Integer, the number of output features.
+        rank: Integer or None, the rank of each unit's matrix. None is the full matrix, features(x) * features(z)
+            weights a unit. Defaults to None.
+        use_linear: Boolean, whether the linear term in x is there. Defaults to True.
+        use_bias: Boolean, whether b is there. Defaults to True.
+        activation: String or callable, the activation of s; None is linear. Defaults to None.
+        kernel_initializer: Initializer for u, or for its factors. Zeros make a full layer start linear; a factorised
+            one would stay so. Defaults to "glorot_uniform".
+        linear_initializer: Initializer for w. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for b. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for w and for u or its factors. Defaults to None.
 
     Call arguments:
-        inputs: x, or `[x, z]`.
+        inputs: Tensor x, or list `[x, z]` of two tensors.
 
     Input shape: x (batch, ..., features), z as x but for the number of features.
     Output shape: (batch, ..., units).
@@ -45,51 +60,53 @@ class Quadratic(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        rank=None,
-        use_linear=True,
-        use_bias=True,
-        activation=None,
-        kernel_initializer="glorot_uniform",
-        linear_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        units: int,
+        rank: int | None = None,
+        use_linear: bool = True,
+        use_bias: bool = True,
+        activation: Activation | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        linear_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.units = _checks.whole("units", units)
-        self.rank = None if rank is None else _checks.whole("rank", rank)
-        self.use_linear = _checks.flag("use_linear", use_linear)
-        self.use_bias = _checks.flag("use_bias", use_bias)
-        self.activation = keras.activations.get(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.linear_initializer = keras.initializers.get(linear_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.units: int = _checks.whole("units", units)
+        self.rank: int | None = None if rank is None else _checks.whole("rank", rank)
+        self.use_linear: bool = _checks.flag("use_linear", use_linear)
+        self.use_bias: bool = _checks.flag("use_bias", use_bias)
+        self.activation: ActivationFunction = keras.activations.get(activation)
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.linear_initializer: InitializerFunction = keras.initializers.get(linear_initializer)
+        self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape | Sequence[Shape]) -> None:
         x, z = self._shapes(input_shape)
         left = _checks.known("Quadratic", x, -1)
         right = left if z is None else _checks.known("Quadratic", z, -1)
         if z is not None and not _checks.agree(x[:-1], z[:-1]):
             raise ValueError(f"Quadratic takes x and z that differ in features only. Received: x of {x}, z of {z}")
         if self.rank is None:
-            self.kernel = self._add_kernel("kernel", (left, right, self.units))
+            self.kernel: keras.Variable = self._add_kernel("kernel", (left, right, self.units))
         else:
             self.kernel = self._add_kernel("kernel", (left, self.rank * self.units))
-            self.factor = self._add_kernel("factor", (right, self.rank * self.units), index=1)
+            self.factor: keras.Variable = self._add_kernel("factor", (right, self.rank * self.units), index=1)
         if self.use_linear:
-            self.linear = self.add_weight(
+            self.linear: keras.Variable = self.add_weight(
                 name="linear",
                 shape=(left, self.units),
                 initializer=self.linear_initializer,
                 regularizer=self.kernel_regularizer,
             )
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), initializer=self.bias_initializer)
+            self.bias: keras.Variable = self.add_weight(
+                name="bias", shape=(self.units,), initializer=self.bias_initializer
+            )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
         x, z = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
         s = (self._full if self.rank is None else self._low_rank)(x, x if z is None else z)
         if self.use_linear:
@@ -121,14 +138,16 @@ class Quadratic(keras.layers.Layer):
             return _checks.several("Quadratic", input_shape, (2,), "[x, z]")
         return tuple(input_shape), None
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape | Sequence[Shape]) -> Shape:
         x, _ = self._shapes(input_shape)
         return (*x[:-1], self.units)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(
+        self, inputs: Tensor | Sequence[Tensor], previous_mask: Tensor | Sequence[Tensor | None] | None
+    ) -> Tensor | None:
         return _masks.every(*(previous_mask or ())) if isinstance(inputs, (list, tuple)) else previous_mask
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

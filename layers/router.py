@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks, _dispatch
+from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Shape, Tensor
 from zoo.layers.routing import Routing
 
 
@@ -14,21 +17,25 @@ class Router(keras.layers.Layer):
     In training it adds the losses that it is given weights for.
 
     Args:
-        num_experts: a whole number of at least 1.
-        top_k: how many experts a position goes to; None is all of them, weighted by p.
-        normalize: whether the k weights are divided by their sum where 1 < k. The weight of a single choice is always
-            p itself: 1 would give the router no gradient.
-        jitter: in training inputs are multiplied by noise, uniform from 1 - jitter to 1 + jitter.
-        balance_loss: weight of the load-balancing loss, `Routing.balance_loss`, which acts where `top_k` is given.
-        z_loss: weight of the router z-loss, `Routing.z_loss`.
-        kernel_initializer: of W; None is VarianceScaling(0.1), by which a router starts near uniform.
-        kernel_regularizer: of W.
-        seed: of jitter.
+        num_experts: Integer, the number of experts, at least 1.
+        top_k: Integer or None, how many experts a position goes to. None is all of them, weighted by p. Defaults to
+            None.
+        normalize: Boolean, whether the k weights are divided by their sum where 1 < k. The weight of a single choice is
+            always p itself: 1 would give the router no gradient. Defaults to True.
+        jitter: Float. In training inputs are multiplied by noise, uniform from 1 - jitter to 1 + jitter. Defaults to
+            0.0.
+        balance_loss: Float, the weight of the load-balancing loss, `Routing.balance_loss`, which acts where `top_k` is
+            given. Defaults to 0.01.
+        z_loss: Float, the weight of the router z-loss, `Routing.z_loss`. Defaults to 0.0.
+        kernel_initializer: Initializer for W; None is VarianceScaling(0.1), by which a router starts near uniform.
+            Defaults to None.
+        kernel_regularizer: Regularizer or None, for W. Defaults to None.
+        seed: Integer or None, the seed of the jitter. Defaults to None.
 
     Call arguments:
-        inputs: a tensor; each position of its leading axes is routed by itself.
-        mask: boolean, (batch, ...): a False position is not routed and counts in no loss.
-        training: whether jitter and losses act.
+        inputs: Tensor; each position of its leading axes is routed by itself.
+        mask: Boolean tensor of (batch, ...), or None. A False position is not routed and counts in no loss.
+        training: Boolean, whether jitter and losses act.
 
     Input shape: (batch, ..., features).
     Output: a `Routing` of (batch, ..., num_experts) and (batch, ..., k).
@@ -45,35 +52,35 @@ class Router(keras.layers.Layer):
 
     def __init__(
         self,
-        num_experts,
-        top_k=None,
-        normalize=True,
-        jitter=0.0,
-        balance_loss=0.01,
-        z_loss=0.0,
-        kernel_initializer=None,
-        kernel_regularizer=None,
-        seed=None,
-        **kwargs,
-    ):
+        num_experts: int,
+        top_k: int | None = None,
+        normalize: bool = True,
+        jitter: float = 0.0,
+        balance_loss: float = 0.01,
+        z_loss: float = 0.0,
+        kernel_initializer: Initializer | None = None,
+        kernel_regularizer: Regularizer | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.autocast = False  # its inputs keep the digits they come with
-        self.num_experts = _checks.whole("num_experts", num_experts)
-        self.top_k = _dispatch.check_top_k(top_k, num_experts)
-        self.normalize = _checks.flag("normalize", normalize)
-        self.jitter = _checks.real("jitter", jitter, 0, 1, below=True)
-        self.balance_loss = _checks.real("balance_loss", balance_loss, 0)
-        self.z_loss = _checks.real("z_loss", z_loss, 0)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.seed = seed
+        self.num_experts: int = _checks.whole("num_experts", num_experts)
+        self.top_k: int | None = _dispatch.check_top_k(top_k, num_experts)
+        self.normalize: bool = _checks.flag("normalize", normalize)
+        self.jitter: float = _checks.real("jitter", jitter, 0, 1, below=True)
+        self.balance_loss: float = _checks.real("balance_loss", balance_loss, 0)
+        self.z_loss: float = _checks.real("z_loss", z_loss, 0)
+        self.kernel_initializer: InitializerFunction | None = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
+        self.seed: int | None = seed
         if self.jitter:
-            self.seed_generator = keras.random.SeedGenerator(seed)
+            self.seed_generator: keras.random.SeedGenerator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         # a plain weight, because a Dense sublayer would be quantised with the rest of the model
-        self.kernel = self.add_weight(
+        self.kernel: keras.Variable = self.add_weight(
             name="kernel",
             shape=(_checks.known("Router", input_shape, -1), self.num_experts),
             initializer=self.kernel_initializer or keras.initializers.VarianceScaling(0.1),
@@ -82,7 +89,7 @@ class Router(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, inputs, mask=None, training=None):
+    def call(self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None) -> Routing:
         inputs = keras.ops.cast(inputs, "float32")
         if training and self.jitter:
             noise = keras.random.uniform(
@@ -126,7 +133,7 @@ class Router(keras.layers.Layer):
             weights = weights / keras.ops.sum(weights, axis=-1, keepdims=True)
         return keras.ops.stack(experts, axis=-1), weights
 
-    def compute_output_spec(self, inputs, mask=None, training=None):
+    def compute_output_spec(self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None) -> Routing:
         lead = tuple(inputs.shape)[:-1]
         every, chosen = (*lead, self.num_experts), (*lead, self.top_k or self.num_experts)
         return Routing(
@@ -136,10 +143,10 @@ class Router(keras.layers.Layer):
             keras.KerasTensor(chosen, "float32"),
         )
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> Routing:
         return Routing(*[previous_mask] * 4)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_experts": self.num_experts,

@@ -1,6 +1,8 @@
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
+
+from zoo.layers._typing import Tensor
 
 
 class Routing(NamedTuple):
@@ -26,24 +28,24 @@ class Routing(NamedTuple):
     Stable and Transferable Sparse Expert Models", equation 5.
     """
 
-    logits: Any
-    probabilities: Any
-    experts: Any
-    weights: Any
+    logits: Tensor
+    probabilities: Tensor
+    experts: Tensor
+    weights: Tensor
 
-    def load(self):
+    def load(self) -> Tensor:
         """(num_experts,): the part of all choices that fell on each expert, before capacity drops any; sums to 1."""
         num_experts = self.logits.shape[-1]
         chosen = keras.ops.reshape(self.experts, (-1, 1)) == keras.ops.arange(num_experts)  # (positions * k, experts)
         counts = keras.ops.sum(keras.ops.cast(chosen, "float32"), axis=0)  # (experts,)
         return counts / keras.ops.maximum(keras.ops.sum(counts), 1)
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """The mean over positions of -sum_e p_e log p_e, in nats."""
         logs = keras.ops.log_softmax(self.logits, axis=-1)
         return self._mean(-keras.ops.sum(self.probabilities * logs, axis=-1))
 
-    def balance_loss(self):
+    def balance_loss(self) -> Tensor:
         """num_experts sum_e load_e mean(p_e): 1 for uniform probabilities, num_experts where one expert gets all.
 
         Its gradient flows through the probabilities alone. It is no lower bound that 1 is: a little below is possible.
@@ -51,11 +53,11 @@ class Routing(NamedTuple):
         shares = self._mean(self.probabilities)  # (experts,)
         return self.logits.shape[-1] * keras.ops.sum(self.load() * shares)
 
-    def z_loss(self):
+    def z_loss(self) -> Tensor:
         """The mean over positions of log(sum_e exp(logit_e))^2, which keeps logits small."""
         return self._mean(keras.ops.square(keras.ops.logsumexp(self.logits, axis=-1)))
 
-    def _mean(self, values):
+    def _mean(self, values: Tensor) -> Tensor:
         """The mean of (..., ) or (..., experts) over the positions that are routed."""
         routed = keras.ops.cast(self.experts[..., 0] < self.logits.shape[-1], "float32")  # (...)
         count = keras.ops.maximum(keras.ops.sum(routed), 1)

@@ -1,7 +1,10 @@
+from typing import Any
+
 import keras
 import numpy as np
 
 from zoo.layers import _checks
+from zoo.layers._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -13,12 +16,13 @@ class SinusoidalPositions(keras.layers.Layer):
     Sines and cosines alternate, as in the paper; Tensor2Tensor and others put all sines first.
 
     Args:
-        max_wavelength: the wavelength above over which the frequencies spread, 2 pi apart from the longest; above 0.
+        max_wavelength: Float above 0. The wavelengths grow from 2 pi at the first features to nearly 2 pi times
+            `max_wavelength` at the last. Defaults to 10000.
 
     Call arguments:
-        inputs: a tensor of any length.
-        start: the position of its first element, a number or a tensor, scalar or (batch,): where a decoder that keeps
-            a cache stands.
+        inputs: Tensor of any length.
+        start: Integer or integer tensor, scalar or (batch,): the position of the first element of `inputs`, where a
+            decoder that keeps a cache stands. Defaults to 0.
 
     Input shape: (batch, time, dim), dim even.
     Output shape: as the input's.
@@ -31,13 +35,13 @@ class SinusoidalPositions(keras.layers.Layer):
     Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.5.
     """
 
-    def __init__(self, max_wavelength=10000, **kwargs):
+    def __init__(self, max_wavelength: float = 10000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _checks.real("max_wavelength", max_wavelength, 0, above=True)
-        self.max_wavelength = max_wavelength
+        self.max_wavelength: float = max_wavelength
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _checks.rank("SinusoidalPositions", input_shape, "batch, time, dim")
         dim = _checks.known("SinusoidalPositions", input_shape, -1)
         if dim % 2:
@@ -45,7 +49,7 @@ class SinusoidalPositions(keras.layers.Layer):
                 f"SinusoidalPositions takes an even number of features, a sine and a cosine each. Received: dim={dim}"
             )
 
-    def call(self, inputs, start=0):
+    def call(self, inputs: Tensor, start: int | Tensor = 0) -> Tensor:
         length, dim = keras.ops.shape(inputs)[1], inputs.shape[-1]
         rates = np.power(float(self.max_wavelength), -np.arange(0, dim, 2) / dim)
         rates = keras.ops.convert_to_tensor(rates, "float32")  # (dim / 2,)
@@ -56,8 +60,8 @@ class SinusoidalPositions(keras.layers.Layer):
         waves = keras.ops.reshape(waves, (-1, length, dim))  # (1 or batch, time, dim)
         return inputs + keras.ops.cast(waves, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "max_wavelength": self.max_wavelength}

@@ -1,6 +1,10 @@
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks, _masks
+from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -12,12 +16,14 @@ class SoftGate(keras.layers.Layer):
     The gradients are s(r) for x, 1 - s(r) for y, and (x - y) s(r) (1 - s(r)) for r.
 
     Args:
-        kernel_initializer: of the projection that makes r where only `[x, y]` is given.
-        bias_initializer: of its bias. A constant above 0 starts with the gate open to x.
-        kernel_regularizer: of the projection.
+        kernel_initializer: Initializer for the projection that makes r where only `[x, y]` is given. Defaults to
+            "glorot_uniform".
+        bias_initializer: Initializer for its bias. A constant above 0 starts with the gate open to x. Defaults to
+            "zeros".
+        kernel_regularizer: Regularizer or None, for the projection. Defaults to None.
 
     Call arguments:
-        inputs: `[x, y, r]`, or `[x, y]`: then r = W [x; y] + b at every position, with trained W and b.
+        inputs: List `[x, y, r]` of tensors, or `[x, y]`: then r = W [x; y] + b at every position, with trained W and b.
 
     Input shape: x and y (batch, ..., features) alike; r of as many axes, each as x's or 1.
     Output shape: as x's.
@@ -35,15 +41,19 @@ class SoftGate(keras.layers.Layer):
     """
 
     def __init__(
-        self, kernel_initializer="glorot_uniform", bias_initializer="zeros", kernel_regularizer=None, **kwargs
-    ):
+        self,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         x, y, *gate = _checks.several("SoftGate", input_shape, (2, 3), "[x, y] or [x, y, r]")
         if not _checks.agree(x, y):
             raise ValueError(f"SoftGate blends tensors of one shape. Received: x of {x}, y of {y}")
@@ -55,15 +65,15 @@ class SoftGate(keras.layers.Layer):
                 )
             return
         features = _checks.known("SoftGate", x, -1)
-        self.kernel = self.add_weight(
+        self.kernel: keras.Variable = self.add_weight(
             name="kernel",
             shape=(2 * features, features),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
-        self.bias = self.add_weight(name="bias", shape=(features,), initializer=self.bias_initializer)
+        self.bias: keras.Variable = self.add_weight(name="bias", shape=(features,), initializer=self.bias_initializer)
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, y, *gate = inputs
         if gate:
             r = gate[0]
@@ -76,13 +86,13 @@ class SoftGate(keras.layers.Layer):
     def _cast(self, gate, like):
         return keras.ops.cast(gate, like.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return tuple(input_shape[0])
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Sequence[Tensor], previous_mask: Sequence[Tensor | None] | None) -> Tensor | None:
         return _masks.every(*(previous_mask or ()))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),

@@ -1,6 +1,10 @@
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks
+from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -14,16 +18,18 @@ class SoftmaxGate(keras.layers.Layer):
     one-hot does not depend on, it is that of the soft weights (straight-through).
 
     Args:
-        temperature: above 0; towards 0 the weights become one-hot, with growth uniform.
-        hard: whether to select instead of to mix.
-        kernel_initializer: of the scores' weights where only X is given.
-        bias_initializer: of their bias.
-        kernel_regularizer: of their weights.
+        temperature: Float above 0. As it falls towards 0 the weights become one-hot, as it grows they become uniform.
+            Defaults to 1.0.
+        hard: Boolean, whether to select instead of to mix. Defaults to False.
+        kernel_initializer: Initializer for the scores' weights where only X is given. Defaults to "glorot_uniform".
+        bias_initializer: Initializer for their bias. Defaults to "zeros".
+        kernel_regularizer: Regularizer or None, for their weights. Defaults to None.
 
     Call arguments:
-        inputs: `[X, R]`, candidates and scores, or X alone: then candidate i's score is w . mean(X_i) + b_i, the
-            mean over all its positions, with trained w and b.
-        mask: booleans (batch, n), X's Keras mask; a False candidate has weight 0. Where all are, the answer is 0.
+        inputs: List `[X, R]` of two tensors, candidates and scores; or the tensor X alone: then candidate i's score is
+            w . mean(X_i) + b_i, the mean over all its positions, with trained w and b.
+        mask: Boolean tensor of (batch, n), X's Keras mask, or None. A False candidate has weight 0. Where all are
+            False, the answer is 0.
 
     Input shape: X (batch, n, ..., features) or (batch, n); R (batch, n).
     Output shape: (batch, ..., features), or (batch,).
@@ -40,23 +46,23 @@ class SoftmaxGate(keras.layers.Layer):
 
     def __init__(
         self,
-        temperature=1.0,
-        hard=False,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        temperature: float = 1.0,
+        hard: bool = False,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         _checks.real("temperature", temperature, 0, above=True)
-        self.temperature = temperature
-        self.hard = _checks.flag("hard", hard)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.temperature: float = temperature
+        self.hard: bool = _checks.flag("hard", hard)
+        self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
+        self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape | Sequence[Shape]) -> None:
         candidates, scores = self._shapes(input_shape)
         if len(candidates) < 2:
             raise ValueError(f"SoftmaxGate takes candidates of (batch, n, ...). Received: X of {candidates}")
@@ -67,17 +73,17 @@ class SoftmaxGate(keras.layers.Layer):
                 )
             return
         features = _checks.known("SoftmaxGate", candidates, -1) if len(candidates) > 2 else 1
-        self.kernel = self.add_weight(
+        self.kernel: keras.Variable = self.add_weight(
             name="kernel",
             shape=(features, 1),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
-        self.bias = self.add_weight(
+        self.bias: keras.Variable = self.add_weight(
             name="bias", shape=(_checks.known("SoftmaxGate", candidates, 1),), initializer=self.bias_initializer
         )
 
-    def call(self, inputs, mask=None):
+    def call(self, inputs: Tensor | Sequence[Tensor], mask: Tensor | Sequence[Tensor | None] | None = None) -> Tensor:
         if isinstance(inputs, (list, tuple)):
             candidates, scores = inputs
             mask = mask[0] if isinstance(mask, (list, tuple)) else mask
@@ -116,14 +122,16 @@ class SoftmaxGate(keras.layers.Layer):
             return _checks.several("SoftmaxGate", input_shape, (2,), "[X, R]")
         return tuple(input_shape), None
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape | Sequence[Shape]) -> Shape:
         candidates, _ = self._shapes(input_shape)
         return (candidates[0], *candidates[2:])
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(
+        self, inputs: Tensor | Sequence[Tensor], previous_mask: Tensor | Sequence[Tensor | None] | None
+    ) -> None:
         return None  # the masked axis is gone
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "temperature": self.temperature,

@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks
+from zoo.layers._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -12,10 +15,10 @@ class Subsampling2D(keras.layers.Layer):
     The paper adds the four inputs of a window instead of averaging them; its coefficient is a quarter of ours.
 
     Args:
-        pool_size: height and width of a window, and the step between windows; a whole number of at least 1.
+        pool_size: Integer, the height and width of a window, and the step between windows, at least 1. Defaults to 2.
 
     Call arguments:
-        inputs: a tensor of at least one window.
+        inputs: Tensor of at least one window.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, height // pool_size, width // pool_size, channels).
@@ -30,22 +33,22 @@ class Subsampling2D(keras.layers.Layer):
     section II.B, layers S2 and S4.
     """
 
-    def __init__(self, pool_size=2, **kwargs):
+    def __init__(self, pool_size: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pool_size = _checks.whole("pool_size", pool_size)
+        self.pool_size: int = _checks.whole("pool_size", pool_size)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _checks.rank("Subsampling2D", input_shape, "batch, height, width, channels")
         maps = (_checks.known("Subsampling2D", input_shape, -1),)
-        self.coefficient = self.add_weight(name="coefficient", shape=maps, initializer="ones")
-        self.bias = self.add_weight(name="bias", shape=maps, initializer="zeros")
+        self.coefficient: keras.Variable = self.add_weight(name="coefficient", shape=maps, initializer="ones")
+        self.bias: keras.Variable = self.add_weight(name="bias", shape=maps, initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         window = (self.pool_size, self.pool_size)
         pooled = keras.ops.average_pool(inputs, window, window, data_format="channels_last")  # (batch, h/p, w/p, c)
         return pooled * self.coefficient + self.bias
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, channels = input_shape
         return (
             batch,
@@ -54,5 +57,5 @@ class Subsampling2D(keras.layers.Layer):
             channels,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "pool_size": self.pool_size}

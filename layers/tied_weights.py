@@ -1,9 +1,12 @@
 import functools
 import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 
 from zoo.layers import _checks
+from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -13,19 +16,20 @@ class TiedWeights(keras.layers.Layer):
     The gradient of u is the sum over all its uses, dL/du = (dw/du)^T dL/dw.
 
     Args:
-        layer: the layer, which is this one's from now on: it has no longer the weights that `transform` gives. The
-            others stay as they are.
-        transform: H, a function (registered with Keras, to be saved) or a layer without weights. It takes u and
-            returns {name: tensor} for the weights it gives; a name is that in the layer, such as "kernel", or
+        layer: Layer, which is this one's from now on: it no longer has the weights that `transform` gives. The others
+            stay as they are.
+        transform: Callable, H: a function (registered with Keras, to be saved) or a layer without weights. It takes u
+            and returns {name: tensor} for the weights it gives; a name is that in the layer, such as "kernel", or
             "lstm_cell/kernel" where layers lie within.
-        shape: of u.
-        initializer: of u.
-        regularizer: of u. Regularizers of the layer's tied weights go on acting, on H(u).
+        shape: Tuple of integers, the shape of u.
+        initializer: Initializer for u. Defaults to "glorot_uniform".
+        regularizer: Regularizer or None, for u. Regularizers of the layer's tied weights go on acting, on H(u).
+            Defaults to None.
 
     Call arguments:
-        inputs: as the layer's.
-        training: passed on where the layer takes it.
-        mask: passed on where the layer takes it.
+        inputs: Tensor, or whatever the layer takes.
+        training: Boolean, passed on where the layer takes it.
+        mask: Boolean tensor, passed on where the layer takes it.
 
     Input shape and output shape: the layer's.
 
@@ -43,22 +47,32 @@ class TiedWeights(keras.layers.Layer):
     Learning course, "Parameter transformations".
     """
 
-    def __init__(self, layer, transform, shape, initializer="glorot_uniform", regularizer=None, **kwargs):
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        transform: Callable[[Tensor], dict[str, Tensor]],
+        shape: Sequence[int],
+        initializer: Initializer = "glorot_uniform",
+        regularizer: Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(layer, keras.layers.Layer):
             raise ValueError(f"layer must be a Keras layer. Received: layer={layer!r}")
         if not callable(transform):
             raise ValueError(f"transform must be a function of u. Received: transform={transform!r}")
-        self.layer = layer
-        self.transform = transform
-        self.shape = tuple(_checks.whole("shape", size) for size in shape)
-        self.initializer = keras.initializers.get(initializer)
-        self.regularizer = keras.regularizers.get(regularizer)
-        self.supports_masking = layer.supports_masking
+        self.layer: keras.layers.Layer = layer
+        self.transform: Callable[[Tensor], dict[str, Tensor]] = transform
+        self.shape: tuple[int, ...] = tuple(_checks.whole("shape", size) for size in shape)
+        self.initializer: InitializerFunction = keras.initializers.get(initializer)
+        self.regularizer: RegularizerFunction | None = keras.regularizers.get(regularizer)
+        self.supports_masking: bool = layer.supports_masking
         self.autocast = False  # the layer casts by its own policy; u and H(u) keep their digits
 
-    def build(self, input_shape):
-        self.u = self.add_weight(name="u", shape=self.shape, initializer=self.initializer, regularizer=self.regularizer)
+    def build(self, input_shape: Any) -> None:
+        self.u: keras.Variable = self.add_weight(
+            name="u", shape=self.shape, initializer=self.initializer, regularizer=self.regularizer
+        )
         if not self.layer.built:
             self.layer.build(input_shape)
         named = {variable.path.removeprefix(f"{self.layer.path}/"): variable for variable in self.layer.weights}
@@ -79,7 +93,7 @@ class TiedWeights(keras.layers.Layer):
                 if any(variable is own for own in owner._trainable_variables):
                     self._take(variable, owner)
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         tied = self._transformed()
         others = self.layer.variables
         mapping = [(variable, tied[name]) for name, variable in self._tied.variables.items()]
@@ -110,13 +124,13 @@ class TiedWeights(keras.layers.Layer):
                 self.add_loss(variable.regularizer(tied[name]))
         return tied
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         return self.layer.compute_mask(inputs, previous_mask)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "layer": keras.saving.serialize_keras_object(self.layer),  # a copy's layer is its own
@@ -127,7 +141,7 @@ class TiedWeights(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         held = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("layer", "transform")}
         return cls(**{**config, **held})
 
@@ -135,5 +149,5 @@ class TiedWeights(keras.layers.Layer):
 class _Held:
     """Variables that Keras does not track."""
 
-    def __init__(self, variables):
+    def __init__(self, variables: dict[str, keras.Variable]) -> None:
         self.variables = variables

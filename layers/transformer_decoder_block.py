@@ -1,7 +1,10 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks
 from zoo.layers._transformer_block import TransformerBlock
+from zoo.layers._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -19,34 +22,42 @@ class TransformerDecoderBlock(TransformerBlock):
         y, cache = block(x, cache=cache, cache_index=t, memory=memory)
 
     Args:
-        num_heads: of each attention; must divide the width of the input.
-        feed_forward: the hidden width of a dense network, Dense(hidden, activation) and Dense(dim); or a layer from
-            (batch, time, dim) to the same, such as a mixture of experts. It is given the mask where it takes one.
-        activation: of the dense network: any that Keras knows, or "gelu_tanh", the GELU of GPT-2.
-        dropout: probability of dropping a number of what a sublayer adds, from 0 to below 1.
-        attention_dropout: probability of dropping an attention weight.
-        norm_first: whether the norms stand before the sublayers.
-        epsilon: of the norms.
-        use_bias: whether projections, dense network and norms have biases.
-        attention_bias: whether the projections of the attentions have; as `use_bias` where None.
-        kernel_initializer: of all kernels.
-        seed: of dropout.
+        num_heads: Integer, the number of heads in each attention; it must divide the width of the input.
+        feed_forward: Integer or layer: the hidden width of a dense network, Dense(hidden, activation) and Dense(dim);
+            or a layer from (batch, time, dim) to the same, such as a mixture of experts. It is given the mask where it
+            takes one.
+        activation: String or callable, the activation of the dense network: any that Keras knows, or "gelu_tanh", the
+            GELU of GPT-2. Defaults to "relu".
+        dropout: Float, the probability of dropping each number that a sublayer adds, from 0 to below 1. Defaults to
+            0.0.
+        attention_dropout: Float, the probability of dropping an attention weight. Defaults to 0.0.
+        norm_first: Boolean, whether the norms stand before the sublayers. Defaults to False.
+        epsilon: Float, the epsilon of the norms. Defaults to 1e-5.
+        use_bias: Boolean, whether projections, dense network and norms have biases. Defaults to True.
+        attention_bias: Boolean or None, whether the projections of the attentions have biases; None is `use_bias`.
+            Defaults to None.
+        kernel_initializer: Initializer for all kernels. Defaults to "glorot_uniform".
+        seed: Integer or None, the seed of dropout. Defaults to None.
 
     Call arguments:
-        inputs: the sequence, or the part of it at `cache_index`.
-        encoded: (batch, positions, encoded dim), what the encoder gives; None where there is none, or `memory`.
-        attention_mask: boolean, (batch, time, time) or what broadcasts to it: what self-attention may attend to,
-            beside being causal. With a cache its last axis is the cache's length.
-        return_attention_scores: whether weights are returned as well: those of the attention to `encoded`, (batch,
-            heads, time, positions), or of self-attention where there is none.
-        training: whether dropout acts.
-        cache: (keys, values) of self-attention; it is returned as well, last.
-        cache_index: the position in the cache of the first of `inputs`, a whole number or a tensor, scalar or (batch,).
-        memory: (keys, values) of `encoded`, as `project` gives them. Of fewer rows than `inputs`, each serves
-            as many consecutive ones of `inputs`: the hypotheses of a sentence.
-        encoded_mask: boolean, (batch, positions): what of `encoded` or `memory` may be attended to.
-        mask, inputs_mask: boolean, (batch, time): two names for one. Keras gives the first where `inputs` is the only
-            tensor, the second where it is not.
+        inputs: Tensor of (batch, time, dim), the sequence, or the part of it at `cache_index`.
+        encoded: Tensor of (batch, positions, encoded dim), what the encoder gives; None where there is none, or
+            `memory`.
+        attention_mask: Boolean tensor of (batch, time, time) or what broadcasts to it, or None: what self-attention may
+            attend to, beside being causal. With a cache its last axis is the cache's length.
+        return_attention_scores: Boolean, whether weights are returned as well: those of the attention to `encoded`,
+            (batch, heads, time, positions), or of self-attention where there is none. Defaults to False.
+        training: Boolean, whether dropout acts.
+        cache: Tuple (keys, values) of self-attention, or None; it is returned as well, last.
+        cache_index: Integer or integer tensor, scalar or (batch,), or None: the position in the cache of the first of
+            `inputs`.
+        memory: Tuple (keys, values) of `encoded`, as `project` gives them, or None. If it has fewer rows than `inputs`,
+            each of its rows serves several consecutive rows of `inputs`, such as the hypotheses of one sentence.
+        encoded_mask: Boolean tensor of (batch, positions), or None: what of `encoded` or `memory` may be attended to.
+        mask, inputs_mask: Boolean tensor of (batch, time), or None: two names for one. Keras gives the first where
+            `inputs` is the only tensor, the second where it is not.
+
+    Returns the output; with `return_attention_scores` or a cache the tuple (output[, weights][, (keys, values)]).
 
     Input shape: (batch, time, dim), and (batch, positions, encoded dim).
     Output shape: (batch, time, dim).
@@ -60,7 +71,7 @@ class TransformerDecoderBlock(TransformerBlock):
     Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.1.
     """
 
-    def build(self, inputs_shape, encoded_shape=None):
+    def build(self, inputs_shape: Shape, encoded_shape: Shape | None = None) -> None:
         super().build(inputs_shape)
         self._cross_attention = None
         if encoded_shape is not None:
@@ -71,18 +82,18 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def call(
         self,
-        inputs,
-        encoded=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        cache=None,
-        cache_index=None,
-        memory=None,
-        encoded_mask=None,
-        mask=None,
-        inputs_mask=None,
-    ):
+        inputs: Tensor,
+        encoded: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        cache: tuple[Tensor, Tensor] | None = None,
+        cache_index: int | Tensor | None = None,
+        memory: tuple[Tensor, Tensor] | None = None,
+        encoded_mask: Tensor | None = None,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+    ) -> Tensor | tuple[Any, ...]:
         self._check_call(encoded, memory)
         mask = inputs_mask if mask is None else mask
         crossing = self._cross_attention is not None
@@ -123,12 +134,12 @@ class TransformerDecoderBlock(TransformerBlock):
         outputs = self._feed(x, mask, training)
         return (outputs, *others) if others else outputs
 
-    def empty_cache(self, batch_size, length):
+    def empty_cache(self, batch_size: int | Tensor, length: int) -> tuple[Tensor, Tensor]:
         """The (keys, values) of a self-attention that has seen nothing, for `length` positions."""
         self._check_built("empty_cache")
         return self._self_attention.empty_cache(batch_size, length)
 
-    def project(self, encoded):
+    def project(self, encoded: Tensor) -> tuple[Tensor, Tensor] | None:
         """The (keys, values) of `encoded`, for `memory=`; None for a block without attention to it."""
         self._check_built("project")
         return None if self._cross_attention is None else self._cross_attention.project(encoded)
@@ -152,16 +163,16 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def compute_output_spec(
         self,
-        inputs,
-        encoded=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        cache=None,
-        cache_index=None,
-        memory=None,
-        **arguments,
-    ):
+        inputs: Tensor,
+        encoded: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        cache: tuple[Tensor, Tensor] | None = None,
+        cache_index: int | Tensor | None = None,
+        memory: tuple[Tensor, Tensor] | None = None,
+        **arguments: Any,
+    ) -> keras.KerasTensor | tuple[Any, ...]:
         specs = [keras.KerasTensor(inputs.shape, self.compute_dtype)]
         if return_attention_scores:
             batch, time, _ = inputs.shape
@@ -174,18 +185,18 @@ class TransformerDecoderBlock(TransformerBlock):
         return tuple(specs) if len(specs) > 1 else specs[0]
 
 
-def _joined(tensor, memory):
+def _joined(tensor: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
     """`tensor` (batch, time, ...) with the time of all rows that share a row of `memory` in one: attention to a memory
     looks at no other query."""
     return keras.ops.reshape(tensor, (keras.ops.shape(memory[0])[0], -1, *tensor.shape[2:]))
 
 
-def _parted(weights, time):
+def _parted(weights: Tensor, time: int | Tensor) -> Tensor:
     """Weights (batch, heads, time, positions) of those (rows of the memory, heads, all their time, positions)."""
     _, heads, _, positions = keras.ops.shape(weights)
     weights = keras.ops.reshape(weights, (-1, heads, keras.ops.shape(weights)[2] // time, time, positions))
     return keras.ops.reshape(keras.ops.transpose(weights, (0, 2, 1, 3, 4)), (-1, heads, time, positions))
 
 
-def _as_tuple(answer):
+def _as_tuple(answer: Any) -> tuple[Any, ...]:
     return answer if isinstance(answer, tuple) else (answer,)

@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers._transformer_block import TransformerBlock
+from zoo.layers._typing import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -13,26 +16,34 @@ class TransformerEncoderBlock(TransformerBlock):
     A stack of pre-norm blocks ends with a norm of its own, which is not in here.
 
     Args:
-        num_heads: of the attention; must divide the width of the input.
-        feed_forward: the hidden width of a dense network, Dense(hidden, activation) and Dense(dim); or a layer from
-            (batch, time, dim) to the same, such as a mixture of experts. It is given the mask where it takes one.
-        activation: of the dense network: any that Keras knows, or "gelu_tanh", the GELU of GPT-2.
-        dropout: probability of dropping a number of what a sublayer adds, from 0 to below 1.
-        attention_dropout: probability of dropping an attention weight.
-        norm_first: whether the norms stand before the sublayers.
-        epsilon: of the norms. BERT has 1e-12, GPT-2 1e-5, Tensor2Tensor 1e-6.
-        use_bias: whether projections, dense network and norms have biases.
-        attention_bias: whether the projections of the attention have; as `use_bias` where None.
-        kernel_initializer: of all kernels.
-        seed: of dropout.
+        num_heads: Integer, the number of heads in the attention; it must divide the width of the input.
+        feed_forward: Integer or layer: the hidden width of a dense network, Dense(hidden, activation) and Dense(dim);
+            or a layer from (batch, time, dim) to the same, such as a mixture of experts. It is given the mask where it
+            takes one.
+        activation: String or callable, the activation of the dense network: any that Keras knows, or "gelu_tanh", the
+            GELU of GPT-2. Defaults to "relu".
+        dropout: Float, the probability of dropping each number that a sublayer adds, from 0 to below 1. Defaults to
+            0.0.
+        attention_dropout: Float, the probability of dropping an attention weight. Defaults to 0.0.
+        norm_first: Boolean, whether the norms stand before the sublayers. Defaults to False.
+        epsilon: Float, the epsilon of the norms. BERT has 1e-12, GPT-2 1e-5, Tensor2Tensor 1e-6. Defaults to 1e-5.
+        use_bias: Boolean, whether projections, dense network and norms have biases. Defaults to True.
+        attention_bias: Boolean or None, whether the projections of the attention have biases; None is `use_bias`.
+            Defaults to None.
+        kernel_initializer: Initializer for all kernels. Defaults to "glorot_uniform".
+        seed: Integer or None, the seed of dropout. Defaults to None.
 
     Call arguments:
-        inputs: the sequence.
-        attention_mask: boolean, (batch, time, time) or what broadcasts to it: what may be attended to.
-        return_attention_scores: whether the weights, (batch, heads, time, time), are returned as well.
-        training: whether dropout acts.
-        mask, inputs_mask: boolean, (batch, time): two names for one. Keras gives the first where `inputs` is the only
-            tensor, the second where it is not.
+        inputs: Tensor of (batch, time, dim), the sequence.
+        attention_mask: Boolean tensor of (batch, time, time) or what broadcasts to it, or None: what may be attended
+            to.
+        return_attention_scores: Boolean, whether the weights, (batch, heads, time, time), are returned as well.
+            Defaults to False.
+        training: Boolean, whether dropout acts.
+        mask, inputs_mask: Boolean tensor of (batch, time), or None: two names for one. Keras gives the first where
+            `inputs` is the only tensor, the second where it is not.
+
+    Returns the output; with `return_attention_scores` the tuple (output, weights).
 
     Input shape: (batch, time, dim).
     Output shape: as the input's.
@@ -49,13 +60,13 @@ class TransformerEncoderBlock(TransformerBlock):
 
     def call(
         self,
-        inputs,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        mask=None,
-        inputs_mask=None,
-    ):
+        inputs: Tensor,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         mask = inputs_mask if mask is None else mask
         attended = self._self_attention(
             self._before(self._self_attention_norm, inputs),
@@ -69,7 +80,13 @@ class TransformerEncoderBlock(TransformerBlock):
         outputs = self._feed(x, mask, training)
         return (outputs, scores) if return_attention_scores else outputs
 
-    def compute_output_spec(self, inputs, attention_mask=None, return_attention_scores=False, **arguments):
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        **arguments: Any,
+    ) -> keras.KerasTensor | tuple[keras.KerasTensor, keras.KerasTensor]:
         outputs = keras.KerasTensor(inputs.shape, self.compute_dtype)
         if not return_attention_scores:
             return outputs

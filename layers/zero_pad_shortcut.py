@@ -1,6 +1,9 @@
+from typing import Any
+
 import keras
 
 from zoo.layers import _checks
+from zoo.layers._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -10,11 +13,11 @@ class ZeroPadShortcut(keras.layers.Layer):
     It has no parameters: option A of the paper.
 
     Args:
-        filters: channels of the output, at least those of the input.
-        strides: the step between the pixels that stay, a whole number of at least 1.
+        filters: Integer, the number of output channels, at least that of the input.
+        strides: Integer, the step between the pixels that stay, at least 1. Defaults to 1.
 
     Call arguments:
-        inputs: pictures.
+        inputs: Tensor of pictures.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, height / strides, width / strides, filters), rounded up.
@@ -27,12 +30,12 @@ class ZeroPadShortcut(keras.layers.Layer):
     Reference: He, Zhang, Ren & Sun 2016, "Deep Residual Learning for Image Recognition", section 3.3.
     """
 
-    def __init__(self, filters, strides=1, **kwargs):
+    def __init__(self, filters: int, strides: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters = _checks.whole("filters", filters)
-        self.strides = _checks.whole("strides", strides)
+        self.filters: int = _checks.whole("filters", filters)
+        self.strides: int = _checks.whole("strides", strides)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _checks.rank("ZeroPadShortcut", input_shape, "batch, height, width, channels")
         channels = _checks.known("ZeroPadShortcut", input_shape, -1)
         if channels > self.filters:
@@ -41,13 +44,13 @@ class ZeroPadShortcut(keras.layers.Layer):
                 f"Received: filters={self.filters} for an input of {channels} channels"
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         kept = inputs[:, :: self.strides, :: self.strides]  # (batch, height / strides, width / strides, channels)
         return keras.ops.pad(kept, [(0, 0), (0, 0), (0, 0), (0, self.filters - inputs.shape[-1])])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sizes, _ = input_shape
         return (batch, *(None if size is None else -(-size // self.strides) for size in sizes), self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "strides": self.strides}
