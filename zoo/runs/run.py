@@ -12,27 +12,21 @@
 A checkpoint is renamed into place once and never overwritten; the last two and the best are kept.
 """
 
-from zoo.errors import InputError
-from zoo.errors import RunError
-from zoo.runs.checkpoints import NAME
-from zoo.runs.checkpoints import drop
-from zoo.runs.checkpoints import is_whole
 import contextlib
 import dataclasses
-from zoo import files
 import json
 import os
 import pathlib
-import re
-from zoo import registry
 import shutil
 import tempfile
-from zoo.runs.folder import Kind
-from zoo.runs.history import table
 import warnings
-from zoo import weights
 import zipfile
 
+from zoo import files, registry, weights
+from zoo.errors import InputError, RunError
+from zoo.runs.checkpoints import NAME, drop, is_whole
+from zoo.runs.folder import Kind
+from zoo.runs.history import table
 
 KIND = Kind(
     noun="run",
