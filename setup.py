@@ -1,6 +1,16 @@
-"""Maps the folders to packages: the one thing pyproject.toml cannot say."""
+"""Names the packages, which pyproject.toml cannot do for a checkout without links.
+
+`zoo/layers` and `zoo/recipes` are links to the folders at the root, so `zoo` holds every package, and `package_dir`
+says so: an editable install is then one path, which editors and type checkers follow. Where links came out as text
+files (a zip archive, Windows without the right to make links), the folders at the root are mapped instead, and
+setuptools installs a finder, which works at run time and is invisible to static tools.
+"""
+
+import pathlib
 
 from setuptools import find_packages, setup
+
+LINKED = ("layers", "recipes")
 
 
 def mapped(name, folder):
@@ -8,9 +18,15 @@ def mapped(name, folder):
     return [name] + [f"{name}.{sub}" for sub in find_packages(folder)]
 
 
+packages, package_dir = mapped("zoo", "zoo"), {"": "."}
+for name in LINKED:
+    if not pathlib.Path("zoo", name).is_dir():
+        packages += mapped(f"zoo.{name}", name)
+        package_dir[f"zoo.{name}"] = name
+
 setup(
-    packages=mapped("zoo", "zoo") + mapped("zoo.layers", "layers") + mapped("zoo.recipes", "recipes"),
-    package_dir={"zoo": "zoo", "zoo.layers": "layers", "zoo.recipes": "recipes"},
+    packages=packages,
+    package_dir=package_dir,
     package_data={
         "zoo": ["py.typed"],
         "zoo.data": ["english.json.gz", "english-license.txt"],

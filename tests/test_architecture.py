@@ -521,7 +521,7 @@ def test_no_public_name_is_a_module():
 
 def test_public_names_are_typed_and_defined():
     """What type checkers see under TYPE_CHECKING is what `__getattr__` finds."""
-    typed = {one.target for one in imports(modules()["zoo"]) if one.typing}
+    typed = {one.target for one in imports(modules()["zoo"]) if one.typing} - {"zoo.layers", "zoo.recipes"}
     assert typed == {f"zoo.{module}.{name}" for name, module in literal("zoo", "_PUBLIC").items()}
     for name, module in literal("zoo", "_PUBLIC").items():
         assert name in {getattr(node, "name", None) for node in ast.parse(modules()[f"zoo.{module}"]).body}

@@ -1,5 +1,7 @@
 """Every way to start: a checkout, a wheel, an editable install, in whatever folder and order of imports.
 
+In a checkout, `zoo/layers` and `zoo/recipes` are links, or text files where links could not be made.
+
 Each start is a process of its own without `.pth` files (`-S`), so that an installation of this very package in the
 running environment takes no part: what a folder on the path gives is all there is.
 """
@@ -25,8 +27,9 @@ SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 SLOW_MODULES = ("keras", "tensorflow", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn", "jax", "torch")
 LOADED = f"import sys; print(sorted(set({SLOW_MODULES}) & set(sys.modules)))"
 WHERE = """
-import importlib.util, zoo
-print(zoo.__file__, *(importlib.util.find_spec(f"zoo.{name}").origin for name in ("layers", "recipes")))
+import importlib.util, os, zoo
+origins = [zoo.__file__, *(importlib.util.find_spec(f"zoo.{name}").origin for name in ("layers", "recipes"))]
+print(*map(os.path.realpath, origins))
 print(zoo.names())
 """
 
@@ -53,11 +56,38 @@ def start(*arguments, cwd, path=()):
     return run(sys.executable, "-S", *arguments, cwd=cwd, PYTHONPATH=paths)
 
 
-def files():
-    """What git tracks or would track, as paths relative to the root."""
+def listed():
+    """What git tracks or would track, links included, as paths relative to the root."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return sorted(path for path in set(listed.split("\0")) if path and (ROOT / path).is_file())
+    paths = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    return sorted(path for path in set(paths) if path and ((ROOT / path).is_file() or (ROOT / path).is_symlink()))
+
+
+def files():
+    """The files among what is `listed`."""
+    return [path for path in listed() if not (ROOT / path).is_symlink()]
+
+
+def links():
+    """{path: target} of the links among what is `listed`."""
+    return {path: os.readlink(ROOT / path) for path in listed() if (ROOT / path).is_symlink()}
+
+
+def copy(folder):
+    """Copies what is `listed` to `folder`, which is returned."""
+    for path in listed():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / path, target, follow_symlinks=False)
+    return folder
+
+
+def with_text_files(folder):
+    """`folder`, a copy, with text files in place of its links, as git writes them where links are not allowed."""
+    for path, target in links().items():
+        (folder / path).unlink()
+        (folder / path).write_text(target)
+    return folder
 
 
 # A checkout, nothing installed ----------------------------------------------------------------------------------------
@@ -86,6 +116,17 @@ POSITIONS = {
 def test_a_checkout_starts(position, elsewhere):
     origins, names = POSITIONS[position](elsewhere).splitlines()
     assert origins.split() == [str(ROOT / folder / "__init__.py") for folder in ("zoo", "layers", "recipes")]
+    assert "'lenet'" in names
+
+
+def test_the_links_are_those_of_the_two_folders():
+    assert links() == {"zoo/layers": "../layers", "zoo/recipes": "../recipes"}
+
+
+def test_a_checkout_starts_with_text_files_in_place_of_links(tmp_path):
+    folder = with_text_files(copy(tmp_path / "source"))
+    origins, names = start("-W", "error", "-c", WHERE, cwd="/", path=[folder]).splitlines()
+    assert origins.split() == [str(folder / name / "__init__.py") for name in ("zoo", "layers", "recipes")]
     assert "'lenet'" in names
 
 
@@ -247,13 +288,8 @@ def test_a_saved_model_loads_in_rarer_orders(order, saved):
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory):
-    """The files that git knows, copied: building writes into the tree it builds, and takes what lies about in it."""
-    folder = tmp_path_factory.mktemp("copied") / "source"
-    for path in files():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, target)
-    return folder
+    """What git knows, copied: building writes into the tree it builds, and takes what lies about in it."""
+    return copy(tmp_path_factory.mktemp("copied") / "source")
 
 
 @pytest.fixture(scope="module")
@@ -264,25 +300,36 @@ def built(copied, tmp_path_factory):
     return next(folder.glob("*.tar.gz")), next(folder.glob("*.whl"))
 
 
+def shipped():
+    """Where an installation holds the files of the three folders."""
+    tops = [(path.partition("/")[0], path.partition("/")[2]) for path in files()]
+    return sorted(f"{MAPPED[top]}/{rest}" for top, rest in tops if top in MAPPED)
+
+
+def held(wheel):
+    """The files of a wheel, but for its metadata."""
+    with zipfile.ZipFile(wheel) as opened:
+        return sorted(name for name in opened.namelist() if ".dist-info/" not in name)
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_the_three_folders(built):
-    """No file is missing, and none is there that git does not know."""
-    expected = set()
-    for path in files():
-        top, _, rest = path.partition("/")
-        if top in MAPPED:
-            expected.add(f"{MAPPED[top]}/{rest}")
-    with zipfile.ZipFile(built[1]) as wheel:
-        found = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert (sorted(expected - found), sorted(found - expected)) == ([], [])
+    """No file is missing, none is there twice, and none that git does not know."""
+    assert held(built[1]) == shipped()
+
+
+@pytest.mark.slow
+def test_a_checkout_without_links_gives_the_same_wheel(tmp_path):
+    folder = with_text_files(copy(tmp_path / "source"))
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, folder, cwd=tmp_path)
+    assert held(next(tmp_path.glob("*.whl"))) == shipped()
 
 
 @pytest.mark.slow
 def test_the_sdist_holds_what_a_build_needs(built):
     with tarfile.open(built[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    shipped = [path for path in files() if path.partition("/")[0] in MAPPED]
-    assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", *shipped} <= names
+    assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", *shipped()} <= names
 
 
 @pytest.mark.slow
@@ -367,6 +414,13 @@ def test_an_installed_package_is_found_from_anywhere(wheel, editable, copied, el
         assert origins.split() == [str(copied / folder / "__init__.py") for folder in ("zoo", "layers", "recipes")]
     origins = run(wheel, "-W", "error", "-c", WHERE, cwd=ROOT).splitlines()[0]
     assert origins.split() == [str(ROOT / folder / "__init__.py") for folder in ("zoo", "layers", "recipes")]
+
+
+@pytest.mark.slow
+def test_an_editable_install_is_one_path(editable, copied):
+    """Not a finder, which no type checker follows."""
+    (path,) = next(editable.parents[1].glob("lib/*/site-packages/__editable__*.pth")).read_text().splitlines()
+    assert path == str(copied)
 
 
 @pytest.mark.slow

@@ -7,9 +7,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 from zoo import _checkout, _hook
-from zoo._version import __version__
+from zoo._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from zoo import layers as layers
+    from zoo import recipes as recipes
     from zoo.building import build as build
     from zoo.errors import InputError as InputError
     from zoo.errors import Interrupted as Interrupted
@@ -52,21 +54,21 @@ _PUBLIC = {
     "tune": "tuning.tuner",
 }
 
-__all__ = ["__version__", *_PUBLIC]
-
 _checkout.install()
 _hook.install()
 
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+    __all__ = ["__version__", *_PUBLIC]
 
-def __getattr__(name):
-    if name in _PUBLIC:
-        value = getattr(importlib.import_module(f"zoo.{_PUBLIC[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in ("layers", "recipes"):
-        return importlib.import_module(f"zoo.{name}")
-    raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    def __getattr__(name):
+        if name in _PUBLIC:
+            value = getattr(importlib.import_module(f"zoo.{_PUBLIC[name]}"), name)
+            globals()[name] = value
+            return value
+        if name in ("layers", "recipes"):
+            return importlib.import_module(f"zoo.{name}")
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *_PUBLIC])

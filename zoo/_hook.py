@@ -6,12 +6,15 @@ import of Keras and registers once it has been executed.
 """
 
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import sys
+import types
 import warnings
+from collections.abc import Sequence
 
 
-def _register():
+def _register() -> None:
     """A failure here must not break somebody's `import keras`: it warns."""
     try:
         import zoo.layers
@@ -26,10 +29,12 @@ def _register():
 class _AfterKeras(importlib.abc.MetaPathFinder):
     """Lets the other finders find Keras, and registers when it is executed: looking it up alone changes nothing."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._asking = False
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname != "keras" or self._asking:
             return None
         self._asking = True
@@ -41,7 +46,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
             return spec
         execute = spec.loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: types.ModuleType) -> None:
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             execute(module)
@@ -51,7 +56,8 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         return spec
 
 
-def install():
+def install() -> None:
+    """Registers now where Keras is imported already, else when it is."""
     keras = sys.modules.get("keras")
     if keras is None:
         sys.meta_path.insert(0, _AfterKeras())

@@ -1,17 +1,24 @@
 """`zoo.build`: from a name to a compiled model, started from other weights where the recipe says so."""
 
+import os
 import pathlib
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from zoo import registry, weights
 from zoo.errors import InputError
 from zoo.runs import Run
 
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
 
-def build(name, /, *, steps_per_epoch=None, **given):
-    """A compiled `keras.Model`, ready for `model.fit`; `model.recipe` is its recipe.
+
+def build(name: "str | Recipe", /, *, steps_per_epoch: int | None = None, **given: Any) -> keras.Model:
+    """Returns a compiled `keras.Model`, ready for `model.fit`; `model.recipe` is its recipe.
 
     Args:
         name: `lenet`, `lenet/modern`, `./my_recipe.py`, or a recipe.
@@ -31,7 +38,12 @@ def build(name, /, *, steps_per_epoch=None, **given):
     return model
 
 
-def initialize(model, source, labels=None, say=print):
+def initialize(
+    model: keras.Model,
+    source: str | os.PathLike[str],
+    labels: Sequence[str] | None = None,
+    say: Callable[[str], object] = print,
+) -> None:
     """Starts `model` from the weights of `source`: whole layers, matched by path and shape.
 
     The layers named `head...` are taken only where the labels are the same, or unknown on the model's side.
@@ -43,7 +55,7 @@ def initialize(model, source, labels=None, say=print):
     Raises: `InputError` where no layer matches, or there is nothing at `source`.
     """
     arrays, theirs = _load(source)
-    target = {}
+    target: dict[str, list[keras.Variable]] = {}
     for variable in weights.variables(model):
         target.setdefault(variable.path.rpartition("/")[0], []).append(variable)
     taken = 0
@@ -59,8 +71,14 @@ def initialize(model, source, labels=None, say=print):
     say(f"Started from {source}: {taken} of {len(target)} layers taken.")
 
 
-def _mismatch(layer, own, arrays, labels, theirs):
-    """Why `layer` cannot be taken; None where it can."""
+def _mismatch(
+    layer: str,
+    own: list[keras.Variable],
+    arrays: Mapping[str, np.ndarray],
+    labels: Sequence[str] | None,
+    theirs: Sequence[str] | None,
+) -> str | None:
+    """Returns why `layer` cannot be taken; None where it can."""
     if any(variable.path not in arrays for variable in own):
         return "it is not there"
     for variable in own:
@@ -74,8 +92,8 @@ def _mismatch(layer, own, arrays, labels, theirs):
     return None
 
 
-def _load(source):
-    """({path: array}, labels or None) of a run or a .keras file."""
+def _load(source: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Sequence[str] | None]:
+    """Returns ({path: array}, labels or None) of a run or a .keras file."""
     path = pathlib.Path(source)
     if path.suffix == ".keras":
         if not path.is_file():

@@ -8,20 +8,30 @@ every backend, compiled, and in a SavedModel.
 
 import dataclasses
 import typing
+from collections.abc import Callable
 
 import keras
 
 from zoo.data.tokens import END, PADDING, START
 
+Tensor: typing.TypeAlias = typing.Any
+"""A tensor of any backend, or in a model what stands for one."""
+
+Nest: typing.TypeAlias = typing.Any
+"""A tensor, or tensors in tuples, lists and mappings."""
+
+Count: typing.TypeAlias = typing.Any
+"""A whole number, or in a graph of TensorFlow a scalar tensor."""
+
 
 class Decoder(typing.Protocol):
     """What a network must do to be decoded from."""
 
-    def start(self, inputs, length):
-        """(state, memory) before the first of at most `length` steps; `inputs` as the network takes them."""
+    def start(self, inputs: Nest, length: Count) -> tuple[Nest, Nest]:
+        """Returns (state, memory) before the first of at most `length` steps; `inputs` as the network takes them."""
 
-    def step(self, tokens, index, state, memory):
-        """(logits (n, vocabulary) of the next tokens, state) after `tokens` (n,), which are the `index`-th.
+    def step(self, tokens: Tensor, index: Tensor, state: Nest, memory: Nest) -> tuple[Tensor, Nest]:
+        """Returns (logits (n, vocabulary) of the next tokens, state) after `tokens` (n,), which are the `index`-th.
 
         The first tokens are START. Row i belongs to the sentence i // (n / sentences).
         """
@@ -36,25 +46,25 @@ class Decoded(typing.NamedTuple):
             where there are fewer hypotheses than the beam is wide.
     """
 
-    tokens: object
-    scores: object
+    tokens: Tensor
+    scores: Tensor
 
 
-def penalty(length, strength):
-    """GNMT's length penalty, ((5 + length) / 6)^strength, by which a log-probability is divided.
+def penalty(length: Tensor, strength: float) -> Tensor:
+    """Returns GNMT's length penalty, ((5 + length) / 6)^strength, by which a log-probability is divided.
 
     Reference: Wu et al. 2016, "Google's Neural Machine Translation System", equation 14.
     """
     return keras.ops.power((5.0 + keras.ops.cast(length, "float32")) / 6.0, strength)
 
 
-def lengths(tokens):
-    """How many tokens stand in each row of (..., length), END included."""
+def lengths(tokens: Tensor) -> Tensor:
+    """Returns how many tokens each row of (..., length) has, END included."""
     return keras.ops.sum(keras.ops.cast(keras.ops.not_equal(tokens, PADDING), "int32"), axis=-1)
 
 
-def greedy(decoder, inputs, length, length_penalty=0.0):
-    """The likeliest token at each step, `Decoded` (batch, length).
+def greedy(decoder: Decoder, inputs: Nest, length: Count, length_penalty: float = 0.0) -> Decoded:
+    """Returns the likeliest token at each step, `Decoded` (batch, length).
 
     Args:
         decoder: a `Decoder`.
@@ -71,8 +81,15 @@ def greedy(decoder, inputs, length, length_penalty=0.0):
     return _each(decoder, inputs, length, length_penalty, choose)
 
 
-def sample(decoder, inputs, draws, temperature=1.0, top_k=None, top_p=1.0):
-    """Tokens at random, `Decoded` (batch, length); scores are log-probabilities under the network as it is.
+def sample(
+    decoder: Decoder,
+    inputs: Nest,
+    draws: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+) -> Decoded:
+    """Returns tokens at random, `Decoded` (batch, length); scores are log-probabilities under the network as it is.
 
     Args:
         decoder, inputs: as of `greedy`.
@@ -100,8 +117,8 @@ def sample(decoder, inputs, draws, temperature=1.0, top_k=None, top_p=1.0):
     return _each(decoder, inputs, draws.shape[1], 0.0, choose)
 
 
-def beam(decoder, inputs, width, length, length_penalty=0.6):
-    """The best hypotheses that a beam search finds, `Decoded` (batch, width, length).
+def beam(decoder: Decoder, inputs: Nest, width: Count, length: Count, length_penalty: float = 0.6) -> Decoded:
+    """Returns the best hypotheses that a beam search finds, `Decoded` (batch, width, length).
 
     Each step keeps the `width` best continuations by score; a finished hypothesis goes on as it is.
 
@@ -141,8 +158,14 @@ def beam(decoder, inputs, width, length, length_penalty=0.6):
     return Decoded(ops.reshape(tokens, (batch, width, length)), scores)
 
 
-def _each(decoder, inputs, length, length_penalty, choose):
-    """One hypothesis a sentence, whose next tokens are `choose(log_odds (batch, vocabulary), index)`."""
+def _each(
+    decoder: Decoder,
+    inputs: Nest,
+    length: Count,
+    length_penalty: float,
+    choose: Callable[[Tensor, Tensor], Tensor],
+) -> Decoded:
+    """Returns one hypothesis a sentence, whose next tokens are `choose(log_odds (batch, vocabulary), index)`."""
     ops = keras.ops
     state, memory = decoder.start(inputs, length)
     batch = ops.shape(keras.tree.flatten(inputs)[0])[0]
@@ -161,8 +184,8 @@ def _each(decoder, inputs, length, length_penalty, choose):
     return Decoded(tokens, sums / penalty(lengths(tokens), length_penalty))
 
 
-def _unfinished(length):
-    """The condition of a loop whose first two variables are the index and the last tokens."""
+def _unfinished(length: Count) -> Callable[..., Tensor]:
+    """Returns the condition of a loop whose first two variables are the index and the last tokens."""
 
     def more(index, last, *_):
         return keras.ops.logical_and(index < length, keras.ops.logical_not(keras.ops.all(_finished(last))))
@@ -170,11 +193,11 @@ def _unfinished(length):
     return more
 
 
-def _finished(last):
+def _finished(last: Tensor) -> Tensor:
     return keras.ops.logical_or(last == END, last == PADDING)
 
 
-def _log_odds(logits, finished):
+def _log_odds(logits: Tensor, finished: Tensor) -> Tensor:
     """(rows, vocabulary): log-probabilities of what may come next, never START, and padding after the end alone."""
     log_odds = keras.ops.log_softmax(keras.ops.cast(logits, "float32"), axis=-1)
     ids = keras.ops.arange(logits.shape[-1])
@@ -183,12 +206,12 @@ def _log_odds(logits, finished):
     return keras.ops.where(finished[:, None], ended, log_odds)
 
 
-def _written(tokens, last, index):
+def _written(tokens: Tensor, last: Tensor, index: Tensor) -> Tensor:
     """`tokens` (rows, length) with `last` (rows,) at `index`."""
     return keras.ops.where(keras.ops.arange(keras.ops.shape(tokens)[1]) == index, last[:, None], tokens)
 
 
-def _taken(nest, rows):
+def _taken(nest: Nest, rows: Tensor) -> Nest:
     """The `rows` of every tensor of `nest`."""
     return keras.tree.map_structure(lambda part: keras.ops.take(part, rows, axis=0), nest)
 
@@ -205,8 +228,8 @@ class Search:
     width: int = 1
     length_penalty: float = 0.0
 
-    def __call__(self, decoder, inputs):
-        """`Decoded` (batch, width, length)."""
+    def __call__(self, decoder: Decoder, inputs: Nest) -> Decoded:
+        """Returns `Decoded` (batch, width, length)."""
         if self.width > 1:
             return beam(decoder, inputs, self.width, self.length, self.length_penalty)
         tokens, scores = greedy(decoder, inputs, self.length, self.length_penalty)
@@ -226,8 +249,8 @@ class Sampling:
     top_k: int | None = None
     top_p: float = 1.0
 
-    def __call__(self, decoder, inputs):
-        """`Decoded` (batch, 1, length); `inputs` are those of the network and draws (batch, length)."""
+    def __call__(self, decoder: Decoder, inputs: Nest) -> Decoded:
+        """Returns `Decoded` (batch, 1, length); `inputs` are those of the network and draws (batch, length)."""
         inputs, draws = inputs
         tokens, scores = sample(decoder, inputs, draws, self.temperature, self.top_k, self.top_p)
         return Decoded(tokens[:, None], scores[:, None])
@@ -243,7 +266,13 @@ class Decoding(keras.Model):
         jit_compile: of `keras.Model.compile`.
     """
 
-    def __init__(self, model, decoder, search, jit_compile=False):
+    def __init__(
+        self,
+        model: keras.Model,
+        decoder: Decoder,
+        search: Callable[[Decoder, Nest], Decoded],
+        jit_compile: bool | typing.Literal["auto"] = False,
+    ) -> None:
         super().__init__(name="decoding")
         self.model = model
         self._decoder = decoder
@@ -251,5 +280,6 @@ class Decoding(keras.Model):
         self.built = True
         self.compile(jit_compile=jit_compile)
 
-    def call(self, inputs):
+    def call(self, inputs: Nest) -> Decoded:
+        """Returns what the search finds for a batch of inputs."""
         return self._search(self._decoder, inputs)

@@ -1,12 +1,13 @@
 """The errors that a person is meant to read. Each carries the exit status of the command line."""
 
 import difflib
+from collections.abc import Iterable
 
 
 class ZooError(Exception):
     """Base of all errors that `zoo` raises on purpose: one clear line, no traceback on the command line."""
 
-    exit_status = 1
+    exit_status: int = 1
 
 
 class InputError(ZooError, ValueError):
@@ -22,23 +23,23 @@ class RunError(ZooError, RuntimeError):
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C stopped a run that can be resumed; the message says how."""
 
-    exit_status = 130
+    exit_status: int = 130
 
 
-def nearest(name, choices):
-    """` Did you mean 'x'?`, or nothing where no choice is near `name`."""
+def nearest(name: object, choices: Iterable[object]) -> str:
+    """Returns ` Did you mean 'x'?`, or '' where no choice is near `name`."""
     near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def check_whole(name, value, least):
+def check_whole(name: str, value: object, least: int) -> None:
     """Raises `InputError` for what is no whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{name} must be a whole number of at least {least}. Received: {name}={value!r}.")
 
 
-def unknown(kind, name, choices):
-    """The `InputError` for a name that is none of `choices`."""
+def unknown(kind: str, name: object, choices: Iterable[object]) -> InputError:
+    """Returns the `InputError` for a name that is none of `choices`."""
     choices = list(choices)
     near = nearest(name, choices)
     listed = f" There are: {', '.join(str(choice) for choice in choices) or 'none'}."

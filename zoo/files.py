@@ -9,11 +9,12 @@ import os
 import pathlib
 import re
 import time
+from collections.abc import Collection, Iterator
 
 from zoo.errors import RunError
 
 
-def write(path, data):
+def write(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Writes text or bytes to `path` whole: under a temporary name, flushed to the disk, then renamed into place."""
     path = pathlib.Path(path)
     if isinstance(data, str):
@@ -33,17 +34,18 @@ def write(path, data):
     sync(path.parent)
 
 
-def is_leftover(name, of):
-    """Whether a file called `name` is what a killed `write` leaves beside a file called one of `of`."""
+def is_leftover(name: str, of: Collection[str]) -> bool:
+    """Returns whether a file called `name` is what a killed `write` leaves beside a file called one of `of`."""
     found = re.fullmatch(r"\.(.+)\.\d+", name)
     return found is not None and found[1] in of
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike[str], value: object) -> None:
+    """Writes `value` to `path` as JSON, whole."""
     write(path, json.dumps(value, indent=1) + "\n")
 
 
-def sync(folder):
+def sync(folder: str | os.PathLike[str]) -> None:
     """Flushes a folder's entries to the disk, so that a rename survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -52,14 +54,14 @@ def sync(folder):
         os.close(handle)
 
 
-def digest(path):
-    """The SHA-256 of a file, in hex."""
+def digest(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a file, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
-def locked(path, *, patience=math.inf):
+def locked(path: str | os.PathLike[str], *, patience: float = math.inf) -> Iterator[None]:
     """Holds the lock file `path`; one that somebody else holds for `patience` seconds more raises BlockingIOError.
 
     The kernel drops the lock with its process: a dead process locks nothing. Whoever only asks (`is_locked`) holds it
@@ -87,8 +89,8 @@ def locked(path, *, patience=math.inf):
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def is_locked(path):
-    """Whether a living process holds the lock file `path`."""
+def is_locked(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a living process holds the lock file `path`."""
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,38 +1,45 @@
 """Weights by path: taken from a model, put into one, written and read."""
 
 import io
+import os
 import zipfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo import files
 from zoo.errors import RunError
 
+if TYPE_CHECKING:
+    import keras
 
-def variables(model):
-    """A model's variables but for its seed generators, whose state training makes a function of seed and epoch, and
-    the readings of its layers."""
+
+def variables(model: "keras.Model") -> "list[keras.Variable]":
+    """Returns a model's variables without the state of its seed generators, which training derives from seed and
+    epoch, and without the readings of its layers."""
     return model.weights
 
 
-def is_seed(variable):
+def is_seed(variable: "keras.Variable") -> bool:
+    """Returns whether a variable is the state of a seed generator."""
     return variable.path.endswith("seed_generator_state")
 
 
-def array(variable):
-    """A copy of a variable's value; on torch, NumPy's view of it would change with the next step."""
+def array(variable: "keras.Variable") -> np.ndarray:
+    """Returns a copy of a variable's value; on torch, NumPy's view of it would change with the next step."""
     return np.asarray(variable).copy()
 
 
-def of(model):
-    """{path: array} of every variable of a model, such as `c1/kernel`."""
+def of(model: "keras.Model") -> dict[str, np.ndarray]:
+    """Returns {path: array} of every variable of a model, such as `c1/kernel`."""
     found = {variable.path: array(variable) for variable in variables(model)}
     if len(found) != len(variables(model)):
         raise RunError(f"Two variables of {model.name} have one path: name its layers.")
     return found
 
 
-def put(model, arrays):
+def put(model: "keras.Model", arrays: Mapping[str, np.ndarray]) -> None:
     """Sets every variable of `model` from `arrays`; a path or shape that differs raises `RunError`."""
     target = {variable.path: variable for variable in variables(model)}
     if set(target) != set(arrays):
@@ -44,18 +51,19 @@ def put(model, arrays):
         variable.assign(arrays[path])
 
 
-def of_optimizer(optimizer):
-    """{number and path: array} of an optimizer's variables, which are told apart by their order."""
+def of_optimizer(optimizer: "keras.optimizers.Optimizer") -> dict[str, np.ndarray]:
+    """Returns {number and path: array} of an optimizer's variables, which are told apart by their order."""
     return {f"{index:05d}|{variable.path}": array(variable) for index, variable in enumerate(optimizer.variables)}
 
 
-def put_optimizer(optimizer, arrays):
+def put_optimizer(optimizer: "keras.optimizers.Optimizer", arrays: Mapping[str, np.ndarray]) -> None:
+    """Sets every variable of `optimizer` from what `of_optimizer` returned."""
     for variable, key in zip(optimizer.variables, sorted(arrays), strict=True):
         variable.assign(arrays[key])
 
 
-def averages(model):
-    """{path: array}: the model's variables with the optimizer's moving averages in place of the trained ones."""
+def averages(model: "keras.Model") -> dict[str, np.ndarray]:
+    """Returns {path: array}: the variables of `of` with the optimizer's moving averages in place of trained ones."""
     arrays = of(model)
     optimizer = inner(model.optimizer)
     for variable, average in zip(model.trainable_variables, optimizer._model_variables_moving_average, strict=True):
@@ -63,20 +71,20 @@ def averages(model):
     return arrays
 
 
-def inner(optimizer):
-    """The optimizer itself, where Keras has wrapped it to scale the loss for float16."""
+def inner(optimizer: "keras.optimizers.Optimizer") -> Any:
+    """Returns the optimizer itself, also where Keras has wrapped it to scale the loss for float16."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def write(path, arrays):
+def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
     """Writes {key: array} as an .npz file of float32 and integers."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     files.write(path, buffer.getvalue())
 
 
-def read(path):
-    """{key: array} of a file of `write`; a damaged one raises `RunError` with its path."""
+def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Returns {key: array} of a file of `write`; a damaged one raises `RunError` with its path."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}

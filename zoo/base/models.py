@@ -7,19 +7,19 @@ import keras
 from zoo.errors import InputError
 
 
-def attach(model, **things):
+def attach(model: keras.Model, **things: object) -> None:
     """Sets attributes that Keras does not track: neither the weights nor a saved file know of them."""
     for name, thing in things.items():
         object.__setattr__(model, name, thing)
 
 
-def cut(model):
-    """`model` from its inputs to its layer named `features`."""
+def cut(model: keras.Model) -> keras.Model:
+    """Returns `model` from its inputs to its layer named `features`."""
     return keras.Model(model.inputs, model.get_layer("features").output, name=f"{model.name}_features")
 
 
-def freeze(model, pattern):
-    """Holds the layers whose name matches the shell-style `pattern` still; none matching is an error."""
+def freeze(model: keras.Model, pattern: str) -> None:
+    """Makes the layers whose name matches the shell-style `pattern` untrainable; none matching is an error."""
     names = [layer.name for layer in model.layers if layer.weights]
     matching = [name for name in names if fnmatch.fnmatch(name, pattern)]
     if not matching:

@@ -3,14 +3,15 @@
 import contextlib
 import random
 import sys
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 
 
 @contextlib.contextmanager
-def reproducible(seed):
-    """Python's, NumPy's and torch's generators start from `seed` inside, and go on outside as if nothing was.
+def reproducible(seed: int) -> Iterator[None]:
+    """Seeds the generators of Python, NumPy and torch for a block of code; restores their states on exit.
 
     Keras draws the seeds of initialisers and of dropout from Python's generator.
     """
@@ -26,7 +27,7 @@ def reproducible(seed):
             torch.set_rng_state(states[2])
 
 
-def seed_generators(seed):
+def seed_generators(seed: int) -> None:
     """Seeds the generators of Python, NumPy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -35,8 +36,8 @@ def seed_generators(seed):
 
 
 @contextlib.contextmanager
-def dtype_policy(name):
-    """Keras's global dtype policy is `name` inside, and what it was outside."""
+def dtype_policy(name: str) -> Iterator[None]:
+    """Sets Keras's global dtype policy for a block of code; restores it on exit."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

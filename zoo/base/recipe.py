@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import typing
+from collections.abc import Callable, Mapping
 
 import keras
 
@@ -14,6 +15,12 @@ from zoo.errors import InputError, unknown
 from zoo.fields import Origin
 from zoo.objective.optimizers import L2SGD, WarmupSchedule
 
+if typing.TYPE_CHECKING:
+    import keras_tuner
+
+    from zoo.data.source import Source
+    from zoo.figures import Part
+    from zoo.reporting import Outcome
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adadelta")
 
 
@@ -31,7 +38,13 @@ class Recipe(fields.Declared):
     hashed by its class and its values in normal form, and never reads a file.
     """
 
-    variants: typing.ClassVar[dict] = {}
+    if typing.TYPE_CHECKING:
+
+        @property
+        def origin(self) -> Origin: ...  # set past the frozen dataclass, so that it is no field
+
+    variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {}
+    """{name of a variant: {field: value}}."""
     tiles: typing.ClassVar[bool] = False
     """Whether inputs can be asked in tiles."""
 
@@ -131,45 +144,49 @@ class Recipe(fields.Declared):
         """The network, not compiled: no loss, no data, no global state."""
         raise NotImplementedError
 
-    def view(self, source):
-        """`source` as this kind of problem reads it: a table may be one of texts."""
+    def view(self, source: "Source") -> "Source":
+        """Returns `source` as this kind of problem reads it: a table may be one of texts."""
         return source
 
     def check(self) -> None:
         """Raises `InputError` where two fields make each other impossible."""
 
-    def make_loss(self):
+    def make_loss(self) -> typing.Any:
+        """Returns the loss, as `keras.Model.compile` takes one."""
         raise NotImplementedError
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[typing.Any]:
+        """Returns the metrics, as `keras.Model.compile` takes them."""
         return []
 
-    def make_search(self):
-        """What turns a network that answers token by token into an answer; None for other networks."""
-        return
+    def make_search(self) -> Callable[..., typing.Any] | None:
+        """Returns what turns a network that answers token by token into an answer; None for other networks."""
+        return None
 
-    def ask(self, model, tensors):
-        """What `model` says of the inputs that a reader's `read_raw` gave; `make_predictions` makes it readable."""
+    def ask(self, model: keras.Model, tensors: typing.Any) -> typing.Any:
+        """Runs `model` on inputs prepared by `reader.read_raw`; returns what `make_predictions` makes readable."""
         return model.predict(tensors, batch_size=self.batch_size, verbose=0)
 
-    def judge(self, model, reader, data):
-        """{name: value} of what no metric of `fit` can tell, on batches of a split; `evaluate` adds it to theirs."""
+    def judge(self, model: keras.Model, reader: typing.Any, data: typing.Any) -> dict[str, float]:
+        """Returns {name: value} of scores that no metric of `fit` computes, on batches of a split, for `evaluate`."""
         return {}
 
-    def endpoints(self, network, reader):
-        """{signature: (function from raw inputs to {output: tensor}, {input: its spec})}, for the export."""
+    def endpoints(
+        self, network: keras.Model, reader: typing.Any
+    ) -> dict[str, tuple[Callable[..., typing.Any], dict[str, typing.Any]]]:
+        """Returns {signature: (function from raw inputs to {output: tensor}, {input: its spec})}, for the export."""
 
-        def endpoint(read):
+        def endpoint(read: Callable[..., typing.Any]) -> Callable[..., typing.Any]:
             return lambda *inputs: reader.answer(network(read(*inputs), training=False))
 
         return {name: (endpoint(read), specs) for name, (read, specs) in reader.signatures().items()}
 
-    def report_parts(self, outcome):
-        """The `zoo.figures.Part`s that a report has beside its curves, made of a `zoo.reporting.Outcome`."""
+    def report_parts(self, outcome: "Outcome") -> "list[Part]":
+        """Returns what a report shows beside its curves, made of a `zoo.reporting.Outcome`."""
         return []
 
-    def make_schedule(self, steps_per_epoch=None):
-        """The learning rate: a number, or a function of the step where the number of steps is known."""
+    def make_schedule(self, steps_per_epoch: int | None = None) -> float | WarmupSchedule:
+        """Returns the learning rate: a number, or a function of the step where the number of steps is known."""
         if steps_per_epoch is None or (self.schedule == "constant" and not self.warmup):
             return self.learning_rate
         total = steps_per_epoch * self.epochs
@@ -182,8 +199,9 @@ class Recipe(fields.Declared):
             decay=self.decay,
         )
 
-    def make_optimizer(self, steps_per_epoch=None):
-        shared = {
+    def make_optimizer(self, steps_per_epoch: int | None = None) -> keras.optimizers.Optimizer:
+        """Returns the optimizer that the fields describe; the schedule acts where the steps are known."""
+        shared: dict[str, typing.Any] = {
             "name": "optimizer",
             "learning_rate": self.make_schedule(steps_per_epoch),
             "global_clipnorm": self.clip_norm,
@@ -211,22 +229,26 @@ class Recipe(fields.Declared):
 
     # The verbs --------------------------------------------------------------------------------------------------
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not hasattr(self, "origin"):
             object.__setattr__(self, "origin", Origin(type(self).__module__.rpartition(".")[2]))
         self.check()
 
     @classmethod
-    def configured(cls, name, variant=None, given=None):
-        """The recipe of class, variant and caller, the later winning; `given` are the caller's values by field."""
+    def configured(
+        cls, name: str, variant: str | None = None, given: Mapping[str, typing.Any] | None = None
+    ) -> typing.Self:
+        """Returns the recipe of class, variant and caller, the later winning; `given` are the caller's values."""
         if variant is not None and variant not in cls.variants:
             raise unknown(f"variant of {name}", variant, cls.variants)
         values = {name: field.default for name, field in cls.fields().items()} | cls.variants.get(variant, {})
         return cls.restored(Origin(name, variant), values).replace(**(given or {}))
 
-    def adapted(self, found):
-        """This recipe on data that decide some fields; they replace what was not given, and contradict what was.
+    def adapted(self, found: Mapping[str, tuple[typing.Any, str]]) -> typing.Self:
+        """Returns this recipe with the fields that the data decide.
+
+        Raises: `InputError` where the caller gave one of them another value.
 
         Args:
             found: {field: (value, why)}, such as {"classes": (3, "dataset=folder:x has 3 classes")}.
@@ -238,38 +260,40 @@ class Recipe(fields.Declared):
         return self.restored(self.origin, self.normal(values, self.origin.given))
 
     @classmethod
-    def restored(cls, origin, values):
-        """The recipe of an `Origin` and of values in normal form, as a run keeps them."""
+    def restored(cls, origin: Origin, values: Mapping[str, typing.Any]) -> typing.Self:
+        """Returns the recipe of an `Origin` and of values in normal form, as a run keeps them."""
         self = cls.__new__(cls)
         object.__setattr__(self, "origin", origin)
         self.__init__(**values)
         return self
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """The name in the registry, or the file."""
         return self.origin.name
 
     @property
-    def variant(self):
+    def variant(self) -> str | None:
+        """The name of the variant; None for the recipe itself."""
         return self.origin.variant
 
     @property
-    def label(self):
+    def label(self) -> str:
         """`lenet/modern`: the name, and the variant where there is one."""
         return self.name if self.variant is None else f"{self.name}/{self.variant}"
 
-    def replace(self, **changes):
-        """This recipe with other values, checked; they count as given."""
+    def replace(self, **changes: typing.Any) -> typing.Self:
+        """Returns this recipe with other values, checked; they count as given."""
         origin = dataclasses.replace(self.origin, given=self.origin.given | set(changes))
         return self.restored(origin, self.normal(self.values() | changes, origin.given))
 
-    def digest(self):
-        """Eight hex digits of the normal form: equal recipes have equal digests, in every process."""
+    def digest(self) -> str:
+        """Returns eight hex digits of the normal form: equal recipes have equal digests, in every process."""
         form = json.dumps({"recipe": self.name, "values": self.values()}, sort_keys=True)
         return hashlib.sha256(form.encode()).hexdigest()[:8]
 
-    def sample(self, hp):
-        """This recipe with every field that has a search range taken from keras-tuner's `hp`.
+    def sample(self, hp: "keras_tuner.HyperParameters") -> typing.Self:
+        """Returns this recipe with every field that has a search range taken from keras-tuner's `hp`.
 
         With nothing chosen (`keras_tuner.HyperParameters()`) it equals this recipe.
         """
@@ -279,8 +303,8 @@ class Recipe(fields.Declared):
                 values[name] = field.suggest(name, hp, values[name])
         return self.restored(self.origin, self.normal(values))
 
-    def compile(self, model, steps_per_epoch=None):
-        """Compiles `model` with this recipe's objective; the schedule acts where the steps are known."""
+    def compile(self, model: keras.Model, steps_per_epoch: int | None = None) -> keras.Model:
+        """Compiles `model` with this recipe's objective and returns it; the schedule acts where the steps are known."""
         if self.freeze is not None:
             freeze(model, self.freeze)
         model.compile(
@@ -292,8 +316,8 @@ class Recipe(fields.Declared):
         model.optimizer.build(model.trainable_variables)  # else a saved model comes back without an optimizer
         return model
 
-    def build(self, steps_per_epoch=None):
-        """A compiled `keras.Model` whose `model.recipe` is this recipe; global state is left as it was.
+    def build(self, steps_per_epoch: int | None = None) -> keras.Model:
+        """Returns a compiled `keras.Model` whose `model.recipe` is this recipe; global state is left as it was.
 
         `zoo.build` also follows `init_from`.
         """
@@ -303,6 +327,6 @@ class Recipe(fields.Declared):
         attach(model, recipe=self)
         return model
 
-    def features(self):
-        """The network up to its layer `features`: pooled, or the last hidden."""
+    def features(self) -> keras.Model:
+        """Returns the network up to its layer `features`: pooled, or the last hidden."""
         return cut(self.network())

@@ -3,10 +3,11 @@
 import dataclasses
 import inspect
 import typing
+from collections.abc import Collection, Mapping
 
 from zoo.errors import InputError, nearest, unknown
 from zoo.fields.declaring import choice, flag, integer, integers, real, reals, text
-from zoo.fields.kinds import KEY
+from zoo.fields.kinds import KEY, Field
 from zoo.fields.texts import show
 
 
@@ -16,7 +17,7 @@ class Origin:
 
     name: str
     variant: str | None = None
-    given: frozenset = frozenset()
+    given: frozenset[str] = frozenset()
 
 
 @typing.dataclass_transform(
@@ -29,10 +30,10 @@ class Declared:
     `class LeNet(ImageClassification, epochs=40)`.
     """
 
-    def __init_subclass__(cls, **defaults):
+    def __init_subclass__(cls, **defaults: typing.Any) -> None:
         super().__init_subclass__()
         annotations = inspect.get_annotations(cls)
-        inherited = {}
+        inherited: dict[str, Field] = {}
         for base in reversed(cls.__mro__[1:]):
             inherited |= base.fields() if "__dataclass_fields__" in vars(base) else {}
         for name, value in list(vars(cls).items()):
@@ -56,7 +57,7 @@ class Declared:
         cls.__annotations__ = annotations
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields = self.fields()
         for name, field in fields.items():
             object.__setattr__(self, name, field.check(name, getattr(self, name)))
@@ -66,21 +67,22 @@ class Declared:
                 raise InputError(f"{name}={show(getattr(self, name))} has no effect: it counts only with {failing}.")
 
     @classmethod
-    def fields(cls):
-        """{name: `Field`}, in the order of declaration, base classes first."""
-        return {field.name: field.metadata[KEY] for field in dataclasses.fields(cls)}
+    def fields(cls) -> dict[str, Field]:
+        """Returns {name: `Field`}, in the order of declaration, base classes first."""
+        declared = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]  # every subclass is a dataclass
+        return {field.name: field.metadata[KEY] for field in declared}
 
     @classmethod
-    def field(cls, name):
-        """The `Field` called `name`; an unknown name raises with the nearest."""
+    def field(cls, name: str) -> Field:
+        """Returns the `Field` called `name`; an unknown name raises with the nearest."""
         try:
             return cls.fields()[name]
         except KeyError:
             raise unknown(f"field of {cls.__name__}", name, cls.fields()) from None
 
     @classmethod
-    def inactive(cls, name, values):
-        """Why the field `name` does not count under `values`: `schedule=step, now cosine`; '' where it counts."""
+    def inactive(cls, name: str, values: Mapping[str, typing.Any]) -> str:
+        """Returns why the field `name` is inactive under `values`: `schedule=step (now ...)`; '' where it is active."""
         failing = []
         for other, condition in cls.field(name).conditions():
             if cls.inactive(other, values) or not condition.holds(values[other]):
@@ -88,8 +90,8 @@ class Declared:
         return " and ".join(failing)
 
     @classmethod
-    def normal(cls, values, given=()):
-        """`values` (complete or not) checked and completed, what does not count at its default.
+    def normal(cls, values: Mapping[str, typing.Any], given: Collection[str] = ()) -> dict[str, typing.Any]:
+        """Returns `values` (complete or not) checked and completed, inactive fields at their defaults.
 
         A name in `given` that does not count raises: it was asked for and would do nothing.
         """
@@ -105,10 +107,10 @@ class Declared:
                 full[name] = fields[name].default
         return full
 
-    def values(self):
-        """{name: value} of every field."""
+    def values(self) -> dict[str, typing.Any]:
+        """Returns {name: value} of every field."""
         return {name: getattr(self, name) for name in self.fields()}
 
 
-def _with_default(field, default):
+def _with_default(field: Field, default: object) -> Field:
     return dataclasses.replace(field, default=default)

@@ -1,7 +1,15 @@
 """`sweep`: other values of every field, for tests that hold a law over all of them."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-def sweep(cls, values, samples=None):
+from zoo.fields.conditions import Condition
+from zoo.fields.declared import Declared
+
+
+def sweep(
+    cls: type[Declared], values: Mapping[str, Any], samples: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """(name, values in which the field counts, the same with another value of it), a few for every field of `cls`.
 
     For tests that hold a law over all fields, such as "an override that counts changes something".
@@ -22,7 +30,7 @@ def sweep(cls, values, samples=None):
             yield name, active, {**active, name: value}
 
 
-def _ancestors(cls, name):
+def _ancestors(cls: type[Declared], name: str) -> Iterator[tuple[str, Condition]]:
     for other, condition in cls.field(name).conditions():
         yield from _ancestors(cls, other)
         yield other, condition

@@ -7,16 +7,20 @@ import importlib.util
 import pathlib
 import re
 import sys
+import types
+from typing import TYPE_CHECKING
 
 from zoo import _checkout
 from zoo.errors import InputError, unknown
-from zoo.registry.headers import entries
+from zoo.registry.headers import Entry, entries
 
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
 FILE = re.compile(r"\.py(/[^/]+)?$")
 
 
-def names(pattern="*", *, task=None):
-    """Names of the recipes, sorted: those that match a shell-style `pattern`, and are of `task` where it is given.
+def names(pattern: str = "*", *, task: str | None = None) -> list[str]:
+    """Returns the names of the recipes that match a shell-style `pattern`, and are of `task` if it is given; sorted.
 
     >>> names("le*", task="image_classification")
     ['lenet']
@@ -30,14 +34,14 @@ def names(pattern="*", *, task=None):
     return sorted({entry.name for entry in found})
 
 
-def task_names():
-    """The tasks, as `zoo list --task` takes them."""
+def task_names() -> list[str]:
+    """Returns the tasks, as `zoo list --task` takes them."""
     folder = _checkout._HERE / "tasks"
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
-def find(name):
-    """(recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
+def find(name: str) -> "tuple[type[Recipe], str, str | None]":
+    """Returns (recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
     base, slash, variant = name.partition("/")
     if is_file(name):
         file, variant = file_of(name)
@@ -51,18 +55,18 @@ def find(name):
     return _load(matching[0]), base, variant if slash else None
 
 
-def is_file(name):
-    """Whether a name, such as `./my_recipe.py/large`, is that of a file."""
+def is_file(name: str) -> bool:
+    """Returns whether a name, such as `./my_recipe.py/large`, is that of a file."""
     return FILE.search(name) is not None
 
 
-def check_name(name):
+def check_name(name: str) -> None:
     """Raises as `find` does for a name that is not there, without importing anything."""
     if not is_file(name) and name.partition("/")[0] not in names():
         raise unknown("recipe", name.partition("/")[0], names())
 
 
-def _load(entry):
+def _load(entry: Entry) -> "type[Recipe]":
     try:
         module = importlib.import_module(entry.module)
         return getattr(module, entry.attribute) if entry.attribute else _recipe_in(module, entry.module)
@@ -70,13 +74,14 @@ def _load(entry):
         raise InputError(f"The recipe {entry.name!r} of {entry.distribution} cannot be imported: {error}.") from error
 
 
-def file_of(name):
-    """(file, variant or None) of `./my_recipe.py` or `./my_recipe.py/large`."""
+def file_of(name: str) -> tuple[pathlib.Path, str | None]:
+    """Returns (file, variant or None) of `./my_recipe.py` or `./my_recipe.py/large`."""
     stem, _, variant = name.removesuffix(".py").partition(".py/")
     return pathlib.Path(f"{stem}.py"), variant or None
 
 
-def from_file(path):
+def from_file(path: pathlib.Path) -> "type[Recipe]":
+    """Returns the recipe class of a file, which is imported once in a process."""
     if not path.is_file():
         raise InputError(f"There is no recipe file {path}.")
     path = path.resolve()
@@ -94,12 +99,12 @@ def from_file(path):
     return _recipe_in(module, str(path))
 
 
-def module_name(path):
-    """Under what name the recipe file at a resolved path is imported."""
+def module_name(path: pathlib.Path) -> str:
+    """Returns the name under which the recipe file at a resolved path is imported."""
     return f"zoo_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
-def _recipe_in(module, where):
+def _recipe_in(module: types.ModuleType, where: str) -> "type[Recipe]":
     from zoo.base.recipe import Recipe
 
     found = [

@@ -7,6 +7,7 @@ import importlib.util
 import pathlib
 import re
 import warnings
+from collections.abc import Iterator
 from importlib import metadata
 
 from zoo import _checkout
@@ -30,24 +31,24 @@ class Entry:
     variants: tuple[str, ...]
 
 
-def entries():
-    """An `Entry` for every recipe, sorted by name; two of one name are both listed."""
+def entries() -> list[Entry]:
+    """Returns an `Entry` for every recipe, sorted by name; two of one name are both listed."""
     return sorted([*_built_in(), *_plugged_in()], key=lambda entry: entry.name)
 
 
-def _built_in():
+def _built_in() -> Iterator[Entry]:
     for path in sorted(_checkout.folder("recipes").glob("*.py")):
         if not path.stem.startswith("_"):
             yield _entry(path.stem, f"{GROUP}.{path.stem}", None, "keras-zoo")
 
 
-def _plugged_in():
+def _plugged_in() -> Iterator[Entry]:
     for point in metadata.entry_points(group=GROUP):
         module, _, attribute = point.value.partition(":")
         yield _entry(point.name, module, attribute or None, point.dist.name if point.dist else "?")
 
 
-def _entry(name, module, attribute, distribution):
+def _entry(name: str, module: str, attribute: str | None, distribution: str) -> Entry:
     task, summary, variants = None, "", ()
     try:
         tree = _tree(module)
@@ -67,7 +68,7 @@ def _entry(name, module, attribute, distribution):
     return Entry(name, module, attribute, distribution, task, summary, variants)
 
 
-def _variants(node):
+def _variants(node: ast.ClassDef) -> tuple[str, ...]:
     for statement in node.body:
         targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
         if any(getattr(target, "id", None) == "variants" for target in targets):
@@ -76,8 +77,8 @@ def _variants(node):
     return ()
 
 
-def _task_of(module, name, seen=frozenset()):
-    """The task (`image_classification`) that the class `name` of `module` leads to; None where nothing is found."""
+def _task_of(module: str, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> str | None:
+    """Returns the task (`image_classification`) that the class `name` of `module` leads to; None where none is."""
     if (module, name) in seen:
         return None
     seen |= {(module, name)}
@@ -106,8 +107,8 @@ def _task_of(module, name, seen=frozenset()):
     return None
 
 
-def _imports(tree, module):
-    """{local name: (module, attribute or None)} of the import statements at the top of a module."""
+def _imports(tree: ast.Module, module: str) -> dict[str, tuple[str, str | None]]:
+    """Returns {local name: (module, attribute or None)} of the import statements at the top of a module."""
     found = {}
     package = module if source_of(module).name == "__init__.py" else module.rpartition(".")[0]
     for node in tree.body:
@@ -128,12 +129,12 @@ def _imports(tree, module):
 
 
 @functools.cache
-def _tree(module):
+def _tree(module: str) -> ast.Module:
     return ast.parse(source_of(module).read_text(encoding="utf-8"))
 
 
-def source_of(module):
-    """The file of `module`, without importing it or its package."""
+def source_of(module: str) -> pathlib.Path:
+    """Returns the file of `module`, without importing it or its package."""
     top, *rest = module.split(".")
     if top == "zoo" and rest and rest[0] in ("layers", "recipes"):
         folder, rest = _checkout.folder(rest[0]), rest[1:]

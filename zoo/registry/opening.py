@@ -1,11 +1,18 @@
 """From a name and values to a recipe, alone or fitted to the data that it is to train on."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from zoo.errors import InputError
 from zoo.registry.finding import find
 
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
+    from zoo.data.source import Source
 
-def recipe(name, /, **given):
-    """The recipe `name`, such as `lenet/modern`, with the values that are `given`.
+
+def recipe(name: "str | Recipe", /, **given: Any) -> "Recipe":
+    """Returns the recipe `name`, such as `lenet/modern`, with the values that are `given`.
 
     Data are read only where `dataset=` is given; then channels and classes come from them.
     Raises: `InputError` for an unknown name, variant or field, and for a value that cannot be.
@@ -13,8 +20,10 @@ def recipe(name, /, **given):
     return open_recipe(name, given)[0] if "dataset" in given else configured(name, given)
 
 
-def open_recipe(recipe, given, adapt=True, **options):
-    """(the recipe fitted to its data, the opened `Source`).
+def open_recipe(
+    recipe: "str | Recipe", given: Mapping[str, Any], adapt: bool = True, **options: Any
+) -> "tuple[Recipe, Source]":
+    """Returns (the recipe fitted to its data, the opened `Source`).
 
     Args:
         recipe: a name, or a `Recipe`.
@@ -42,7 +51,8 @@ def open_recipe(recipe, given, adapt=True, **options):
     return recipe.adapted(recipe.adapt(source)), source
 
 
-def configured(recipe, given):
+def configured(recipe: "str | Recipe", given: Mapping[str, Any]) -> "Recipe":
+    """Returns the recipe of a name, or `recipe` itself, with the values that are `given`."""
     if not isinstance(recipe, str):
         return recipe.replace(**given) if given else recipe
     cls, base, variant = find(recipe)

@@ -7,6 +7,7 @@ import pathlib
 import re
 import sys
 from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import InputError
 from zoo.fields import Origin, from_json
@@ -14,12 +15,14 @@ from zoo.registry import trust
 from zoo.registry.finding import file_of, from_file, is_file, module_name
 from zoo.registry.headers import GROUP, TASKS, source_of
 
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
 _CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[\w.<>]+")
 """`module:Class`, as `reference` writes it."""
 
 
-def saved(recipe):
-    """What `restored` makes `recipe` of again, in another process and another year: a mapping for JSON."""
+def saved(recipe: "Recipe") -> dict[str, Any]:
+    """Returns what `restored` makes `recipe` of again, in another process and another year: a mapping for JSON."""
     return {
         "reference": reference(recipe),
         "name": recipe.name,
@@ -29,8 +32,8 @@ def saved(recipe):
     }
 
 
-def restored(saved, trusted=False):
-    """The recipe that `saved` wrote down.
+def restored(saved: Any, trusted: bool = False) -> "Recipe":
+    """Returns the recipe that `saved` wrote down.
 
     Args:
         saved: a mapping, which may come from a stranger.
@@ -52,16 +55,16 @@ def restored(saved, trusted=False):
     return cls.restored(Origin(saved["name"], saved["variant"], frozenset(saved["given"])), values)
 
 
-def reference(recipe):
-    """Text from which `resolve` finds the class of `recipe` again, in another process."""
+def reference(recipe: "Recipe") -> str:
+    """Returns text from which `resolve` finds the class of `recipe` again, in another process."""
     cls = type(recipe)
     if cls.__module__.startswith("zoo_recipe_"):
         return str(pathlib.Path(sys.modules[cls.__module__].__file__).resolve())
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def resolve(text, trusted=False):
-    """The recipe class that `reference` wrote down; nothing is imported for it that `trust` does not allow."""
+def resolve(text: str, trusted: bool = False) -> "type[Recipe]":
+    """Returns the recipe class that `reference` wrote down; nothing is imported for it that `trust` does not allow."""
     is_file = text.endswith(".py") and "\0" not in text
     if not is_file and not _CLASS.fullmatch(text):
         raise InputError(f"{text!r} is no recipe class: expected module:Class, or a .py file.")
@@ -83,13 +86,13 @@ def resolve(text, trusted=False):
     return found
 
 
-def remember(text):
+def remember(text: str) -> None:
     """Notes that this user trains the class of a reference, where it is neither of this package nor installed."""
     if not _is_installed(text) and not text.startswith("__main__:"):
         trust.remember(text)
 
 
-def refuse_untrusted(name):
+def refuse_untrusted(name: str) -> None:
     """Raises where `name`, which a job file gives, is a recipe file that this user has not trained on this machine."""
     if is_file(name):
         file = file_of(name)[0].resolve()
@@ -97,14 +100,14 @@ def refuse_untrusted(name):
             raise _untrusted(str(file))
 
 
-def _untrusted(text):
+def _untrusted(text: str) -> InputError:
     return InputError(
         f"The recipe is code of its own, {_place(text)}, which this user has not trained on this machine. "
         "Read it first; --trust (from Python, trust=True) then runs it."
     )
 
 
-def _may_load(text):
+def _may_load(text: str) -> bool:
     """Whether the class of a reference may be loaded without asking."""
     if text.endswith(".py"):
         path = pathlib.Path(text).resolve()
@@ -112,14 +115,14 @@ def _may_load(text):
     return text.partition(":")[0] in sys.modules or _is_installed(text) or trust.remembered(text)
 
 
-def _is_installed(text):
+def _is_installed(text: str) -> bool:
     """Whether a reference is of this package, or of the entry point of an installed one."""
     module = text.partition(":")[0]
     installed = {point.value.partition(":")[0] for point in metadata.entry_points(group=GROUP)}
     return re.fullmatch(rf"{re.escape(GROUP)}\.\w+", module) is not None or module in installed
 
 
-def _place(text):
+def _place(text: str) -> str:
     """The file of a reference, as far as it can be told without importing anything."""
     if text.endswith(".py"):
         return text

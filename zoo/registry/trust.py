@@ -11,7 +11,7 @@ import os
 import pathlib
 
 
-def remember(reference):
+def remember(reference: str) -> None:
     """Notes that the user has run the code of `reference` on this machine; without a state folder, nothing happens."""
     path = _path()
     if path is None or "\n" in reference or remembered(reference):
@@ -22,8 +22,8 @@ def remember(reference):
             file.write(f"{reference}\n")
 
 
-def remembered(reference):
-    """Whether the user has run the code of `reference` on this machine."""
+def remembered(reference: str) -> bool:
+    """Returns whether the user has run the code of `reference` on this machine."""
     path = _path()
     try:
         return path is not None and reference in path.read_text(encoding="utf-8").splitlines()
@@ -31,7 +31,7 @@ def remembered(reference):
         return False
 
 
-def _path():
+def _path() -> pathlib.Path | None:
     state = os.environ.get("XDG_STATE_HOME")
     try:
         return pathlib.Path(state or pathlib.Path.home() / ".local" / "state", "keras-zoo", "trusted")

@@ -12,28 +12,32 @@
 A checkpoint is renamed into place once and never overwritten; the last two and the best are kept.
 """
 
-from zoo.errors import InputError
-from zoo.errors import RunError
-from zoo.runs.checkpoints import NAME
-from zoo.runs.checkpoints import drop
-from zoo.runs.checkpoints import is_whole
 import contextlib
 import dataclasses
-from zoo import files
 import json
 import os
 import pathlib
-import re
-from zoo import registry
 import shutil
 import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from zoo import files, registry, weights
+from zoo.errors import InputError, RunError
+from zoo.runs.checkpoints import NAME, drop, is_whole
 from zoo.runs.folder import Kind
 from zoo.runs.history import table
-import warnings
-from zoo import weights
-import zipfile
 
+if TYPE_CHECKING:
+    import keras
 
+    from zoo.base.recipe import Recipe
+    from zoo.data.source import Source
+    from zoo.training.plan import Plan
 KIND = Kind(
     noun="run",
     verb="train",
@@ -50,7 +54,7 @@ STATUSES = ("running", "paused", "done", "stopped_early", "failed", "interrupted
 class Run:
     """A run's folder. `Run.open(path)` reads one; `zoo.train` makes one."""
 
-    def __init__(self, path, facts, trusted=False):
+    def __init__(self, path: str | os.PathLike[str], facts: dict[str, Any], trusted: bool = False) -> None:
         self.path = pathlib.Path(path)
         self._facts = facts
         self._trusted = trusted
@@ -58,8 +62,8 @@ class Run:
     # Making and opening -----------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path, recipe, source, plan):
-        """A new run of a `zoo.training.Plan`; nothing is written before `begin`."""
+    def create(cls, path: str | os.PathLike[str], recipe: "Recipe", source: "Source", plan: "Plan") -> Self:
+        """Returns a new run of a `zoo.training.Plan`; nothing is written before `begin`."""
         facts = {
             "schema": KIND.schema,
             "recipe": registry.saved(recipe),
@@ -78,8 +82,8 @@ class Run:
         return cls(path, json.loads(json.dumps(facts)))
 
     @classmethod
-    def open(cls, path, trust=False):
-        """The run in the folder `path`.
+    def open(cls, path: "str | os.PathLike[str] | Run", trust: bool = False) -> "Run":
+        """Returns the run in the folder `path`.
 
         Args:
             path: a folder, or a `Run`, which is returned.
@@ -87,18 +91,18 @@ class Run:
                 machine: whoever wrote the run chose it, and reading `recipe` runs it.
         Raises: `InputError` for a run that is missing, half-written or of a newer schema.
         """
-        if isinstance(path, cls):
+        if isinstance(path, Run):
             path._trusted = path._trusted or trust
             return path
         path = pathlib.Path(path)
         return cls(path, KIND.read(path), trust)
 
     @classmethod
-    def exists(cls, path):
-        """Whether there is a run in the folder `path`."""
+    def exists(cls, path: str | os.PathLike[str]) -> bool:
+        """Returns whether there is a run in the folder `path`."""
         return KIND.exists(path)
 
-    def begin(self, reader, probe):
+    def begin(self, reader: Any, probe: Mapping[str, np.ndarray]) -> None:
         """Writes the folder of a new run; `run.json` comes last and makes it one."""
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         for leftover in self.path.iterdir():
@@ -109,18 +113,18 @@ class Run:
         self._write()
         registry.remember(self._facts["recipe"]["reference"])
 
-    def _write(self):
+    def _write(self) -> None:
         files.write_json(self.path / "run.json", self._facts)
 
     # Facts ------------------------------------------------------------------------------------------------------
 
     @property
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """What `run.json` says, as a mapping."""
         return self._facts
 
     @property
-    def recipe(self):
+    def recipe(self) -> "Recipe":
         """The recipe, rebuilt from its normal form; an `InputError` where its code is not trusted."""
         try:
             return registry.restored(self._facts["recipe"], self._trusted)
@@ -128,13 +132,13 @@ class Run:
             raise InputError(f"{self.path}: {error}") from error
 
     @property
-    def status(self):
+    def status(self) -> str:
         """One of `STATUSES`; a run whose process died reads as interrupted."""
         status = self._facts["status"]
         return "interrupted" if status == "running" and not self.held() else status
 
-    def reader(self):
-        """What reads raw inputs for this run's network."""
+    def reader(self) -> Any:
+        """Returns what reads raw inputs for this run's network: a layer of `zoo.readers`."""
         import keras
 
         from zoo import readers  # noqa: F401 (it registers them with Keras)
@@ -144,27 +148,34 @@ class Run:
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             raise InputError(f"{self.path / 'reader.keras'} is missing or damaged: the run cannot be read.") from error
 
-    def probe(self):
-        """{signature/input: array}: what an export is verified on."""
+    def probe(self) -> dict[str, np.ndarray]:
+        """Returns {signature/input: array}: what an export is verified on."""
         return weights.read(self.path / "probe.npz")
 
-    def set_status(self, status, reason=""):
+    def set_status(self, status: str, reason: str = "") -> None:
+        """Writes one of `STATUSES` to `run.json`, with the reason."""
         self._facts.update(status=status, reason=reason)
         self._write()
 
     @contextlib.contextmanager
-    def lock(self):
+    def lock(self) -> Iterator[None]:
         """Holds the run (and makes its folder) for this process; one that another holds is an `InputError`."""
         with KIND.locked(self.path, "being trained"):
             yield
 
-    def held(self):
-        """Whether a living process trains this run."""
+    def held(self) -> bool:
+        """Returns whether a living process trains this run."""
         return KIND.held(self.path)
 
     # Checkpoints ------------------------------------------------------------------------------------------------
 
-    def save_checkpoint(self, epoch, arrays, state, best):
+    def save_checkpoint(
+        self,
+        epoch: int,
+        arrays: Mapping[str, Mapping[str, np.ndarray]],
+        state: Mapping[str, Any],
+        best: int | None,
+    ) -> None:
         """Writes checkpoint `epoch` (epochs finished), points `last` (and `best`) to it, and drops older ones.
 
         Args:
@@ -200,15 +211,15 @@ class Run:
             if old.name not in keep and NAME.fullmatch(old.name):
                 drop(old)
 
-    def point(self, epoch, best, history):
+    def point(self, epoch: int, best: int | None, history: Sequence[Mapping[str, Any]]) -> None:
         """Writes `last`, `best` and `history.csv`, as the checkpoint of `epoch` has them."""
         files.write(self.path / "last", f"{epoch:06d}")
         if best is not None:
             files.write(self.path / "best", f"{best:06d}")
         files.write(self.path / "history.csv", table(history))
 
-    def checkpoint(self, which="last"):
-        """The folder of the newest whole checkpoint ("last"), or of the best; None where there is none yet.
+    def checkpoint(self, which: Literal["last", "best"] = "last") -> pathlib.Path | None:
+        """Returns the folder of the newest whole checkpoint ("last"), or of the best; None where there is none yet.
 
         A damaged one is passed over with a warning.
         """
@@ -224,11 +235,11 @@ class Run:
             warnings.warn(f"{folder / name} is damaged and passed over.", stacklevel=2)
         return None
 
-    def state(self, checkpoint):
-        """What `state.json` of a checkpoint says."""
+    def state(self, checkpoint: pathlib.Path) -> dict[str, Any]:
+        """Returns what `state.json` of a checkpoint says."""
         return json.loads((checkpoint / "state.json").read_text())
 
-    def _needed(self):
+    def _needed(self) -> pathlib.Path:
         best = self.checkpoint("best")
         if best is None:
             raise InputError(
@@ -236,27 +247,28 @@ class Run:
             )
         return best
 
-    def weights(self):
-        """{path: array}: the best weights, averaged where the recipe has `ema`; what everything but training uses."""
+    def weights(self) -> dict[str, np.ndarray]:
+        """Returns {path: array}: the best weights, averaged where the recipe has `ema`."""
         best = self._needed()
         averaged = best / "averages.npz"
         return weights.read(averaged if averaged.exists() else best / "weights.npz")
 
-    def best_epoch(self):
+    def best_epoch(self) -> int:
+        """Returns the epoch of the best checkpoint, counted from 1."""
         return int(self._needed().name)
 
     @property
-    def history(self):
+    def history(self) -> list[dict[str, float]]:
         """One mapping an epoch: epoch, losses, metrics and learning rate."""
         last = self.checkpoint()
         return [] if last is None else self.state(last)["history"]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.status})"
 
 
-def load(run, *, features=False, trust=False):
-    """The trained `keras.Model` of a run, with its best weights, compiled; it has `recipe`, `reader` and `run`.
+def load(run: str | os.PathLike[str] | Run, *, features: bool = False, trust: bool = False) -> "keras.Model":
+    """Returns the trained `keras.Model` of a run, with its best weights, compiled; it has `recipe`, `reader` and `run`.
 
     Args:
         run: a `Run`, or its folder.
@@ -277,7 +289,7 @@ def load(run, *, features=False, trust=False):
     return model
 
 
-def save_reader(reader, path):
+def save_reader(reader: Any, path: pathlib.Path) -> None:
     """Writes a reader as a `.keras` file, whole."""
     import keras
 
@@ -287,8 +299,8 @@ def save_reader(reader, path):
         files.write(path, temporary.read_bytes())
 
 
-def versions():
-    """{distribution: version} of what a result depends on."""
+def versions() -> dict[str, str]:
+    """Returns {distribution: version} of what a result depends on."""
     import platform
     from importlib import metadata
 

@@ -6,13 +6,16 @@ within 1e-4 of the largest, and labels are equal unless the two best logits diff
 
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 TOLERANCE = 1e-4
 
 
-def main(job, format, folder):
+def main(job: str, format: str, folder: str) -> None:
+    """Compares the export in `folder` with the answers in `job`, and prints the verdict."""
     probe = dict(np.load(pathlib.Path(job, "probe.npz")))
     expected = dict(np.load(pathlib.Path(job, "answers.npz")))
     named = pathlib.Path(folder, "labels.txt")
@@ -30,8 +33,10 @@ def main(job, format, folder):
     print(f"Verified {on}: largest difference {worst:.1e} of the largest output.")
 
 
-def compare(answers, expected, labels, signature):
-    """The largest difference of logits, as a part of the largest; beyond the tolerance the process ends."""
+def compare(
+    answers: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], labels: Sequence[str], signature: str
+) -> float:
+    """Returns the largest difference of logits, as a part of the largest; beyond the tolerance the process ends."""
     if "text" in answers:
         return compare_texts(answers, expected, signature)
     expected = expected["logits"]
@@ -53,8 +58,8 @@ def compare(answers, expected, labels, signature):
     return worst
 
 
-def compare_texts(answers, expected, signature):
-    """The largest difference of scores, as a part of the largest; another text must have the same score."""
+def compare_texts(answers: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], signature: str) -> float:
+    """Returns the largest difference of scores, as a part of the largest; another text must have the same score."""
     ours, theirs = expected["score"], np.asarray(answers["score"])
     scale = max(1.0, float(np.abs(ours).max()))
     worst = float(np.abs(theirs - ours).max()) / scale
@@ -64,7 +69,8 @@ def compare_texts(answers, expected, signature):
     return worst
 
 
-def ask_saved_model(folder, signature, inputs):
+def ask_saved_model(folder: str, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns {output: array} of a SavedModel."""
     import tensorflow as tf
 
     function = tf.saved_model.load(folder).signatures[signature]
@@ -78,27 +84,29 @@ def ask_saved_model(folder, signature, inputs):
     return answers
 
 
-def ask_onnx(folder, signature, inputs):
+def ask_onnx(folder: str, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns {output: array} of `model.onnx`."""
     import onnxruntime
 
-    (inputs,) = inputs.values()
+    (values,) = inputs.values()
 
     session = onnxruntime.InferenceSession(str(pathlib.Path(folder, "model.onnx")), providers=["CPUExecutionProvider"])
     outputs = [output.name for output in session.get_outputs()]
-    found = session.run(outputs, {session.get_inputs()[0].name: inputs.astype("float32")})
+    found = session.run(outputs, {session.get_inputs()[0].name: values.astype("float32")})
     return dict(zip(outputs, found, strict=True))
 
 
-def ask_litert(folder, signature, inputs):
+def ask_litert(folder: str, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns {output: array} of `model.tflite`."""
     from ai_edge_litert.interpreter import Interpreter
 
-    (inputs,) = inputs.values()
+    (values,) = inputs.values()
 
     interpreter = Interpreter(model_path=str(pathlib.Path(folder, "model.tflite")))
     details = interpreter.get_input_details()[0]
-    interpreter.resize_tensor_input(details["index"], inputs.shape)
+    interpreter.resize_tensor_input(details["index"], values.shape)
     runner = interpreter.get_signature_runner()
-    return runner(**{next(iter(runner.get_input_details())): inputs.astype("float32")})
+    return runner(**{next(iter(runner.get_input_details())): values.astype("float32")})
 
 
 ASK = {"saved_model": ask_saved_model, "onnx": ask_onnx, "litert": ask_litert}

@@ -3,16 +3,19 @@
 import json
 import pathlib
 import sys
+from typing import Any
 
 import keras
 
 from zoo import files, readers, registry, runs, weights
 from zoo.base.randomness import dtype_policy
+from zoo.base.recipe import Recipe
 
 _ = readers  # importing it registers the readers with Keras
 
 
-def main(job, format, target):
+def main(job: str | pathlib.Path, format: str, target: str | pathlib.Path) -> None:
+    """Writes the export of the job in the folder `job` to the folder `target`."""
     job, target = pathlib.Path(job), pathlib.Path(target)
     facts = json.loads((job / "job.json").read_text())
     recipe = registry.restored(facts["recipe"], trusted=True)  # the process that asks has loaded it
@@ -43,7 +46,7 @@ def main(job, format, target):
     files.write_json(target / "signature.json", description)
 
 
-def _write_saved_model(recipe, network, reader, target):
+def _write_saved_model(recipe: Recipe, network: keras.Model, reader: Any, target: pathlib.Path) -> dict[str, Any]:
     """A SavedModel with the recipe's endpoints; returns what `signature.json` says of them."""
     import tensorflow as tf
 
@@ -63,7 +66,7 @@ def _write_saved_model(recipe, network, reader, target):
     return described
 
 
-def _write_tensors(network, reader, target, format):
+def _write_tensors(network: keras.Model, reader: Any, target: pathlib.Path, format: str) -> dict[str, Any]:
     """The network alone, as `model.onnx` or `model.tflite`: logits, with labels probabilities too; or the value."""
     outputs = network.outputs[0]
     if reader.labels:
@@ -85,7 +88,7 @@ def _write_tensors(network, reader, target, format):
     return {"serve_tensors": {"inputs": inputs, "outputs": {key: _described(value) for key, value in named.items()}}}
 
 
-def _described(spec):
+def _described(spec: Any) -> dict[str, Any]:
     dtype = spec.dtype if isinstance(spec.dtype, str) else spec.dtype.name
     return {"dtype": dtype, "shape": list(spec.shape)}
 

@@ -11,17 +11,38 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from zoo import files, registry, runs, weights
 from zoo.errors import InputError, RunError, check_whole
 
-FORMATS = {"saved_model": (), "onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
+if TYPE_CHECKING:
+    import keras
+
+    from zoo.base.recipe import Recipe
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "saved_model": (),
+    "onnx": ("tf2onnx", "onnxruntime"),
+    "litert": ("ai_edge_litert",),
+}
 """Format -> the modules of its extra."""
 
 
-def export(what, directory, *, format="saved_model", version=None, labels=None, reader=None, quiet=True, trust=False):
+def export(
+    what: "str | os.PathLike[str] | runs.Run | keras.Model",
+    directory: str | os.PathLike[str],
+    *,
+    format: Literal["saved_model", "onnx", "litert"] = "saved_model",
+    version: int | None = None,
+    labels: Sequence[str] | None = None,
+    reader: "keras.layers.Layer | None" = None,
+    quiet: bool = True,
+    trust: bool = False,
+) -> pathlib.Path:
     """Writes a run or a model to `directory`, verified, and returns the folder.
 
     Args:
@@ -45,8 +66,8 @@ def export(what, directory, *, format="saved_model", version=None, labels=None, 
     target = pathlib.Path(directory) if version is None else pathlib.Path(directory, str(version))
     if target.exists():
         raise InputError(f"{target} exists. Name another folder, or export the next --version.")
-    with tempfile.TemporaryDirectory() as job:
-        job = pathlib.Path(job)
+    with tempfile.TemporaryDirectory() as temporary:
+        job = pathlib.Path(temporary)
         if isinstance(what, (str, os.PathLike, runs.Run)):
             what = runs.Run.open(what, trust)
             _refuse_texts(what.recipe, format)
@@ -73,7 +94,7 @@ def export(what, directory, *, format="saved_model", version=None, labels=None, 
     return target
 
 
-def _refuse_texts(recipe, format):
+def _refuse_texts(recipe: "Recipe | None", format: str) -> None:
     """Raises for a recipe of text in a format without strings and loops."""
     if recipe is not None and recipe.texts and format != "saved_model":
         raise InputError(
@@ -81,7 +102,7 @@ def _refuse_texts(recipe, format):
         )
 
 
-def _describe_run(job, run, labels, reader):
+def _describe_run(job: pathlib.Path, run: runs.Run, labels: Sequence[str] | None, reader: Any) -> None:
     if labels is not None or reader is not None:
         raise InputError("A run has its own labels and reader: leave labels= and reader= out.")
     checkpoint = run.checkpoint("best")
@@ -102,7 +123,7 @@ def _describe_run(job, run, labels, reader):
     files.write_json(job / "job.json", facts)
 
 
-def _describe_model(job, model, labels, reader):
+def _describe_model(job: pathlib.Path, model: Any, labels: Sequence[str] | None, reader: Any) -> None:
     import keras
 
     from zoo.training import PROBE, make_answers
@@ -141,7 +162,7 @@ def _describe_model(job, model, labels, reader):
     files.write_json(job / "job.json", facts)
 
 
-def _written(model, probe, reader=None):
+def _written(model: Any, probe: Mapping[str, np.ndarray], reader: Any = None) -> dict[str, np.ndarray]:
     """{"text", "score"}: what a model that answers with text says of the raw probe; of others nothing."""
     texts = probe.get("serving_default/text")
     if texts is None:
@@ -154,12 +175,12 @@ def _written(model, probe, reader=None):
     return {"text": np.array([one.text.encode() for one in found]), "score": np.array([one.score for one in found])}
 
 
-def _checker():
+def _checker() -> str:
     """The script that verifies: run by its path, so that it can import nothing of ours."""
     return str(pathlib.Path(__file__).with_name("_export_check.py"))
 
 
-def _python(what, arguments):
+def _python(what: str, arguments: Sequence[str]) -> str:
     """The last line that a Python process prints; its failure is a `RunError` with the last line of its errors."""
     environment = {
         **os.environ,

@@ -1,14 +1,29 @@
 """`zoo.evaluate` and `zoo.predict`: a trained run, asked."""
 
+import os
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from zoo import runs
 from zoo.errors import InputError
 from zoo.training import dataset as split_of
 
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
 
-def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, quiet=True, trust=False):
-    """{name: value} of the loss and the metrics of a run's best weights on a split of its data.
+
+def evaluate(
+    run: str | os.PathLike[str] | runs.Run | keras.Model,
+    split: str = "test",
+    *,
+    dataset: Any = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    skip_bad: bool = False,
+    quiet: bool = True,
+    trust: bool = False,
+) -> dict[str, float]:
+    """Returns {name: value} of the loss and the metrics of a run's best weights on a split of its data.
 
     Args:
         run: a `Run`, its folder, or a model of `zoo.load`.
@@ -27,8 +42,17 @@ def evaluate(run, split="test", *, dataset=None, data_dir=None, skip_bad=False, 
     return {key: float(value) for key, value in found.items()}
 
 
-def predict(run, inputs, *, skip_bad=False, strict=False, tile=None, overlap=None, trust=False):
-    """What a run's best weights say of raw inputs; where they are classified, a list of `zoo.tasks.Prediction`.
+def predict(
+    run: str | os.PathLike[str] | runs.Run | keras.Model,
+    inputs: Any,
+    *,
+    skip_bad: bool = False,
+    strict: bool = False,
+    tile: int | None = None,
+    overlap: int | None = None,
+    trust: bool = False,
+) -> list[Any]:
+    """Returns a run's predictions on raw inputs, a list: of `zoo.tasks.Prediction` where they are classified.
 
     Args:
         run: a `Run`, its folder, or a model of `zoo.load`.
@@ -54,7 +78,7 @@ def predict(run, inputs, *, skip_bad=False, strict=False, tile=None, overlap=Non
     return model.recipe.make_predictions(model.reader, names, outputs)
 
 
-def _tiling(recipe, tile, overlap):
+def _tiling(recipe: "Recipe", tile: int | None, overlap: int | None) -> dict[str, int]:
     """The options that `recipe.ask` takes of these, checked."""
     given = {name: value for name, value in (("tile", tile), ("overlap", overlap)) if value is not None}
     if given and not recipe.tiles:
@@ -67,7 +91,7 @@ def _tiling(recipe, tile, overlap):
     return given
 
 
-def _model(run, trust):
+def _model(run: str | os.PathLike[str] | runs.Run | keras.Model, trust: bool) -> Any:
     if isinstance(run, keras.Model):
         if not hasattr(run, "reader"):
             raise InputError("This model has no reader: give a run, or a model of zoo.load.")

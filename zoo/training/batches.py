@@ -1,5 +1,8 @@
 """`zoo.dataset`: a split of data as the network of a recipe takes it."""
 
+import os
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from zoo import registry
@@ -8,9 +11,22 @@ from zoo.data.source import SPLITS
 from zoo.errors import InputError, unknown
 from zoo.runs import Run
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def dataset(recipe, split="train", *, data_dir=None, skip_bad=False, trust=False, **given):
-    """A split as the network of `recipe` takes it: a `tf.data.Dataset` of batches.
+    from zoo.base.recipe import Recipe
+
+
+def dataset(
+    recipe: "str | os.PathLike[str] | Recipe | keras.Model | Run",
+    split: str = "train",
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    skip_bad: bool = False,
+    trust: bool = False,
+    **given: Any,
+) -> "tf.data.Dataset":
+    """Returns a split as the network of `recipe` takes it: a `tf.data.Dataset` of batches.
 
     `model.fit(zoo.dataset(model, "train"), shuffle=False)`: training batches are shuffled and augmented already, anew
     in every pass.

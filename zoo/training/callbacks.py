@@ -2,6 +2,9 @@
 
 import math
 import signal
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -9,6 +12,10 @@ import numpy as np
 from zoo import weights
 from zoo.base.randomness import seed_generators
 from zoo.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from zoo.runs.run import Run
+    from zoo.training.plan import Plan
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -18,19 +25,19 @@ class EpochSeeds(keras.callbacks.Callback):
     pipeline sees to order and augmentation.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed: int) -> None:
         super().__init__()
         self._seed = seed
         self._epoch = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         generators = [variable for variable in self.model.variables if weights.is_seed(variable)]
         for index, variable in enumerate(generators):
             state = np.random.SeedSequence([self._seed, epoch, index]).generate_state(2)
             variable.assign(state.astype(keras.backend.standardize_dtype(variable.dtype)))
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Seeds with the first batch in hand: on torch, dropout and making an iterator draw from one generator."""
         if batch == 0:
             seed_generators(int(np.random.SeedSequence([self._seed, self._epoch]).generate_state(1)[0]))
@@ -39,15 +46,15 @@ class EpochSeeds(keras.callbacks.Callback):
 class FiniteLoss(keras.callbacks.Callback):
     """Stops a run whose loss is no longer a number, with the epoch, the step and the last finite loss."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._epoch = 0
-        self._last = None
+        self._last: float | None = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             last = "there was none" if self._last is None else f"the last finite loss was {self._last:.6g}"
@@ -61,23 +68,23 @@ class FiniteLoss(keras.callbacks.Callback):
 class AveragedWeights(keras.callbacks.Callback):
     """Validates with the optimizer's moving averages: swapped in before a test, and out again, bit for bit."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self._raw = None
+        self._raw: dict[str, np.ndarray] = {}
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         averages = weights.averages(self.model)
         self._raw = {v.path: weights.array(v) for v in self.model.trainable_variables}
         for variable in self.model.trainable_variables:
             variable.assign(averages[variable.path])
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         for variable in self.model.trainable_variables:
             variable.assign(self._raw[variable.path])
 
 
-def readings(model):
-    """{column of a history: (layer, its name there, the reading that it is of)} of what a model's layers tell."""
+def readings(model: keras.Model) -> dict[str, tuple[Any, str, Any]]:
+    """Returns {column of a history: (layer, its name there, the reading that it is of)} of what layers tell."""
     layers = [layer for layer in model._flatten_layers() if hasattr(layer, "readings")]
     told = [name for layer in layers for name in layer.readings.names]
     labels = [layer.name for layer in layers]
@@ -97,11 +104,11 @@ class LayerReadings(keras.callbacks.Callback):
     its path where layers share their name.
     """
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for layer in self._layers():
             layer.readings.reset()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the step has taken the variables' buffers
         means = {layer: layer.readings.means() for layer in self._layers()}
@@ -109,18 +116,18 @@ class LayerReadings(keras.callbacks.Callback):
             if name in means[layer]:  # else the layer was not called
                 logs[column] = means[layer][name]
 
-    def _layers(self):
+    def _layers(self) -> set[Any]:
         return {layer for layer, _, _ in readings(self.model).values()}
 
 
 class StopAfter(keras.callbacks.Callback):
     """Ends `fit` after `until` epochs; the schedule stays that of all of them."""
 
-    def __init__(self, until):
+    def __init__(self, until: int) -> None:
         super().__init__()
         self._until = until
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if epoch + 1 >= self._until:
             self.model.stop_training = True
 
@@ -128,37 +135,37 @@ class StopAfter(keras.callbacks.Callback):
 class Interruptible(keras.callbacks.Callback):
     """Turns Ctrl-C into a stop after the running step; a second one acts at once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._asked = False
-        self._before = None
+        self._before: Any = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         try:
             self._before = signal.signal(signal.SIGINT, self._ask)
         except ValueError:  # not the main thread, which alone gets signals
             self._before = None
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
-    def _ask(self, number, frame):
+    def _ask(self, number: int, frame: types.FrameType | None) -> None:
         self._asked = True
         signal.signal(signal.SIGINT, self._before)
 
-    def _stop(self, *_):
+    def _stop(self, *_: object) -> None:
         if self._asked:
             raise KeyboardInterrupt
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._stop()
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._stop()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._stop()
 
 
@@ -172,21 +179,27 @@ class Recorder(keras.callbacks.Callback):
         others: callbacks whose `get_state` goes into the checkpoint.
     """
 
-    def __init__(self, run, plan, answers, others=()):
+    def __init__(
+        self,
+        run: "Run",
+        plan: "Plan",
+        answers: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+        others: Iterable[Any] = (),
+    ) -> None:
         super().__init__()
         self._run = run
         self._plan = plan
         self._answers = answers
         self._others = list(others)
-        self.history = []
-        self.best = None
-        self.best_epoch = None
+        self.history: list[dict[str, float]] = []
+        self.best: float | None = None
+        self.best_epoch: int | None = None
         self.wait = 0
         self.stopped_early = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         optimizer = weights.inner(self.model.optimizer)
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        row: dict[str, float] = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row["learning_rate"] = float(optimizer.learning_rate)
         self.history.append(row)
         self._judge(row)
@@ -199,7 +212,7 @@ class Recorder(keras.callbacks.Callback):
             raise RunError(f"The network's answers are not finite after epoch {epoch + 1}, which is not kept")
         self._run.save_checkpoint(epoch + 1, arrays, self.get_state(), self.best_epoch)
 
-    def _judge(self, row):
+    def _judge(self, row: Mapping[str, Any]) -> None:
         """Whether this epoch is the best, and whether patience has run out."""
         if self._plan.monitor is None:
             return
@@ -215,7 +228,8 @@ class Recorder(keras.callbacks.Callback):
             self.stopped_early = True
             self.model.stop_training = True
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps of it, JSON."""
         return {
             "epoch": len(self.history),
             "history": self.history,
@@ -226,7 +240,8 @@ class Recorder(keras.callbacks.Callback):
             "callbacks": [other.get_state() for other in self._others],
         }
 
-    def set_state(self, state):
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `get_state` returned."""
         self.history = list(state["history"])
         self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
         self.stopped_early = state["stopped_early"]

@@ -1,15 +1,21 @@
 """`zoo.train`: resolves a job, plans it, locks its run, restores, calls `model.fit`, and records how it ended."""
 
 import contextlib
+import os
+import pathlib
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 import keras
 
 from zoo import weights
 from zoo.base.randomness import dtype_policy, reproducible
+from zoo.base.recipe import Recipe
 from zoo.building import initialize
 from zoo.data import pipeline
+from zoo.data.source import Source
 from zoo.errors import InputError, Interrupted, RunError, check_whole
 from zoo.runs import Run
 from zoo.training.callbacks import (
@@ -21,24 +27,24 @@ from zoo.training.callbacks import (
     Recorder,
     StopAfter,
 )
-from zoo.training.job import named_job, resumed_job
-from zoo.training.plan import make_plan
+from zoo.training.job import Job, named_job, resumed_job
+from zoo.training.plan import Plan, make_plan
 from zoo.training.probe import make_answers, make_probe
 
 
 def train(
-    recipe=None,
+    recipe: str | Recipe | None = None,
     *,
-    directory=None,
-    resume=None,
-    until=None,
-    callbacks=(),
-    data_dir=None,
-    skip_bad=False,
-    quiet=False,
-    trust=False,
-    **given,
-):
+    directory: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | Run | None = None,
+    until: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    data_dir: str | os.PathLike[str] | None = None,
+    skip_bad: bool = False,
+    quiet: bool = False,
+    trust: bool = False,
+    **given: Any,
+) -> Run:
     """Trains `recipe` through `model.fit`, and returns its `Run`.
 
     The same call on the same folder goes on where it stopped, and ends with the weights of an uninterrupted run, bit
@@ -78,7 +84,13 @@ def train(
     return _train(job, until, callbacks, quiet, say)
 
 
-def _train(job, until, callbacks, quiet, say):
+def _train(
+    job: Job,
+    until: int | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    quiet: bool,
+    say: Callable[..., object],
+) -> Run:
     recipe, source = job.recipe, job.source
     reader = recipe.make_reader(source) if job.run is None else job.run.reader()
     preparation = recipe.make_preparation(reader, source)
@@ -86,7 +98,7 @@ def _train(job, until, callbacks, quiet, say):
     validation = pipeline.evaluation(source, "validation", preparation, batch_size=recipe.batch_size)
     plan = make_plan(recipe, steps, validation is not None)
     fresh = job.run is None or job.run.checkpoint() is None
-    taken = []
+    taken: list[str] = []
     with reproducible(recipe.seed), dtype_policy(plan.device.precision):
         model = recipe.build(steps)
         if recipe.init_from is not None and fresh:
@@ -129,12 +141,12 @@ def _train(job, until, callbacks, quiet, say):
     return run
 
 
-def _silent(*_, end=None):
+def _silent(*_: object, end: str | None = None) -> None:
     """Says nothing."""
 
 
 @contextlib.contextmanager
-def _told(run):
+def _told(run: Run) -> Iterator[None]:
     """Notes in the run how `fit` ended, and says where things stand."""
     try:
         yield
@@ -149,9 +161,16 @@ def _told(run):
         raise
 
 
-def make_callbacks(recipe, run, plan, recorder, callbacks=(), until=None):
-    """The callbacks of a run, in the order in which they act."""
-    made = [EpochSeeds(recipe.seed), FiniteLoss(), LayerReadings()]
+def make_callbacks(
+    recipe: Recipe,
+    run: Run,
+    plan: Plan,
+    recorder: Recorder,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    until: int | None = None,
+) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks of a run, in the order in which they act."""
+    made: list[keras.callbacks.Callback] = [EpochSeeds(recipe.seed), FiniteLoss(), LayerReadings()]
     if plan.averages:
         made.append(AveragedWeights())
     made.append(_events(run.path / "events"))
@@ -161,26 +180,26 @@ def make_callbacks(recipe, run, plan, recorder, callbacks=(), until=None):
     return [*made, recorder]
 
 
-def _verbosity(quiet):
+def _verbosity(quiet: bool) -> Literal[0, 1, 2]:
     """Keras's progress bar where somebody watches, one line an epoch where output goes to a file."""
     if quiet:
         return 0
     return 1 if (sys.stdout is not None and sys.stdout.isatty()) or "ipykernel" in sys.modules else 2
 
 
-def _events(path):
+def _events(path: pathlib.Path) -> keras.callbacks.Callback:
     """Keras's TensorBoard callback: scalars once an epoch; its graph and histograms would cost more than they tell."""
     return keras.callbacks.TensorBoard(log_dir=str(path), write_graph=False, update_freq="epoch")
 
 
-def _data_line(source, plan):
+def _data_line(source: Source, plan: Plan) -> str:
     sizes = ", ".join(f"{size:,} {split}" for split, size in source.sizes.items())
     notes = "".join(f" ({note})" for note in source.notes)
     steps = f"{plan.steps_per_epoch:,} step{'s' if plan.steps_per_epoch > 1 else ''} an epoch"
     return f"Data {source.name}: {sizes}{notes}; {steps}."
 
 
-def _changes_since(run, plan):
+def _changes_since(run: Run, plan: Plan) -> str:
     """What somebody who goes on with a run should know; empty where there is nothing."""
     said = ""
     before = run.facts["device"]["backend"]
@@ -191,7 +210,7 @@ def _changes_since(run, plan):
     return said
 
 
-def _with_state(callbacks):
+def _with_state(callbacks: Iterable[keras.callbacks.Callback]) -> list[Any]:
     stateful = [c for c in callbacks if hasattr(c, "get_state") and hasattr(c, "set_state")]
     others = [type(c).__name__ for c in callbacks if c not in stateful]
     if others:
@@ -202,7 +221,7 @@ def _with_state(callbacks):
     return stateful
 
 
-def _restore(run, model, recorder):
+def _restore(run: Run, model: keras.Model, recorder: Recorder) -> int:
     """Puts the newest whole checkpoint into `model` and `recorder`; returns the number of epochs done."""
     checkpoint = run.checkpoint()
     if checkpoint is None:
@@ -215,7 +234,7 @@ def _restore(run, model, recorder):
     return state["epoch"]
 
 
-def _end(run, recorder, plan, say):
+def _end(run: Run, recorder: Recorder, plan: Plan, say: Callable[..., object]) -> None:
     if recorder.stopped_early:
         run.set_status("stopped_early", f"no better {plan.monitor} for {plan.patience} epochs")
         how = f"Stopped early, {run.facts['reason']}"
@@ -232,6 +251,6 @@ def _end(run, recorder, plan, say):
     say(f"Next: zoo evaluate {run.path}, zoo report {run.path}, zoo export {run.path} DIR")
 
 
-def _kept(run):
+def _kept(run: Run) -> str:
     checkpoint = run.checkpoint()
     return "; no epoch was finished" if checkpoint is None else f"; epoch {int(checkpoint.name)} is kept"

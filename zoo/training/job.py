@@ -1,7 +1,10 @@
 """What there is to train: a recipe fitted to its data, its folder, and the run that lies there already."""
 
 import dataclasses
+import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from zoo import registry
 from zoo.base.recipe import Recipe
@@ -23,14 +26,27 @@ class Job:
     run: Run | None
 
 
-def named_job(recipe, given, directory, data_dir, skip_bad):
+def named_job(
+    recipe: str | Recipe,
+    given: Mapping[str, Any],
+    directory: str | os.PathLike[str] | None,
+    data_dir: str | os.PathLike[str] | None,
+    skip_bad: bool,
+) -> Job:
+    """Returns the job of a recipe; another recipe, fields or data in `directory` are an `InputError`."""
     recipe, source = registry.open_recipe(recipe, given, data_dir=data_dir, skip_bad=skip_bad)
     path = pathlib.Path(directory or KIND.default(recipe.name, recipe.variant, recipe.digest()))
     return Job(recipe, source, path, _lying_at(path, recipe, source))
 
 
-def resumed_job(run, recipe, given, data_dir, skip_bad):
-    """The job of a run; a recipe, fields or data other than its own are an `InputError` that says which."""
+def resumed_job(
+    run: Run,
+    recipe: str | Recipe | None,
+    given: dict[str, Any],
+    data_dir: str | os.PathLike[str] | None,
+    skip_bad: bool,
+) -> Job:
+    """Returns the job of a run; a recipe, fields or data other than its own are an `InputError` that says which."""
     if recipe is not None and not isinstance(recipe, Recipe):
         asked = registry.find(recipe)  # first: a file that is named here may run
     kept = run.recipe
@@ -46,8 +62,8 @@ def resumed_job(run, recipe, given, data_dir, skip_bad):
     return Job(kept, source, run.path, run)
 
 
-def _lying_at(path, recipe, source):
-    """The run at `path`, if it is of this recipe and these data; None where there is nothing but a bare beginning."""
+def _lying_at(path: pathlib.Path, recipe: Recipe, source: Source) -> Run | None:
+    """Returns the run at `path`, if it is of this recipe and these data; None where none is, or a bare beginning."""
     KIND.refuse_foreign(path)
     if not Run.exists(path):
         return None
@@ -60,7 +76,7 @@ def _lying_at(path, recipe, source):
     return run
 
 
-def _refuse_changes(run, kept, values):
+def _refuse_changes(run: Run, kept: Recipe, values: Mapping[str, Any]) -> None:
     changed = [
         f"{name}={show(value)} (there {show(getattr(kept, name))})"
         for name, value in values.items()
@@ -73,7 +89,7 @@ def _refuse_changes(run, kept, values):
         )
 
 
-def _refuse_other_data(run, source):
+def _refuse_other_data(run: Run, source: Source) -> None:
     if run.facts["data"]["fingerprint"] != source.fingerprint:
         raise InputError(
             f"{run.path} was trained on other data than dataset={source.name} holds now: they have changed since. "

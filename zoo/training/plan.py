@@ -1,9 +1,13 @@
 """What a recipe, its data and this machine resolve to before training begins."""
 
 import dataclasses
+from typing import TYPE_CHECKING, Literal
 
 from zoo import devices
 from zoo.errors import unknown
+
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,14 +18,14 @@ class Plan:
     steps_per_epoch: int
     epochs: int
     monitor: str | None
-    mode: str
+    mode: Literal["min", "max"]
     patience: int | None
     averages: bool
     init_from: str | None
 
 
-def make_plan(recipe, steps_per_epoch, validates):
-    """The `Plan`; a monitor that no epoch will report is an `InputError`."""
+def make_plan(recipe: "Recipe", steps_per_epoch: int, validates: bool) -> Plan:
+    """Returns the `Plan`; a monitor that no epoch will report is an `InputError`."""
     monitor, names = recipe.monitor, reported(recipe, validates)
     if monitor is not None and monitor not in names:
         if not validates and monitor.startswith("val_") and "monitor" not in recipe.origin.given:
@@ -40,14 +44,14 @@ def make_plan(recipe, steps_per_epoch, validates):
     )
 
 
-def reported(recipe, validates):
-    """Names of what each epoch reports, with or without a validation split."""
+def reported(recipe: "Recipe", validates: bool) -> list[str]:
+    """Returns the names of what each epoch reports, with or without a validation split."""
     names = ["loss", *(metric.name for metric in recipe.make_metrics())]
     return names + [f"val_{name}" for name in names] if validates else names
 
 
-def direction(recipe, monitor):
-    """ "min" or "max": which values are better of `monitor`, the loss or a metric, or None.
+def direction(recipe: "Recipe", monitor: str | None) -> Literal["min", "max"]:
+    """Returns "min" or "max": which values are better of `monitor`, the loss or a metric, or None.
 
     A metric says it as Keras's own do, by `_direction`; of one that does not, more is better.
     """

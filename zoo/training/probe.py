@@ -1,17 +1,22 @@
 """The probe: a few inputs whose answers every checkpoint stores, by which an export is verified."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import keras
 import numpy as np
 
 from zoo import weights
 from zoo.base.randomness import dtype_policy, reproducible
+from zoo.base.recipe import Recipe
+from zoo.data.source import Source
 
 PROBE = 8
 """Examples in the probe batch."""
 
 
-def make_probe(source, recipe, reader):
-    """{signature/input: array}: the first examples, as network inputs and, where there are raw ones, as those."""
+def make_probe(source: Source, recipe: Recipe, reader: Any) -> dict[str, np.ndarray]:
+    """Returns {signature/input: array}: the first examples, as network inputs and, where there are any, as raw ones."""
     split = "validation" if "validation" in source.sizes else "train"
     if source.ready:
         (name,) = reader.signatures()["serve_tensors"][1]
@@ -19,13 +24,13 @@ def make_probe(source, recipe, reader):
     return recipe.make_probe(reader, source.examples(split).take(PROBE))
 
 
-def make_answers(recipe, probe):
-    """A function from weights to the network's float32 answers on the probe, on the CPU: as exports are verified."""
+def make_answers(recipe: Recipe, probe: Mapping[str, np.ndarray]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """Returns a function from weights to the network's float32 answers on the probe, on the CPU like an export's."""
     with keras.device("cpu"), reproducible(recipe.seed), dtype_policy("float32"):
         twin = recipe.network()
     inputs = [probe[f"serve_tensors/{one.name}"] for one in twin.inputs]
 
-    def answers(arrays):
+    def answers(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         weights.put(twin, arrays)
         with keras.device("cpu"):
             tensors = [keras.ops.convert_to_tensor(values) for values in inputs]

@@ -1,0 +1,8 @@
+"""Runs: a run is a folder, and everything that reads a run reads only that folder."""
+
+from zoo.runs.checkpoints import drop_checkpoints as drop_checkpoints
+from zoo.runs.history import table as table
+from zoo.runs.run import Run as Run
+from zoo.runs.run import load as load
+from zoo.runs.run import save_reader as save_reader
+from zoo.runs.run import versions as versions
