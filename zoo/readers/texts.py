@@ -11,11 +11,7 @@ from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.tokens import END, START
 from zoo.errors import InputError
 from zoo.readers.images import Signatures, class_answers
-from zoo.readers.tokenizer import utf8
-
-if TYPE_CHECKING:
-    from zoo.readers.images import Signatures
-    from zoo.readers.tokenizer import Tokenizer
+from zoo.readers.tokenizer import Tokenizer, utf8
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -33,9 +29,9 @@ class TextReader(keras.layers.Layer):
 
     def __init__(
         self,
-        tokenizer: "Tokenizer",
+        tokenizer: Tokenizer,
         length: int,
-        target: "Tokenizer | None" = None,
+        target: Tokenizer | None = None,
         target_length: int | None = None,
         start: bool = False,
         end: bool = True,
@@ -53,7 +49,7 @@ class TextReader(keras.layers.Layer):
         self.built = True  # it has no weights
 
     @property
-    def writer(self) -> "Tokenizer":
+    def writer(self) -> Tokenizer:
         """The `Tokenizer` of what the network writes."""
         return self.tokenizer if self.target is None else self.target
 
