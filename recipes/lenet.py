@@ -1,3 +1,5 @@
+from typing import Any, ClassVar
+
 import keras
 
 import zoo.layers
@@ -31,7 +33,7 @@ class LeNet(
     seeds; an SVC 98.89 %) in 10 and 6 seconds of training on 2 CPU cores: `python benchmarks/digits.py`.
     """
 
-    variants = {"5": {}, "modern": {"activation": "relu", "pool": "max"}}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"5": {}, "modern": {"activation": "relu", "pool": "max"}}
 
     filters: tuple[int, int] = integers(
         default=(6, 16), legal=(1, 512), search=((6, 16), (12, 32), (20, 50)), help="channels of C1 and C3"
@@ -53,7 +55,7 @@ class LeNet(
     padding: str = choice("valid", "same", default="valid", help="of C1; same takes 28 x 28 pictures as 32 x 32")
     dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="before the classifier")
 
-    def check(self):
+    def check(self) -> None:
         smallest = 12 if self.padding == "same" else 16
         if min(self.input_shape[:2]) < smallest:
             raise InputError(
@@ -61,7 +63,7 @@ class LeNet(
                 f"Received: input_shape={self.input_shape}. Pictures are resized to input_shape: give a larger one."
             )
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         scale = keras.layers.Rescaling(1.275 / 255, offset=-0.1, name="scale")  # the paper's -0.1 to 1.175
         c1 = keras.layers.Conv2D(self.filters[0], 5, padding=self.padding, activation=self.activation, name="c1")
@@ -82,7 +84,7 @@ class LeNet(
             x = keras.layers.Dropout(self.dropout, name="head_dropout")(x)
         return keras.Model(images, head(x), name="lenet")
 
-    def _make_pool(self, name):
+    def _make_pool(self, name: str) -> keras.layers.Layer:
         match self.pool:
             case "trainable":
                 return zoo.layers.Subsampling2D(2, name=name)

@@ -4,6 +4,8 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -13,12 +15,12 @@ from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
 from zoo.errors import InputError, Interrupted, RunError, ZooError
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="zoo")
-def zoo():
+def zoo() -> None:
     """A model zoo on Keras 3: train, tune, evaluate, predict, export, report."""
 
 
@@ -32,7 +34,7 @@ for command in (
 _WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:

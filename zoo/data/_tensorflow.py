@@ -1,9 +1,14 @@
 """TensorFlow as the reader of data, on every backend."""
 
 import contextlib
+import types
+import typing
+
+Tensor: typing.TypeAlias = typing.Any
+"""A tensor of TensorFlow, ragged or not; `Any`, because TensorFlow's own modules name no types for what they return."""
 
 
-def tensorflow():
+def tensorflow() -> types.ModuleType:
     """The module; under JAX and torch it sees no GPU, or it would take the memory from them."""
     import keras
     import tensorflow as tf

@@ -6,7 +6,7 @@ Keras's Random* layers hold a counter, and in a parallel pipeline two equal runs
 import dataclasses
 import math
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Augmentation:
     saturation: float = 0.0
     blur: float = 0.0
 
-    def __call__(self, images, seed):
+    def __call__(self, images: Tensor, seed: Tensor) -> Tensor:
         """float32 (batch, height, width, channels), 0 to 255, of pictures of that shape and an integer pair."""
         tf = tensorflow()
         images = tf.cast(images, tf.float32)
@@ -50,7 +50,7 @@ class Augmentation:
             images = self._colour(images, draw)
         return images
 
-    def _move(self, images, draw):
+    def _move(self, images: Tensor, draw: "_Draw") -> Tensor:
         """All geometry in one interpolation: output pixel (x, y) is read at A (x, y); zeros lie outside."""
         tf = tensorflow()
         height, width = images.shape[1:3]
@@ -76,7 +76,7 @@ class Augmentation:
             fill_mode="CONSTANT",
         )
 
-    def _colour(self, images, draw):
+    def _colour(self, images: Tensor, draw: "_Draw") -> Tensor:
         tf = tensorflow()
 
         def factor(name, amount):
@@ -97,23 +97,23 @@ class _Draw:
     _rows = ("rotation", "shear", "zoom", "horizontal", "vertical", "x", "y", "left", "top", "blur")
     _rows += ("brightness", "contrast", "saturation")
 
-    def __init__(self, count, seed):
+    def __init__(self, count: Tensor, seed: Tensor) -> None:
         self._uniform = tensorflow().random.stateless_uniform([len(self._rows), count], seed)  # (purposes, batch)
 
-    def uniform(self, name, most):
+    def uniform(self, name: str, most: float) -> Tensor:
         """Uniform in -most to most."""
         return (self._uniform[self._rows.index(name)] * 2 - 1) * most
 
-    def integer(self, name, most):
+    def integer(self, name: str, most: int) -> Tensor:
         """A whole number from -most to most, as float32."""
         return tensorflow().floor(self._uniform[self._rows.index(name)] * (2 * most + 1)) - most
 
-    def sign(self, name):
+    def sign(self, name: str) -> Tensor:
         """-1 or 1."""
         return tensorflow().where(self._uniform[self._rows.index(name)] < 0.5, -1.0, 1.0)
 
 
-def _blurred(images, sigma, reach):
+def _blurred(images: Tensor, sigma: Tensor, reach: int) -> Tensor:
     """Each picture blurred with its own sigma: two passes of shifted sums, edges mirrored."""
     tf = tensorflow()
     offsets = tf.range(-reach, reach + 1, dtype=tf.float32)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 
-def border_weights(mask, w0, sigma):
+def border_weights(mask: np.ndarray, w0: float, sigma: float) -> np.ndarray:
     """What the loss of each pixel gets beside its class's weight, float32 (height, width).
 
     w(x) = w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)) on class 0, and 0 elsewhere, with d1 and d2 the distances to the

@@ -1,5 +1,8 @@
 """Cells under a microscope, drawn: a TensorFlow Datasets builder that needs no network."""
 
+from collections.abc import Iterator
+from typing import ClassVar
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -30,9 +33,9 @@ class ZooCells(OptionsBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First."}
-    Options = Cells
+    Options: ClassVar[type[fields.Declared]] = Cells
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         shape = (self.options.size, self.options.size, 1)
         return tfds.core.DatasetInfo(
             builder=self,
@@ -47,10 +50,12 @@ class ZooCells(OptionsBuilder):
             license="Apache-2.0",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, np.ndarray]]]]:
         return {split: self._generate_examples(split) for split in SPLITS}
 
-    def _generate_examples(self, split):
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         cells = self.options
         for index in range(getattr(cells, split)):
             rng = np.random.default_rng([cells.seed, SPLITS.index(split), index])
@@ -58,7 +63,7 @@ class ZooCells(OptionsBuilder):
             yield index, {"image": picture[..., None], "mask": mask[..., None]}
 
 
-def draw(cells, rng):
+def draw(cells: Cells, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(picture, mask) of `Cells`, uint8 (size, size): classes 0 background, 1 inside, 2 border."""
     from scipy import ndimage
 
@@ -76,7 +81,7 @@ def draw(cells, rng):
     return (signal.clip(0, 1) * 255).round().astype(np.uint8), mask_of(number)
 
 
-def mask_of(number):
+def mask_of(number: np.ndarray) -> np.ndarray:
     """The mask, uint8, of which cell each pixel is of: 0 where it is of none, 1 inside, 2 near what is not the cell."""
     from scipy import ndimage
 
@@ -86,7 +91,7 @@ def mask_of(number):
     return np.where(number == 0, 0, np.where(highest != lowest, 2, 1)).astype(np.uint8)
 
 
-def _places(cells, rng):
+def _places(cells: Cells, rng: np.random.Generator) -> np.ndarray:
     """int (size, size): which cell each pixel is seen of, 0 for none. Most cells lie against one that is there."""
     number = np.zeros((cells.size, cells.size), int)
     placed, areas = [], {}
@@ -110,7 +115,7 @@ def _places(cells, rng):
     return number
 
 
-def _shape(size, centre, radius, rng):
+def _shape(size: int, centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     """Booleans (size, size): an ellipse with a wavy outline."""
     y, x = np.mgrid[:size, :size] - centre[:, None, None]
     turn, squeeze = rng.uniform(0, np.pi), rng.uniform(0.75, 1.0)
@@ -121,7 +126,7 @@ def _shape(size, centre, radius, rng):
     return np.hypot(u, v / squeeze) < radius * outline
 
 
-def _noise(rng, size, sigma):
+def _noise(rng: np.random.Generator, size: int, sigma: float) -> np.ndarray:
     """Noise of deviation 1, smooth over `sigma` pixels."""
     from scipy import ndimage
 
@@ -129,7 +134,7 @@ def _noise(rng, size, sigma):
     return noise / noise.std()
 
 
-def _light(size, rng):
+def _light(size: int, rng: np.random.Generator) -> np.ndarray:
     """A lamp that stands askew: about 1, twice as bright on one side as on the other, and dim in the corners."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     angle = rng.uniform(0, 2 * np.pi)

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Crops:
     shift: float = 0.0
     elastic: float = 0.0
 
-    def __call__(self, picture, masks, seed):
+    def __call__(self, picture: Tensor, masks: Sequence[Tensor], seed: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """A piece of each, float32 (height, width, channels) and (height, width), and where it is not mirrored.
 
         Args:
@@ -48,7 +49,7 @@ class Crops:
             return _interpolated(picture, y, x), masks, inside
         return tf.cast(_read(picture, near_y, near_x), tf.float32), masks, inside
 
-    def _places(self, size, seed):
+    def _places(self, size: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
         """(y, x), float32 (height, width): which place of a picture of `size` each pixel of the piece shows."""
         tf = tensorflow()
         draw = tf.unstack(tf.random.stateless_uniform([8], seed) * 2 - 1)  # each -1 to 1
@@ -69,7 +70,7 @@ class Crops:
         return y, x
 
     @staticmethod
-    def _start(whole, piece, draw):
+    def _start(whole: Tensor, piece: int, draw: Tensor) -> Tensor:
         """The first of `whole` pixels that a piece starts at: any at which one of the two lies in the other."""
         tf = tensorflow()
         room = tf.cast(whole - piece, tf.float32)
@@ -77,7 +78,7 @@ class Crops:
         return tf.sign(room) * tf.minimum(tf.floor((draw + 1) / 2 * places), places - 1)
 
 
-def mirrored(places, size):
+def mirrored(places: Tensor, size: Tensor) -> Tensor:
     """Places, integers, beyond `size` pixels, as those that they mirror: -1 is 1, `size` is `size` - 2."""
     tf = tensorflow()
     period = tf.maximum(2 * (size - 1), 1)
@@ -85,18 +86,18 @@ def mirrored(places, size):
     return tf.minimum(places, period - places)
 
 
-def _within(places, size):
+def _within(places: Tensor, size: Tensor) -> Tensor:
     return (places >= 0) & (places < size)
 
 
-def _read(picture, y, x):
+def _read(picture: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """The pixels of (height, width, ...) at integer places (y, x), mirrored beyond."""
     tf = tensorflow()
     height, width = tf.unstack(tf.shape(picture)[:2])
     return tf.gather_nd(picture, tf.stack([mirrored(y, height), mirrored(x, width)], axis=-1))
 
 
-def _interpolated(picture, y, x):
+def _interpolated(picture: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """The picture at (y, x), bilinear between the four pixels around."""
     tf = tensorflow()
     above, left = tf.floor(y), tf.floor(x)

@@ -3,6 +3,8 @@
 import datetime
 import functools
 import itertools
+from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -42,9 +44,9 @@ class ZooDates(OptionsBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First."}
-    Options = Dates
+    Options: ClassVar[type[fields.Declared]] = Dates
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
@@ -54,7 +56,9 @@ class ZooDates(OptionsBuilder):
             license="Unicode License v3",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, str]]]]:
         order = np.random.default_rng(self.options.seed).permutation((LAST - FIRST).days + 1)
         found, start = {}, 0
         for split in ("test", "validation", "train"):
@@ -63,7 +67,7 @@ class ZooDates(OptionsBuilder):
             start += count
         return found
 
-    def _generate_examples(self, split, days):
+    def _generate_examples(self, split: str, days: np.ndarray) -> Iterator[tuple[int, dict[str, str]]]:
         rng = np.random.default_rng([self.options.seed, SPLITS.index(split)])
         styles = patterns()
         for index, (day, style) in enumerate(zip(days, rng.integers(len(styles), size=len(days)), strict=True)):
@@ -71,7 +75,7 @@ class ZooDates(OptionsBuilder):
             yield index, {"source": written(date, *styles[style]), "target": date.isoformat()}
 
 
-def written(date, locale, width):
+def written(date: datetime.date, locale: str, width: str) -> str:
     """`date` in the words of a locale."""
     from babel.dates import format_date
 
@@ -79,7 +83,7 @@ def written(date, locale, width):
 
 
 @functools.cache
-def patterns():
+def patterns() -> list[tuple[str, str]]:
     """[(locale, width)] of every pattern but those that are all numbers, whose order a text does not tell."""
     every = itertools.product(LOCALES, WIDTHS)
     return [style for style in every if any(character.isalpha() for character in written(FIRST, *style))]

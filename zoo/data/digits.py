@@ -1,5 +1,8 @@
 """The handwritten digits that scikit-learn ships, as a TensorFlow Datasets builder."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -12,7 +15,7 @@ class ZooDigits(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Pixels 0-16 scaled to 0-255; 1,077 / 360 / 360 examples, stratified."}
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
@@ -28,7 +31,9 @@ class ZooDigits(tfds.core.GeneratorBasedBuilder):
             license="CC BY 4.0",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         from sklearn.datasets import load_digits
 
         digits = load_digits()
@@ -37,7 +42,7 @@ class ZooDigits(tfds.core.GeneratorBasedBuilder):
             for split, indices in stratified(digits.target).items()
         }
 
-    def _generate_examples(self, images, labels):
+    def _generate_examples(self, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
         pixels = np.round(images * (255 / 16)).astype(np.uint8)[..., None]
         for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
             yield index, {"image": image, "label": int(label)}

@@ -7,6 +7,8 @@ one Python to the next (`english-license.txt`).
 import gzip
 import json
 import pathlib
+from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -40,12 +42,14 @@ class ZooEnglish(OptionsBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "CPython 3.11.7."}
-    Options = English
+    Options: ClassVar[type[fields.Declared]] = English
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return _info(self, tfds.features.FeaturesDict({"text": tfds.features.Text()}), None)
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[str, dict[str, str]]]]:
         texts = topics()
         room = dict.fromkeys(("test", "validation"), HELD_OUT * sum(map(len, texts.values())))
         found = {split: {} for split in SPLITS}
@@ -56,7 +60,7 @@ class ZooEnglish(OptionsBuilder):
             found[split][name] = texts[name]
         return {split: self._generate_examples(kept) for split, kept in found.items()}
 
-    def _generate_examples(self, texts):
+    def _generate_examples(self, texts: dict[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
         for name, text in texts.items():
             yield name, {"text": text}
 
@@ -67,11 +71,13 @@ class ZooSections(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "CPython 3.11.7."}
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         features = {"text": tfds.features.Text(), "label": tfds.features.ClassLabel(names=sections())}
         return _info(self, tfds.features.FeaturesDict(features), ("text", "label"))
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, str]]]]:
         texts = topics()
         pairs = [
             (paragraph, name)
@@ -82,12 +88,12 @@ class ZooSections(tfds.core.GeneratorBasedBuilder):
         rows = stratified(np.array([name for _, name in pairs]))
         return {split: self._generate_examples([pairs[row] for row in chosen]) for split, chosen in rows.items()}
 
-    def _generate_examples(self, pairs):
+    def _generate_examples(self, pairs: list[tuple[str, str]]) -> Iterator[tuple[int, dict[str, str]]]:
         for index, (text, label) in enumerate(pairs):
             yield index, {"text": text, "label": label}
 
 
-def topics():
+def topics() -> dict[str, str]:
     """{topic: text} without what they have in common: of a paragraph that several have, the longest keeps it.
 
     Paragraphs are equal that differ in white space alone. Topics that are short then are left out.
@@ -108,18 +114,20 @@ def topics():
     return found
 
 
-def sections():
+def sections() -> list[str]:
     """The longest topics, by name."""
     texts = topics()
     return sorted(sorted(texts, key=lambda name: (-len(texts[name]), name))[:SECTIONS])
 
 
-def _paragraphs(text):
+def _paragraphs(text: str) -> list[str]:
     """What lies between empty lines, as it is."""
     return [part.strip("\n") for part in text.split("\n\n") if part.strip()]
 
 
-def _info(builder, features, keys):
+def _info(
+    builder: tfds.core.DatasetBuilder, features: tfds.features.FeaturesDict, keys: tuple[str, str] | None
+) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
         builder=builder,
         description=builder.__doc__,

@@ -5,12 +5,17 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from zoo import files
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.memory_source import part_of
-from zoo.data.source import SPLITS, Image, Label, Source, own_splits
+from zoo.data.source import SPLITS, Feature, Image, Label, Source, own_splits
 from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -22,8 +27,8 @@ class FolderSource(Source):
     kept in the data folder by size and time of change, and not read again. Channels are 1 where all pictures are grey.
     """
 
-    def __init__(self, spec, data_dir=None, skip_bad=False):
-        self.name = spec
+    def __init__(self, spec: str, data_dir: str | os.PathLike[str] | None = None, skip_bad: bool = False) -> None:
+        self.name: str = spec
         root, own = folder_of(spec)
         found = {split: _pictures(root / split) for split in own} if own else {None: _pictures(root)}
         labels = sorted({label for pictures in found.values() for label, _ in pictures})
@@ -39,7 +44,9 @@ class FolderSource(Source):
                 f"dataset={spec}: {bad[0]}{more} is not a readable PNG or JPEG: {facts[bad[0]]['error']} "
                 "Mend or delete it, or leave such pictures out with --skip-bad."
             )
-        self.notes = (f"{len(bad)} unreadable picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
+        self.notes: tuple[str, ...] = (
+            (f"{len(bad)} unreadable picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
+        )
         self._splits = {split: ([], []) for split in SPLITS}
         for split, pictures in found.items():
             for label, path in pictures:
@@ -49,20 +56,20 @@ class FolderSource(Source):
                     classes.append(labels.index(label))
         if own and "validation" not in own:
             self.notes += ("no validation split: training goes without",)
-        self.sizes = {split: len(paths) for split, (paths, _) in self._splits.items() if paths}
+        self.sizes: Mapping[str, int] = {split: len(paths) for split, (paths, _) in self._splits.items() if paths}
         if "train" not in self.sizes:
             raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
         colour = any(fact["channels"] and fact["channels"] >= 3 for fact in facts.values())
-        self.features = {"image": Image(3 if colour else 1), "label": Label(tuple(labels))}
+        self.features: Mapping[str, Feature] = {"image": Image(3 if colour else 1), "label": Label(tuple(labels))}
         listing = json.dumps([[path.relative_to(root).as_posix(), fact["sha256"]] for path, fact in facts.items()])
-        self.fingerprint = hashlib.sha256(listing.encode()).hexdigest()
+        self.fingerprint: str = hashlib.sha256(listing.encode()).hexdigest()
 
-    def examples(self, split):
+    def examples(self, split: str) -> "tf.data.Dataset[Any]":
         fetch = self.fetcher(split)
         data = tensorflow().data
         return data.Dataset.range(self.sizes[split]).map(fetch, data.AUTOTUNE, deterministic=True)
 
-    def fetcher(self, split):
+    def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]]:
         tf = tensorflow()
         paths, classes = map(tf.constant, self._splits[split])
 
@@ -73,7 +80,7 @@ class FolderSource(Source):
         return fetch
 
 
-def folder_of(spec):
+def folder_of(spec: str) -> tuple[pathlib.Path, list[str]]:
     """(the folder of `folder:PATH`, the splits that it has of its own)."""
     root = pathlib.Path(spec.partition(":")[2]).expanduser()
     if not root.is_dir():
@@ -81,7 +88,7 @@ def folder_of(spec):
     return root, list(own_splits(spec, root))
 
 
-def _pictures(root):
+def _pictures(root: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
     """[(class, path)], sorted, of the pictures in the subfolders of `root`."""
     return [
         (label.name, path)
@@ -92,7 +99,13 @@ def _pictures(root):
     ]
 
 
-def inspect(root, paths, data_dir, decode, kind=""):
+def inspect(
+    root: pathlib.Path,
+    paths: Iterable[pathlib.Path],
+    data_dir: str | os.PathLike[str] | None,
+    decode: Callable[[pathlib.Path], dict[str, Any]],
+    kind: str = "",
+) -> dict[pathlib.Path, dict[str, Any]]:
     """{path: what `decode` says of it, and "size" and "time"}, decoding what is new or changed.
 
     Args:
@@ -122,7 +135,7 @@ def inspect(root, paths, data_dir, decode, kind=""):
     return facts
 
 
-def decode_picture(path):
+def decode_picture(path: pathlib.Path) -> dict[str, Any]:
     """{"channels" (None: unreadable), "pixels" (height, width), "error", "sha256"} of a picture."""
     tf = tensorflow()
     try:

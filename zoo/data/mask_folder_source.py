@@ -3,18 +3,24 @@
 import hashlib
 import io
 import json
+import os
 import pathlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.folder_source import ENDINGS, decode_picture, folder_of, inspect
 from zoo.data.memory_source import part_of
-from zoo.data.source import SPLITS, VOID, Image, Mask, Source
+from zoo.data.source import SPLITS, VOID, Feature, Image, Mask, Source
 from zoo.errors import InputError
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def has_masks(path):
+
+def has_masks(path: str | os.PathLike[str]) -> bool:
     """Whether a folder, or its train folder, has `images` and `masks`."""
     root = pathlib.Path(path).expanduser()
     return any((place / "images").is_dir() and (place / "masks").is_dir() for place in (root, root / "train"))
@@ -29,8 +35,8 @@ class MaskFolderSource(Source):
     file is named at once.
     """
 
-    def __init__(self, spec, data_dir=None, skip_bad=False):
-        self.name = spec
+    def __init__(self, spec: str, data_dir: str | os.PathLike[str] | None = None, skip_bad: bool = False) -> None:
+        self.name: str = spec
         root, own = folder_of(spec)
         pairs = [(split, *pair) for split in own or [None] for pair in _pairs(spec, root / (split or ""))]
         if not pairs:
@@ -46,14 +52,14 @@ class MaskFolderSource(Source):
         if bad and not skip_bad:
             more = f" ({len(bad) - 1} more are bad.)" if len(bad) > 1 else ""
             raise InputError(f"dataset={spec}: {bad[0]}{more} Mend it, or leave such pictures out with --skip-bad.")
-        self.notes = (f"{len(bad)} bad picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
+        self.notes: tuple[str, ...] = (f"{len(bad)} bad picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
         pairs = [pair for pair, fault in zip(pairs, faults, strict=True) if not fault]
         ids = {mask: set(facts[mask]["ids"]) for _, _, mask in pairs}
         self._white = labels is None and set().union(*ids.values()) == {0, VOID}
         if self._white:
             self.notes += ("masks are of 0 and 255: two classes",)
         colour = any(facts[image]["channels"] >= 3 for _, image, _ in pairs)
-        self.features = {
+        self.features: Mapping[str, Feature] = {
             "image": Image(3 if colour else 1),
             "mask": Mask(("0", "1")) if self._white else self._mask(ids, labels),
         }
@@ -64,13 +70,13 @@ class MaskFolderSource(Source):
             images, masks = self._splits[split or part_of(image.relative_to(root).as_posix())]
             images.append(str(image))
             masks.append(str(mask))
-        self.sizes = {split: len(images) for split, (images, _) in self._splits.items() if images}
+        self.sizes: Mapping[str, int] = {split: len(images) for split, (images, _) in self._splits.items() if images}
         if "train" not in self.sizes:
             raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
         listing = [[path.relative_to(root).as_posix(), fact["sha256"]] for path, fact in facts.items()]
-        self.fingerprint = hashlib.sha256(json.dumps([listing, labels]).encode()).hexdigest()
+        self.fingerprint: str = hashlib.sha256(json.dumps([listing, labels]).encode()).hexdigest()
 
-    def _mask(self, ids, labels):
+    def _mask(self, ids: dict[pathlib.Path, set[int]], labels: tuple[str, ...] | None) -> Mask:
         """The `Mask` of class ids by file, and of the names that there are for them, if any."""
         if labels is not None:
             return Mask(labels)
@@ -87,11 +93,11 @@ class MaskFolderSource(Source):
             raise InputError(f"dataset={self.name}: only one class in its masks, the id 0; two are the least.")
         return Mask(tuple(str(number) for number in range(highest + 1)), f"{path} has the id {highest}")
 
-    def examples(self, split):
+    def examples(self, split: str) -> "tf.data.Dataset[Any]":
         data = tensorflow().data
         return data.Dataset.range(self.sizes[split]).map(self.fetcher(split), data.AUTOTUNE, deterministic=True)
 
-    def fetcher(self, split):
+    def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]]:
         tf = tensorflow()
         images, masks = map(tf.constant, self._splits[split])
 
@@ -102,12 +108,12 @@ class MaskFolderSource(Source):
 
         return fetch
 
-    def _read(self, path):
+    def _read(self, path: bytes) -> np.ndarray:
         ids = read_mask(pathlib.Path(path.decode()).read_bytes())
         return ids // VOID if self._white else ids
 
 
-def read_mask(data):
+def read_mask(data: bytes) -> np.ndarray:
     """uint8 (height, width): the class ids in a PNG, of a palette its indices. `ValueError` says what is wrong."""
     import PIL.Image
 
@@ -123,7 +129,7 @@ def read_mask(data):
     return ids.astype(np.uint8)
 
 
-def _decode_mask(path):
+def _decode_mask(path: pathlib.Path) -> dict[str, Any]:
     """{"ids" (none: unreadable), "pixels" (height, width), "error", "sha256"} of a mask."""
     try:
         data = path.read_bytes()
@@ -137,7 +143,7 @@ def _decode_mask(path):
     return {**fact, "ids": np.unique(ids).tolist(), "pixels": list(ids.shape)}
 
 
-def _pairs(spec, place):
+def _pairs(spec: str, place: pathlib.Path) -> list[tuple[pathlib.Path | None, pathlib.Path | None]]:
     """[(picture or None, mask or None)] of one name each, sorted."""
     found = {}
     for kind, endings in (("images", ENDINGS), ("masks", (".png",))):
@@ -151,7 +157,12 @@ def _pairs(spec, place):
     return [(found[name].get("images"), found[name].get("masks")) for name in sorted(found)]
 
 
-def _fault(image, mask, facts, labels):
+def _fault(
+    image: pathlib.Path | None,
+    mask: pathlib.Path | None,
+    facts: dict[pathlib.Path, dict[str, Any]],
+    labels: tuple[str, ...] | None,
+) -> str:
     """What is wrong with a picture and its mask, in a sentence; empty where nothing is."""
     if image is None or mask is None:
         return f"{image} has no mask: a PNG of its name in masks." if image else f"{mask} has no picture in images."
@@ -172,7 +183,7 @@ def _fault(image, mask, facts, labels):
     return ""
 
 
-def _labels(root):
+def _labels(root: pathlib.Path) -> tuple[str, ...] | None:
     """The names in `labels.txt`; None where there is no such file."""
     path = root / "labels.txt"
     if not path.is_file():

@@ -1,10 +1,10 @@
 """Tokens hidden at random, for networks that learn to fill them in."""
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.tokens import SPECIAL, UNKNOWN
 
 
-def hide_tokens(ids, seed, *, size, rate):
+def hide_tokens(ids: Tensor, seed: Tensor, *, size: int, rate: float) -> tuple[Tensor, Tensor]:
     """(ids with some hidden, booleans that are true where a token was chosen), both (batch, tokens).
 
     A token is chosen with the probability `rate`; of those 80 % are hidden, which is to be read as UNKNOWN, 10 % are

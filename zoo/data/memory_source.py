@@ -1,15 +1,20 @@
 """Data handed over in memory: arrays, and `tf.data.Dataset`s of ready batches."""
 
 import hashlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
-from zoo.data.source import SPLITS, VOID, Image, Label, Mask, Source
+from zoo.data.source import SPLITS, VOID, Feature, Image, Label, Mask, Source
 from zoo.errors import InputError, unknown
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def check_splits(splits):
+
+def check_splits(splits: Iterable[str]) -> None:
     """Raises where `splits` has no train, or a name that is no split."""
     for split in splits:
         if split not in SPLITS:
@@ -26,15 +31,15 @@ class ArraySource(Source):
     Where `train` is all there is, validation and test take 15 % of it each, by a hash of the row's number.
     """
 
-    def __init__(self, splits):
+    def __init__(self, splits: Mapping[str, tuple[Any, Any]]) -> None:
         check_splits(splits)
         arrays = {split: self._checked(split, *pair) for split, pair in splits.items()}
         digest = hashlib.sha256()
         for split in sorted(arrays):
             for array in arrays[split]:
                 digest.update(f"{split}{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
-        self.fingerprint = digest.hexdigest()
-        self.name = f"arrays:{self.fingerprint[:12]}"
+        self.fingerprint: str = digest.hexdigest()
+        self.name: str = f"arrays:{self.fingerprint[:12]}"
         if len(arrays) == 1:
             images, labels = arrays["train"]
             parts = np.array([part_of(str(row)) for row in range(len(labels))])
@@ -43,7 +48,7 @@ class ArraySource(Source):
         if "train" not in arrays:
             raise InputError("dataset has no training example: give more.")
         self._arrays = arrays
-        self.sizes = {split: len(labels) for split, (_, labels) in arrays.items()}
+        self.sizes: Mapping[str, int] = {split: len(labels) for split, (_, labels) in arrays.items()}
         kinds = {labels.ndim for _, labels in arrays.values()}
         if len(kinds) > 1:
             raise InputError("dataset has labels in one split and masks in another.")
@@ -52,10 +57,13 @@ class ArraySource(Source):
                       for _, labels in arrays.values())  # fmt: skip
         names = tuple(str(index) for index in range(largest + 1))
         self._name = "mask" if masks else "label"
-        self.features = {"image": Image(arrays["train"][0].shape[-1]), self._name: (Mask if masks else Label)(names)}
+        self.features: Mapping[str, Feature] = {
+            "image": Image(arrays["train"][0].shape[-1]),
+            self._name: (Mask if masks else Label)(names),
+        }
 
     @staticmethod
-    def _checked(split, images, labels):
+    def _checked(split: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
         images, labels = np.asarray(images), np.asarray(labels)
         if images.ndim == 3:
             images = images[..., None]
@@ -73,7 +81,7 @@ class ArraySource(Source):
             )
         return images, labels.astype(np.uint8 if masks else np.int64)
 
-    def examples(self, split):
+    def examples(self, split: str) -> "tf.data.Dataset[Any]":
         images, labels = self._arrays[split]
         return tensorflow().data.Dataset.from_tensor_slices({"image": images, self._name: labels})
 
@@ -81,30 +89,30 @@ class ArraySource(Source):
 class BatchSource(Source):
     """{split: tf.data.Dataset of batches as the network takes them}: used as they are."""
 
-    ready = True
+    ready: bool = True
 
-    def __init__(self, splits):
+    def __init__(self, splits: "Mapping[str, tf.data.Dataset[Any]]") -> None:
         check_splits(splits)
         self._splits = splits
-        self.sizes = {split: int(data.cardinality()) for split, data in splits.items()}
+        self.sizes: Mapping[str, int] = {split: int(data.cardinality()) for split, data in splits.items()}
         if any(size < 0 for size in self.sizes.values()):
             raise InputError("A tf.data.Dataset must know its length: use .take(n) or assert_cardinality.")
         spec = str({split: (data.element_spec, self.sizes[split]) for split, data in splits.items()})
-        self.fingerprint = hashlib.sha256(spec.encode()).hexdigest()
-        self.name = f"batches:{self.fingerprint[:12]}"
-        self.features = {}
+        self.fingerprint: str = hashlib.sha256(spec.encode()).hexdigest()
+        self.name: str = f"batches:{self.fingerprint[:12]}"
+        self.features: Mapping[str, Feature] = {}
 
-    def examples(self, split):
+    def examples(self, split: str) -> "tf.data.Dataset[Any]":
         return self._splits[split]
 
 
-def part_of(key):
+def part_of(key: str) -> str:
     """The split of an item without one: 70, 15, 15 % by a hash of `key`, the same for ever."""
     part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
     return "train" if part < 70 else "validation" if part < 85 else "test"
 
 
-def stratified(labels):
+def stratified(labels: np.ndarray) -> dict[str, np.ndarray]:
     """{split: indices}: rows sorted by label (order kept within one), every fifth to test, the next to validation.
 
     So each split has each class in proportion, and no random generator decides it.

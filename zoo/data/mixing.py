@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 
 MIXING = 7
 """Told apart from the augmentation's numbers, which come of the same seed."""
@@ -24,7 +24,7 @@ class Mixing:
     cutmix: float
     classes: int
 
-    def __call__(self, images, labels, *weights, seed):
+    def __call__(self, images: Tensor, labels: Tensor, *weights: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
         """(images, labels, *weights) mixed: labels (batch,) become (batch, classes); `weights` are (batch,)."""
         if not (self.mixup or self.cutmix):
             return (images, labels, *weights)
@@ -39,12 +39,12 @@ class Mixing:
         target = share[:, None] * target + (1 - share[:, None]) * _next(target)
         return (images, target, *(share * weight + (1 - share) * _next(weight) for weight in weights))
 
-    def _blended(self, images, seed):
+    def _blended(self, images: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
         share = _beta(self.mixup, images, seed)
         weight = share[:, None, None, None]
         return weight * images + (1 - weight) * _next(images), share
 
-    def _boxed(self, images, seed):
+    def _boxed(self, images: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
         tf = tensorflow()
         height, width = images.shape[1:3]
         side = tf.sqrt(1 - _beta(self.cutmix, images, seed))  # of the box, as a fraction of the picture's
@@ -55,18 +55,18 @@ class Mixing:
         return tf.where(box, _next(images), images), 1 - tf.reduce_mean(tf.cast(box, tf.float32), axis=(1, 2, 3))
 
 
-def _next(batch):
+def _next(batch: Tensor) -> Tensor:
     return tensorflow().roll(batch, -1, axis=0)
 
 
-def _beta(alpha, images, seed):
+def _beta(alpha: float, images: Tensor, seed: Tensor) -> Tensor:
     """(batch,) numbers of Beta(alpha, alpha): x / (x + y) of two of Gamma(alpha)."""
     tf = tensorflow()
     x, y = tf.unstack(tf.random.stateless_gamma([2, tf.shape(images)[0]], seed, alpha))
     return tf.math.divide_no_nan(x, x + y)
 
 
-def _within(middle, side, size):
+def _within(middle: Tensor, side: Tensor, size: int) -> Tensor:
     """(batch, size): which pixels of an axis lie within `side` around `middle`, both fractions."""
     tf = tensorflow()
     pixel = (tf.range(size, dtype=tf.float32) + 0.5) / size

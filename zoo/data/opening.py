@@ -1,8 +1,13 @@
 """From a name, a path or data in memory to a `Source`."""
 
+import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from zoo.data.source import Source
 
 BUILT_IN = {
     "cells": "zoo.data.cells",
@@ -19,7 +24,7 @@ TABLES = ("breast_cancer", "iris", "moons", "spirals", "wine", "xor")
 FORMS = "tfds:NAME[:VERSION], folder:PATH, csv:PATH, text:PATH"
 
 
-def open_source(spec, *, data_dir=None, skip_bad=False):
+def open_source(spec: Any, *, data_dir: str | os.PathLike[str] | None = None, skip_bad: bool = False) -> "Source":
     """The `Source` that `spec` names, prepared where it was not.
 
     Args:
@@ -74,7 +79,7 @@ def open_source(spec, *, data_dir=None, skip_bad=False):
     )
 
 
-def _in_memory(data):
+def _in_memory(data: Any) -> "Source":
     from zoo.data.memory_source import ArraySource, BatchSource
     from zoo.data.text_source import TextLists, of_texts
 

@@ -1,6 +1,8 @@
 """Options of a set that is made, such as `dates:train=5000`, as TensorFlow Datasets wants to have them."""
 
 import dataclasses
+import typing
+from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 
@@ -17,10 +19,10 @@ class OptionsConfig(tfds.core.BuilderConfig):
 class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder with options, a subclass of `fields.Declared`."""
 
-    Options = None
+    Options: typing.ClassVar[type[fields.Declared]]
 
     @classmethod
-    def configure(cls, pairs):
+    def configure(cls, pairs: Mapping[str, str]) -> OptionsConfig | None:
         """The configuration of {option: text}; None where all is as by default."""
         options = cls.Options(**{name: cls.Options.field(name).parse(name, text) for name, text in pairs.items()})
         changed = [
@@ -31,5 +33,6 @@ class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return OptionsConfig(name=",".join(changed), options=options) if changed else None
 
     @property
-    def options(self):
+    def options(self) -> typing.Any:
+        """The values of the options, an instance of `Options`."""
         return self.Options() if self.builder_config is None else self.builder_config.options

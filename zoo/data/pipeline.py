@@ -6,12 +6,18 @@ the last is validated and saved; in `zoo.dataset`, every pass is the next epoch.
 """
 
 import typing
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.sequences import SequencePreparation, seed_pair
 from zoo.errors import InputError
+
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
+
+    from zoo.data.source import Source
 
 CACHE_BYTES = 1 << 30
 """Splits that need no more than this, as the reader leaves them, are held in memory."""
@@ -34,16 +40,26 @@ class Preparation(typing.Protocol):
     For sequences it is a `zoo.data.sequences.SequencePreparation`.
     """
 
-    def read(self, example): ...  # {feature: raw value} -> a tuple of tensors, for the cache
+    def read(self, example: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """{feature: raw value} as a tuple of tensors, which the cache holds."""
+        ...
 
     # def cut(self, values, seed), where there is one: such a tuple -> what training makes a batch of
 
-    def finish(self, batch): ...  # such a tuple, batched -> (inputs, targets), for evaluation
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[typing.Any, ...]:
+        """Such a tuple, batched, as (inputs, targets), for evaluation."""
+        ...
 
-    def finish_training(self, batch, seed): ...  # the same with augmentation: (inputs, targets[, weights])
+    def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[typing.Any, ...]:
+        """The same with augmentation, as (inputs, targets) or (inputs, targets, weights)."""
+        ...
 
 
-def steps_per_epoch(source, preparation, batch_size):
+AnyPreparation: typing.TypeAlias = Preparation | SequencePreparation | None
+"""What `make_preparation` of a task returns; None where the batches of a source are used as they are."""
+
+
+def steps_per_epoch(source: "Source", preparation: AnyPreparation, batch_size: int) -> int:
     """How many training batches an epoch has; all are of one size, and those left over are in another epoch's.
 
     Those of sequences are as `zoo.data.sequences` says.
@@ -54,7 +70,9 @@ def steps_per_epoch(source, preparation, batch_size):
     return count if source.ready else count // min(batch_size, count)
 
 
-def training(source, preparation, *, batch_size, seed, epochs=None):
+def training(
+    source: "Source", preparation: AnyPreparation, *, batch_size: int, seed: int, epochs: range | None = None
+) -> "tf.data.Dataset[typing.Any]":
     """Training batches, a `tf.data.Dataset`.
 
     Args:
@@ -90,7 +108,9 @@ def training(source, preparation, *, batch_size, seed, epochs=None):
     return data.apply(tf.data.experimental.assert_cardinality(total))
 
 
-def _sequences(preparation, batch_size, seed, numbers, epochs):
+def _sequences(
+    preparation: SequencePreparation, batch_size: int, seed: int, numbers: "tf.data.Dataset[typing.Any]", epochs: int
+) -> "tf.data.Dataset[typing.Any]":
     """`training` of sequences; `numbers` gives the epochs."""
     tf = tensorflow()
     split = preparation.training(batch_size)
@@ -103,7 +123,9 @@ def _sequences(preparation, batch_size, seed, numbers, epochs):
     return data.apply(tf.data.experimental.assert_cardinality(split.steps * epochs))
 
 
-def _made(drawn, finish, light):
+def _made(
+    drawn: "tf.data.Dataset[typing.Any]", finish: Callable[..., typing.Any], light: bool
+) -> "tf.data.Dataset[typing.Any]":
     """`finish` of all that is drawn; by one thread where batches are light."""
     tf = tensorflow()
     if light:
@@ -113,7 +135,7 @@ def _made(drawn, finish, light):
     return drawn.map(finish, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _rows(count, batch_size, seed, epoch):
+def _rows(count: int, batch_size: int, seed: int, epoch: Tensor) -> "tf.data.Dataset[typing.Any]":
     """(epoch, step, indices of a batch), in the order of the epoch."""
     tf = tensorflow()
     steps = count // batch_size
@@ -122,7 +144,9 @@ def _rows(count, batch_size, seed, epoch):
     return tf.data.Dataset.from_tensor_slices((tf.fill([steps], epoch), tf.range(steps, dtype=tf.int64), order))
 
 
-def _windows(source, preparation, batch_size, seed, epoch):
+def _windows(
+    source: "Source", preparation: typing.Any, batch_size: int, seed: int, epoch: Tensor
+) -> "tf.data.Dataset[typing.Any]":
     """(epoch, step, a batch as `read` leaves it) of a stream that is shuffled a window at a time."""
     tf = tensorflow()
 
@@ -143,7 +167,9 @@ def _windows(source, preparation, batch_size, seed, epoch):
     return batches.map(lambda step, values: (epoch, step, values))
 
 
-def _values_of(source, preparation, held):
+def _values_of(
+    source: "Source", preparation: typing.Any, held: typing.Any
+) -> Callable[[Tensor, Tensor], typing.Any] | None:
     """A function from indices and a seed pair to a batch, as `read` or `cut` leaves it; None for a mere stream."""
     tf = tensorflow()
     cut, fetch = getattr(preparation, "cut", None), source.fetcher("train")
@@ -165,7 +191,9 @@ def _values_of(source, preparation, held):
     return batch
 
 
-def evaluation(source, split, preparation, *, batch_size):
+def evaluation(
+    source: "Source", split: str, preparation: AnyPreparation, *, batch_size: int
+) -> "tf.data.Dataset[typing.Any] | None":
     """A split in its own order, whole, without augmentation; None where the source has no such split.
 
     Where examples are of several shapes, a batch has those of one shape: it comes when it is full, or at the end.
@@ -194,13 +222,13 @@ def evaluation(source, split, preparation, *, batch_size):
     return data.prefetch(tf.data.AUTOTUNE)
 
 
-def _seed(seed, epoch, step):
+def _seed(seed: int, epoch: Tensor, step: Tensor) -> Tensor:
     """The integer pair of (seed, epoch, step)."""
     tf = tensorflow()
     return tf.random.experimental.stateless_fold_in(seed_pair(seed, epoch), tf.cast(step, tf.int64))
 
 
-def _held(source, split, preparation):
+def _held(source: "Source", split: str, preparation: typing.Any) -> "tuple[Tensor, ...] | _Packed | None":
     """The split in memory: a tuple of tensors, `_Packed` where there is a `cut`; None where it would be too large."""
     tf = tensorflow()
     read = source.examples(split).map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
@@ -222,7 +250,7 @@ class _Packed:
         specs: of such a tuple.
     """
 
-    def __init__(self, examples, specs):
+    def __init__(self, examples: list[tuple[np.ndarray, ...]], specs: typing.Any) -> None:
         tf = tensorflow()
         self._parts = []
         for arrays, spec in zip(zip(*examples, strict=True), specs, strict=True):
@@ -232,7 +260,7 @@ class _Packed:
             self._parts.append((*map(tf.constant, (values, ends, shapes)), spec.shape))
 
     @classmethod
-    def of(cls, data):
+    def of(cls, data: "tf.data.Dataset[typing.Any]") -> "_Packed | None":
         """What `data` holds; None where that is more than `CACHE_BYTES`."""
         examples, size = [], 0
         for example in data.as_numpy_iterator():
@@ -242,7 +270,7 @@ class _Packed:
             examples.append(example)
         return cls(examples, data.element_spec)
 
-    def __call__(self, row):
+    def __call__(self, row: Tensor) -> tuple[Tensor, ...]:
         tf = tensorflow()
         found = []
         for values, ends, shapes, known in self._parts:
@@ -251,18 +279,18 @@ class _Packed:
         return tuple(found)
 
 
-def _shape_number(first, *_):
+def _shape_number(first: Tensor, *_: Tensor) -> Tensor:
     """A number for each shape of an example's first tensor, a picture."""
     tf = tensorflow()
     height, width = tf.unstack(tf.shape(first, tf.int64)[:2])
     return height * 2**32 + width
 
 
-def _fixed(tensors):
+def _fixed(tensors: Iterable[typing.Any]) -> bool:
     """Whether the shapes of all specs are known."""
     return all(tensor.shape.is_fully_defined() for tensor in tensors)
 
 
-def _size(tensors):
+def _size(tensors: Iterable[typing.Any]) -> int:
     """Bytes of tensors, or of their specs."""
     return sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)

@@ -7,12 +7,20 @@ batches, is a function of (seed, epoch).
 
 import abc
 import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.tokens import START
 from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from zoo.data.source import Source
+    from zoo.readers.texts import TextReader
 
 FINENESS = 16
 """Lengths of buckets are 1 to twice this, then multiples of 2 to four times this, of 4 to eight times, and so on."""
@@ -38,7 +46,15 @@ class SequencePreparation(abc.ABC):
             with so many in front of it at least.
     """
 
-    def __init__(self, source, reader, *, tokens=None, window=None, context=0):
+    def __init__(
+        self,
+        source: "Source",
+        reader: "TextReader",
+        *,
+        tokens: int | None = None,
+        window: int | None = None,
+        context: int = 0,
+    ) -> None:
         self._source = source
         self._reader = reader
         self._tokens = tokens
@@ -48,11 +64,11 @@ class SequencePreparation(abc.ABC):
         self._training = {}
 
     @abc.abstractmethod
-    def encode(self, examples):
+    def encode(self, examples: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """{feature: (n,)} to a tuple of `tf.RaggedTensor` int32 (n, tokens), and tensors (n,) such as labels."""
 
     @abc.abstractmethod
-    def finish(self, batch):
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         """A batch to (inputs, targets) or (inputs, targets, weights), for evaluation.
 
         Args:
@@ -61,11 +77,11 @@ class SequencePreparation(abc.ABC):
                 answered, 0 where it was before or there is none.
         """
 
-    def finish_training(self, batch, seed):
+    def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[Any, ...]:
         """The same for training; `seed` is an integer pair of (seed, epoch, step)."""
         return self.finish(batch)
 
-    def training(self, batch_size):
+    def training(self, batch_size: int) -> "Buckets | Windows":
         """The training split as `Buckets` or `Windows`."""
         if batch_size not in self._training:
             if self._window is None:
@@ -74,13 +90,13 @@ class SequencePreparation(abc.ABC):
                 self._training[batch_size] = Windows(self._stream("train"), self._window, batch_size, self._source.name)
         return self._training[batch_size]
 
-    def evaluation(self, split, batch_size):
+    def evaluation(self, split: str, batch_size: int) -> "tf.data.Dataset[Any]":
         """A `tf.data.Dataset` of batches as `finish` takes them: every example once."""
         if self._window is not None:
             return answered_once(self._stream(split), self._window, self._context, batch_size)
         return Buckets(self._read(split), batch_size, self._tokens, whole=True).in_order()
 
-    def _read(self, split):
+    def _read(self, split: str) -> "_Texts":
         if split not in self._held:
             with self._source.reading():
                 self._held[split] = _Texts.of(self._source.examples(split), self.encode)
@@ -88,7 +104,7 @@ class SequencePreparation(abc.ABC):
                 self._tell_of_cuts(split)
         return self._held[split]
 
-    def _tell_of_cuts(self, split):
+    def _tell_of_cuts(self, split: str) -> None:
         """Warns where texts are as long as the reader lets them be."""
         for lengths, most, field in zip(self._held[split].lengths.T, self._reader.lengths, _FIELDS, strict=False):
             full = int((lengths >= most).sum())
@@ -99,13 +115,13 @@ class SequencePreparation(abc.ABC):
                     stacklevel=2,
                 )
 
-    def _stream(self, split):
+    def _stream(self, split: str) -> np.ndarray:
         """START, and then all texts end to end, int32 (tokens,)."""
         (values, _, _), *_ = self._read(split).parts
         return np.concatenate([np.array([START], np.int32), values])
 
 
-def seed_pair(seed, epoch):
+def seed_pair(seed: Tensor, epoch: Tensor) -> Tensor:
     """The integer pair of (seed, epoch)."""
     tf = tensorflow()
 
@@ -120,12 +136,16 @@ class _Texts:
             (values (n,), None, None).
     """
 
-    def __init__(self, parts):
-        self.parts = parts
-        self.lengths = np.stack([lengths for _, _, lengths in parts if lengths is not None], axis=1)  # (n, sequences)
+    def __init__(self, parts: list[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]) -> None:
+        self.parts: list[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]] = parts
+        self.lengths: np.ndarray = np.stack(
+            [lengths for _, _, lengths in parts if lengths is not None], axis=1
+        )  # (n, sequences)
 
     @classmethod
-    def of(cls, examples, encode):
+    def of(
+        cls, examples: "tf.data.Dataset[Any]", encode: Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]
+    ) -> "_Texts":
         tf = tensorflow()
 
         batches = []
@@ -143,7 +163,7 @@ class _Texts:
         return cls(parts)
 
 
-def _arrays(part):
+def _arrays(part: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
     """(values, lengths) of a ragged tensor; (values, None) of another."""
     if hasattr(part, "row_lengths"):
         return part.flat_values.numpy(), part.row_lengths().numpy()
@@ -166,28 +186,30 @@ class Buckets:
         whole: for evaluation: a bucket may have fewer examples than a batch.
     """
 
-    def __init__(self, texts, batch_size, tokens=None, whole=False):
+    def __init__(self, texts: _Texts, batch_size: int, tokens: int | None = None, whole: bool = False) -> None:
         self._texts = texts
-        self.lengths = texts.lengths
+        self.lengths: np.ndarray = texts.lengths
         quantised = _quantised(self.lengths)
 
         def size(shape):
             return batch_size if tokens is None else max(1, tokens // int(np.sum(shape)))
 
-        self.rows = _divided(self.lengths, quantised, (lambda shape: 1) if whole else size)
-        self.shapes = np.stack([quantised[rows].max(axis=0) for rows in self.rows])
-        self.sizes = [min(size(shape), len(rows)) for shape, rows in zip(self.shapes, self.rows, strict=True)]
+        self.rows: list[np.ndarray] = _divided(self.lengths, quantised, (lambda shape: 1) if whole else size)
+        self.shapes: np.ndarray = np.stack([quantised[rows].max(axis=0) for rows in self.rows])
+        self.sizes: list[int] = [
+            min(size(shape), len(rows)) for shape, rows in zip(self.shapes, self.rows, strict=True)
+        ]
         self._counts = [len(rows) // size for rows, size in zip(self.rows, self.sizes, strict=True)]
-        self.steps = sum(self._counts)
+        self.steps: int = sum(self._counts)
 
     @property
-    def waste(self):
+    def waste(self) -> float:
         """The part of the positions of an epoch that is padding, on average over epochs."""
         used = [count * size for count, size in zip(self._counts, self.sizes, strict=True)]
         real = sum(n * self.lengths[rows].sum(axis=1).mean() for n, rows in zip(used, self.rows, strict=True))
         return 1 - real / sum(n * shape.sum() for n, shape in zip(used, self.shapes, strict=True))
 
-    def epoch(self, seed, epoch):
+    def epoch(self, seed: Tensor, epoch: Tensor) -> "tf.data.Dataset[Any]":
         """(epoch, step, bucket, the numbers of a batch's examples) in the order of the epoch."""
         tf = tensorflow()
 
@@ -210,7 +232,7 @@ class Buckets:
             )
         )  # fmt: skip
 
-    def batch(self):
+    def batch(self) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
         """A function from (bucket, numbers of examples) to the batch, padded."""
         tf = tensorflow()
 
@@ -233,7 +255,7 @@ class Buckets:
 
         return padded
 
-    def in_order(self):
+    def in_order(self) -> "tf.data.Dataset[Any]":
         """Every example once, a bucket after the other, each in its own order: a `tf.data.Dataset` of batches."""
         tf = tensorflow()
 
@@ -251,14 +273,14 @@ class Buckets:
         return numbers.map(lambda bucket, start, end: batch(bucket, order[start:end]), tf.data.AUTOTUNE)
 
 
-def _quantised(lengths):
+def _quantised(lengths: np.ndarray) -> np.ndarray:
     """The next lengths, at least 1, that buckets have."""
     lengths = np.maximum(lengths, 1)
     unit = 2 ** np.maximum(np.ceil(np.log2(lengths / (2 * FINENESS))), 0).astype(int)
     return -(-lengths // unit) * unit
 
 
-def _divided(lengths, quantised, size):
+def _divided(lengths: np.ndarray, quantised: np.ndarray, size: Callable[[np.ndarray], int]) -> list[np.ndarray]:
     """The numbers of examples, in lists of like lengths.
 
     The list is divided, again and again, where it saves most padding, until little enough is left.
@@ -281,7 +303,9 @@ def _divided(lengths, quantised, size):
     return lists
 
 
-def _division(quantised, rows, size):
+def _division(
+    quantised: np.ndarray, rows: np.ndarray, size: Callable[[np.ndarray], int]
+) -> tuple[Any, np.ndarray, np.ndarray]:
     """(positions saved, shorter, longer) of the best way to divide `rows` at a length of one sequence; 0 for none."""
     found = (0, rows, rows)
     whole = len(rows) * quantised[rows].max(axis=0).sum()
@@ -310,7 +334,7 @@ class Windows:
         name: of the data, for a person.
     """
 
-    def __init__(self, stream, window, batch_size, name):
+    def __init__(self, stream: np.ndarray, window: int, batch_size: int, name: str) -> None:
         self._stream = stream
         self._window = window
         if len(stream) <= window:
@@ -320,9 +344,9 @@ class Windows:
             )
         self._count = max(1, len(stream) // window - 1)
         self._size = min(batch_size, self._count)
-        self.steps = self._count // self._size
+        self.steps: int = self._count // self._size
 
-    def epoch(self, seed, epoch):
+    def epoch(self, seed: Tensor, epoch: Tensor) -> "tf.data.Dataset[Any]":
         """(epoch, step, where a batch's windows begin) in the order of the epoch."""
         tf = tensorflow()
 
@@ -336,7 +360,7 @@ class Windows:
         steps = tf.range(self.steps, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices((tf.fill([self.steps], epoch), steps, order))
 
-    def batch(self):
+    def batch(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """A function from where windows begin (batch,) to the batch: see `SequencePreparation.finish`."""
         tf = tensorflow()
 
@@ -350,7 +374,7 @@ class Windows:
         return cut
 
 
-def answered_once(stream, window, context, batch_size):
+def answered_once(stream: np.ndarray, window: int, context: int, batch_size: int) -> "tf.data.Dataset[Any]":
     """Windows that advance by `window - context`, a `tf.data.Dataset` of batches: see `SequencePreparation.finish`."""
     tf = tensorflow()
 

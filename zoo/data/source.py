@@ -3,9 +3,15 @@
 import abc
 import contextlib
 import dataclasses
+import pathlib
 import typing
+from collections.abc import Callable
 
+from zoo.data._tensorflow import Tensor
 from zoo.errors import InputError
+
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
 
 SPLITS = ("train", "validation", "test")
 
@@ -53,6 +59,10 @@ class Column:
     """A feature: a column of a table."""
 
 
+Feature: typing.TypeAlias = Image | Label | Mask | Text | Column
+"""What a feature of a data set can be."""
+
+
 class Source(abc.ABC):
     """A data set that is there and can be read.
 
@@ -66,26 +76,26 @@ class Source(abc.ABC):
     """
 
     name: str
-    features: typing.Mapping[str, object]
+    features: typing.Mapping[str, Feature]
     sizes: typing.Mapping[str, int]
     fingerprint: str
     notes: tuple[str, ...] = ()
-    ready = False
+    ready: bool = False
 
     @abc.abstractmethod
-    def examples(self, split):
+    def examples(self, split: str) -> "tf.data.Dataset[typing.Any]":
         """A `tf.data.Dataset` of {feature: value}, one example an element, in a fixed order."""
 
-    def reading(self):
+    def reading(self) -> contextlib.AbstractContextManager[None]:
         """A context in which what breaks while examples are read is said with the folder and the way out."""
         return contextlib.nullcontext()
 
-    def fetcher(self, split):
+    def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]] | None:
         """A function from an index tensor to one example, where random access is possible; else None."""
         return
 
 
-def own_splits(spec, root, ending=""):
+def own_splits(spec: str, root: pathlib.Path, ending: str = "") -> dict[str, pathlib.Path]:
     """{split: path} of the splits that a folder has of its own: `train` and others, with `ending` behind their names.
 
     Raises: `InputError` where there are splits without one to train on, or one under another name.

@@ -1,6 +1,8 @@
 """Tables that need no network: three that are drawn, and three that scikit-learn ships."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +15,14 @@ class Table:
     target: str
 
 
-def moons():
+def moons() -> Table:
     """Two half circles that reach into each other: 2,000 points, Gaussian noise of 0.1."""
     from sklearn.datasets import make_moons
 
     return _plane(*make_moons(2000, noise=0.1, random_state=0), ("upper", "lower"))
 
 
-def spirals():
+def spirals() -> Table:
     """Two arms that wind around each other one and a half times: 2,000 points, Gaussian noise of 0.02."""
     rng = np.random.default_rng(0)
     arm = np.arange(2000) % 2
@@ -30,7 +32,7 @@ def spirals():
     return _plane(points, arm, ("first", "second"))
 
 
-def xor():
+def xor() -> Table:
     """2,000 points of four squares: "same" where both coordinates have one sign, "different" where they have not."""
     rng = np.random.default_rng(0)
     sides = np.stack([np.arange(2000) % 2, np.arange(2000) // 2 % 2], axis=1)  # as many points in every square
@@ -38,36 +40,38 @@ def xor():
     return _plane(points, sides[:, 0] ^ sides[:, 1], ("same", "different"))
 
 
-def iris():
+def iris() -> Table:
     """150 irises of three species by four lengths (Fisher 1936)."""
     from sklearn.datasets import load_iris
 
     return _shipped(load_iris(), "species")
 
 
-def wine():
+def wine() -> Table:
     """178 wines of three growers by thirteen chemical measures (Forina 1991, UCI)."""
     from sklearn.datasets import load_wine
 
     return _shipped(load_wine(), "grower")
 
 
-def breast_cancer():
+def breast_cancer() -> Table:
     """569 tumours, malignant or benign, by thirty measures of cell nuclei (Wolberg 1995, UCI)."""
     from sklearn.datasets import load_breast_cancer
 
     return _shipped(load_breast_cancer(), "diagnosis")
 
 
-def _plane(points, classes, names):
+def _plane(points: np.ndarray, classes: np.ndarray, names: tuple[str, str]) -> Table:
     columns = {"x": points[:, 0], "y": points[:, 1], "label": np.array(names, object)[classes]}
     return Table(columns, "label")
 
 
-def _shipped(data, target):
+def _shipped(data: Any, target: str) -> Table:
     columns = dict(zip(map(str, data.feature_names), data.data.T, strict=True))
     return Table({**columns, target: data.target_names.astype(object)[data.target]}, target)
 
 
-TABLES = {made.__name__: made for made in (breast_cancer, iris, moons, spirals, wine, xor)}
+TABLES: dict[str, Callable[[], Table]] = {
+    made.__name__: made for made in (breast_cancer, iris, moons, spirals, wine, xor)
+}
 """{name of a data set: what makes its `Table`}."""

@@ -1,9 +1,16 @@
 """How texts become batches: what a task on text hands to `zoo.data.pipeline`, one class for each kind of problem."""
 
-from zoo.data._tensorflow import tensorflow
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.masking import hide_tokens
 from zoo.data.sequences import SequencePreparation
 from zoo.data.tokens import END, PADDING, START
+
+if TYPE_CHECKING:
+    from zoo.data.source import Source
+    from zoo.readers.texts import TextReader
 
 
 class PairPreparation(SequencePreparation):
@@ -13,10 +20,10 @@ class PairPreparation(SequencePreparation):
     length. `source` is as the reader reads it.
     """
 
-    def encode(self, examples):
+    def encode(self, examples: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return self._reader.encode(examples["source"]), self._reader.encode_targets(examples["target"])
 
-    def finish(self, batch):
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         tf = tensorflow()
 
         source, answers = batch
@@ -27,10 +34,10 @@ class PairPreparation(SequencePreparation):
 class LabelledPreparation(SequencePreparation):
     """A text into a class: (ids, class numbers)."""
 
-    def encode(self, examples):
+    def encode(self, examples: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return self._reader.encode(examples["text"]), examples["label"]
 
-    def finish(self, batch):
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         return batch
 
 
@@ -41,13 +48,13 @@ class RunningPreparation(SequencePreparation):
     before, the answer is padding, which is outside the loss.
     """
 
-    def __init__(self, source, reader):
+    def __init__(self, source: "Source", reader: "TextReader") -> None:
         super().__init__(source, reader, window=reader.length, context=reader.length // 2)
 
-    def encode(self, examples):
+    def encode(self, examples: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return (self._reader.tokenizer.encode(examples["text"]),)
 
-    def finish(self, batch):
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         tf = tensorflow()
 
         windows, answered = batch
@@ -64,17 +71,17 @@ class MaskedPreparation(SequencePreparation):
         rate: the part of the tokens that is chosen.
     """
 
-    def __init__(self, source, reader, rate):
+    def __init__(self, source: "Source", reader: "TextReader", rate: float) -> None:
         super().__init__(source, reader, window=reader.length - 2)
         self._rate = rate
 
-    def encode(self, examples):
+    def encode(self, examples: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return (self._reader.tokenizer.encode(examples["text"]),)
 
-    def finish(self, batch):
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         return self.finish_training(batch, [0, 0])
 
-    def finish_training(self, batch, seed):
+    def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[Any, ...]:
         tf = tensorflow()
 
         windows, _ = batch

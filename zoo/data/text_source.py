@@ -2,14 +2,19 @@
 
 import hashlib
 import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
 from zoo.data.memory_source import check_splits, part_of
-from zoo.data.source import SPLITS, Label, Source, Text, own_splits
+from zoo.data.source import SPLITS, Feature, Label, Source, Text, own_splits
 from zoo.data.table_source import TableSource, hashed, not_utf8
 from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 FORMS = (("source", "target"), ("text", "label"), ("text",))
 """Columns of a table of texts, the first that is there."""
@@ -23,28 +28,37 @@ class TextSource(Source):
         rows: {split: indices}.
     """
 
-    def _fill(self, name, features, columns, rows):
-        self.name = name
-        self.features = features
+    columns: dict[str, list[Any]]
+    rows: dict[str, np.ndarray]
+
+    def _fill(
+        self,
+        name: str,
+        features: dict[str, Text | Label],
+        columns: dict[str, list[Any]],
+        rows: Mapping[str, np.ndarray],
+    ) -> None:
+        self.name: str = name
+        self.features: Mapping[str, Feature] = features
         self.columns = columns
         self.rows = {split: indices for split, indices in rows.items() if len(indices)}
         if "train" not in self.rows:
             raise InputError(f"dataset={name} has no text to train on: give more.")
-        self.sizes = {split: len(indices) for split, indices in self.rows.items()}
+        self.sizes: Mapping[str, int] = {split: len(indices) for split, indices in self.rows.items()}
 
-    def examples(self, split):
+    def examples(self, split: str) -> "tf.data.Dataset[Any]":
         """Elements {feature: UTF-8, or a class number}."""
         chosen = {name: [values[row] for row in self.rows[split]] for name, values in self.columns.items()}
         return tensorflow().data.Dataset.from_tensor_slices(
             {name: np.array(values, np.int64) if name == "label" else values for name, values in chosen.items()}
         )
 
-    def verify(self):
+    def verify(self) -> int:
         """The number of texts; all were read when it was opened."""
         return sum(self.sizes.values())
 
 
-def as_texts(source):
+def as_texts(source: Source) -> Source:
     """`source` with a table of it read as texts: columns source and target, text and label, or text alone.
 
     Any other source is returned as it is.
@@ -57,7 +71,10 @@ def as_texts(source):
 class TextTable(TextSource):
     """A table whose columns are texts; its rows keep their splits."""
 
-    def __init__(self, table):
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    def __init__(self, table: TableSource) -> None:
         form = next((form for form in FORMS if set(form) <= set(table.columns)), None)
         if form is None:
             raise InputError(
@@ -97,7 +114,7 @@ class TextFile(TextSource):
     .txt files is a text, of a split by a hash of its path.
     """
 
-    def __init__(self, spec):
+    def __init__(self, spec: str) -> None:
         path = pathlib.Path(spec.partition(":")[2]).expanduser()
         own = own_splits(spec, path, ".txt")
         if own:
@@ -110,12 +127,12 @@ class TextFile(TextSource):
             texts = {split: [text] for split, text in zip(SPLITS, _parts(_read(path)), strict=True)}
         texts = {split: [text for text in found if text.strip()] for split, found in texts.items()}
         if not texts.get("validation"):
-            self.notes = ("no validation split: training goes without",)
+            self.notes: tuple[str, ...] = ("no validation split: training goes without",)
         digest = hashlib.sha256()
         for split, found in texts.items():
             for text in found:
                 digest.update(f"{split}{len(text)}".encode() + text.encode())
-        self.fingerprint = digest.hexdigest()
+        self.fingerprint: str = digest.hexdigest()
         ends = np.cumsum([len(found) for found in texts.values()])
         rows = dict(zip(texts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
         columns = {"text": [text for found in texts.values() for text in found]}
@@ -128,7 +145,7 @@ class TextLists(TextSource):
     Where `train` is all there is, validation and test take 15 % of it each, by a hash of the row.
     """
 
-    def __init__(self, splits):
+    def __init__(self, splits: Mapping[str, tuple[list[str], list[str] | list[int]]]) -> None:
         check_splits(splits)
         for split, (first, second) in splits.items():
             if len(first) != len(second):
@@ -149,7 +166,7 @@ class TextLists(TextSource):
         digest = hashlib.sha256(str(list(splits)).encode())
         for pair in zip(first, second, strict=True):
             digest.update("\x1f".join(map(str, pair)).encode() + b"\x1e")
-        self.fingerprint = digest.hexdigest()
+        self.fingerprint: str = digest.hexdigest()
         if len(splits) == 1:
             rows = hashed(zip(first, second, strict=True))
         else:
@@ -159,7 +176,7 @@ class TextLists(TextSource):
         self._fill(f"arrays:{self.fingerprint[:12]}", features, columns, rows)
 
 
-def of_texts(pair):
+def of_texts(pair: object) -> bool:
     """Whether `pair` is of two lists, of which the first is of texts."""
     return (
         isinstance(pair, tuple)
@@ -169,7 +186,7 @@ def of_texts(pair):
     )
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> str:
     """The text of a file, its lines ended by a line feed."""
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -179,7 +196,7 @@ def _read(path):
         raise not_utf8(path, error) from None
 
 
-def _parts(text):
+def _parts(text: str) -> list[str]:
     """A text in three, cut behind the first line that ends at or behind 70 % and 85 % of it."""
     cuts = [0]
     for part in (0.70, 0.85):

@@ -8,11 +8,16 @@ import os
 import pathlib
 import shutil
 import socket
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from zoo import files
 from zoo.data._tensorflow import tensorflow
-from zoo.data.source import Image, Label, Mask, Source, Text
+from zoo.data.source import Feature, Image, Label, Mask, Source, Text
 from zoo.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 HOST = ("storage.googleapis.com", 443)
 """Asked once, for three seconds, before TensorFlow Datasets retries for minutes."""
@@ -21,18 +26,18 @@ MASKS = {"oxford_iiit_pet": ("segmentation_mask", ("pet", "background", "outline
 """Sets whose masks are pictures to TensorFlow Datasets: name -> (feature, names of the classes, id of the first)."""
 
 
-def data_root(data_dir=None):
+def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Where prepared data lie: `data_dir`, else the environment's ZOO_DATA, else TensorFlow Datasets' own folder."""
     root = data_dir or os.environ.get("ZOO_DATA") or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return pathlib.Path(root).expanduser()
 
 
-def offline():
+def offline() -> bool:
     """Whether ZOO_OFFLINE=1 forbids every connection."""
     return os.environ.get("ZOO_OFFLINE") == "1"
 
 
-def reachable():
+def reachable() -> bool:
     """Whether a download can be tried at all."""
     if offline():
         return False
@@ -50,12 +55,14 @@ class TfdsSource(Source):
     labels uses validation for it, and `notes` says so.
     """
 
-    local = False
-    _config = None
-    _turned = False
+    features: Mapping[str, Feature]
+    notes: tuple[str, ...]
+    local: bool = False
+    _config: Any = None
+    _turned: bool = False
 
-    def __init__(self, spec, data_dir=None, name=None):
-        self.name = name or spec
+    def __init__(self, spec: str, data_dir: str | os.PathLike[str] | None = None, name: str | None = None) -> None:
+        self.name: str = name or spec
         self._spec = spec.partition(":")[2]
         with _hushed():
             self._builder = self._prepared(data_dir)
@@ -64,11 +71,13 @@ class TfdsSource(Source):
         if self._turned:
             self._keys = {"source": self._keys["target"], "target": self._keys["source"]}
         self._splits, self.notes = self._choose(info.splits)
-        self.sizes = {split: info.splits[where].num_examples for split, where in self._splits.items()}
+        self.sizes: Mapping[str, int] = {
+            split: info.splits[where].num_examples for split, where in self._splits.items()
+        }
         checks = [f"{name}:{split.num_examples}:{split.num_bytes}" for name, split in sorted(info.splits.items())]
-        self.fingerprint = " ".join([info.full_name, *checks])
+        self.fingerprint: str = " ".join([info.full_name, *checks])
 
-    def examples(self, split):
+    def examples(self, split: str) -> "tf.data.Dataset[Any]":
         tf = tensorflow()
         import tensorflow_datasets as tfds
 
@@ -85,7 +94,7 @@ class TfdsSource(Source):
 
         return data.map(renamed, tf.data.AUTOTUNE)
 
-    def verify(self):
+    def verify(self) -> int:
         """Reads every example of every split; a damaged file raises with its folder."""
         total = 0
         for split, info in self._builder.info.splits.items():
@@ -97,7 +106,7 @@ class TfdsSource(Source):
         return total
 
     @contextlib.contextmanager
-    def reading(self):
+    def reading(self) -> Iterator[None]:
         tf = tensorflow()
         errors = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
         try:
@@ -106,7 +115,7 @@ class TfdsSource(Source):
             first = (getattr(error, "message", None) or str(error)).splitlines()[0]
             raise InputError(self._damaged(first)) from error
 
-    def _prepared(self, data_dir):
+    def _prepared(self, data_dir: str | os.PathLike[str] | None) -> Any:
         root = data_root(data_dir)
         builder = self._found(root)
         if builder.is_prepared():
@@ -127,7 +136,7 @@ class TfdsSource(Source):
             self._prepare(builder)
         return builder
 
-    def _prepare(self, builder):
+    def _prepare(self, builder: Any) -> None:
         try:
             builder.download_and_prepare()
         except Exception as error:
@@ -138,7 +147,7 @@ class TfdsSource(Source):
                 f"{pathlib.Path(builder.data_dir).parents[1] / 'downloads' / 'manual'} then."
             ) from error
 
-    def _found(self, root):
+    def _found(self, root: pathlib.Path) -> Any:
         """The builder; what lies damaged in its folder is an `InputError` with the way out."""
         import tensorflow_datasets as tfds
 
@@ -157,7 +166,7 @@ class TfdsSource(Source):
                 f"damaged, delete that folder and run `zoo data prepare {self.name}`."
             ) from error
 
-    def _either_way(self, name):
+    def _either_way(self, name: str) -> str:
         """`wmt14_translate/de-en` of `wmt14_translate/en-de` too: TensorFlow Datasets has a pair of languages once."""
         import tensorflow_datasets as tfds
 
@@ -171,7 +180,7 @@ class TfdsSource(Source):
         return name
 
     @staticmethod
-    def _describe(info):
+    def _describe(info: Any) -> tuple[dict[str, str], dict[str, Feature]]:
         """({our name of a feature: its name there}, {our name: what it is}) of pictures or texts and what they mean."""
         import tensorflow_datasets as tfds
 
@@ -206,7 +215,7 @@ class TfdsSource(Source):
             features["mask"] = Mask(tuple(names or info.features[mask].names))
         return keys, features
 
-    def _choose(self, splits):
+    def _choose(self, splits: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
         chosen, notes = {"train": "train", "validation": "validation", "test": "test"}, ()
         if "train" not in splits:
             raise InputError(f"dataset={self.name} has no train split; it has {', '.join(splits)}.")
@@ -218,13 +227,13 @@ class TfdsSource(Source):
             notes += ("there is no labelled test split: test is validation",)
         return chosen, notes
 
-    def _labelled(self, split):
+    def _labelled(self, split: str) -> bool:
         with self.reading():
             for example in self._builder.as_dataset(split=f"{split}[:1]"):
                 return "label" not in self._keys or int(example[self._keys["label"]]) >= 0
         return False
 
-    def _damaged(self, what):
+    def _damaged(self, what: str) -> str:
         return (
             f"dataset={self.name} in {self._builder.data_dir} is damaged: {what}. "
             f"Delete that folder and run `zoo data prepare {self.name}`."
@@ -238,9 +247,11 @@ class BuiltInSource(TfdsSource):
         options: `seed=1,size=96`, for a set whose builder has `configure`; what is as by default is left out of `name`.
     """
 
-    local = True
+    local: bool = True
 
-    def __init__(self, name, module, data_dir=None, options=""):
+    def __init__(
+        self, name: str, module: str, data_dir: str | os.PathLike[str] | None = None, options: str = ""
+    ) -> None:
         import tensorflow_datasets as tfds
 
         importlib.import_module(module)  # registers it
@@ -252,14 +263,14 @@ class BuiltInSource(TfdsSource):
         super().__init__(f"tfds:zoo_{name}", data_dir, f"{name}:{self._config.name}" if self._config else name)
 
     @staticmethod
-    def _pairs(name, options):
+    def _pairs(name: str, options: str) -> dict[str, str]:
         """{option: text} of `seed=1,size=96`."""
         pairs = [pair.partition("=") for pair in options.split(",")]
         if not all(equals for _, equals, _ in pairs):
             raise InputError(f"Options of {name} are given as {name}:NAME=VALUE,... Received: {name}:{options}.")
         return {option: text for option, _, text in pairs}
 
-    def _prepare(self, builder):
+    def _prepare(self, builder: Any) -> None:
         import tensorflow_datasets as tfds
 
         tfds.display_progress_bar(False)  # it is made in a second: nothing to watch
@@ -271,7 +282,7 @@ class BuiltInSource(TfdsSource):
 
 
 @contextlib.contextmanager
-def _hushed():
+def _hushed() -> Iterator[None]:
     """Keeps absl's log quiet below errors: TensorFlow Datasets warns of every folder that it is about to make."""
     log = logging.getLogger("absl")
     before = log.level
