@@ -14,6 +14,6 @@ setup(
     package_data={
         "zoo": ["py.typed", "*.html.j2"],
         "zoo.data": ["english.json.gz", "english-license.txt"],
-        "zoo.tuning": ["*.html.j2"],
+        "zoo.tuning.report": ["*.html.j2"],
     },
 )

@@ -162,10 +162,11 @@ def proposal(options):
     import keras_tuner
 
     from zoo import registry
-    from zoo.tuning import oracles, spaces
+    from zoo.tuning import oracles, ranges
+    from zoo.tuning.space import Space
 
     recipe = registry.configured("mlp", {})
-    searched = spaces.Space(recipe, *spaces.read(recipe, None, {}))
+    searched = Space(recipe, *ranges.read(recipe, None, {}))
     oracle = oracles.Oracle("bayesian", searched, "val_loss", "min", 0, EPOCHS, 39, lambda values: True)
     for _ in range(40):
         asked = oracle.ask()

@@ -30,7 +30,7 @@ HEAVY_AT_THE_TOP = {
     "zoo.layers._backend.tensorflow": "imported on first use, where Keras runs on TensorFlow",
     "zoo.layers._backend.jax": "imported on first use, where Keras runs on JAX",
     "zoo.layers._backend.torch": "imported on first use, where Keras runs on torch",
-    "zoo.tuning.hypermodels": "a HyperModel is a class whose base is keras-tuner's",
+    "zoo.tuning.hypermodel": "a HyperModel is a class whose base is keras-tuner's",
     "zoo.tuning.oracles": "the adapter: our oracles are keras-tuner's with another memory",
 }
 
@@ -251,7 +251,7 @@ def undeclared(uses, required, extra):
     found = []
     for where, one in uses:
         name = distribution(one.target)
-        lazy = one.inside or where in HEAVY_AT_THE_TOP or not where.startswith("zoo")
+        lazy = one.inside or one.typing or where in HEAVY_AT_THE_TOP or not where.startswith("zoo")
         if name in required or (name in extra and lazy):
             continue
         told = "only an extra declares" if name in extra else "nothing declares"

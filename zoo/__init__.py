@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from zoo.runs import load as load
     from zoo.training import dataset as dataset
     from zoo.training import train as train
-    from zoo.tuning.hypermodels import hypermodel as hypermodel
+    from zoo.tuning.hypermodel import hypermodel as hypermodel
     from zoo.tuning.study import Study as Study
-    from zoo.tuning.tuner import tune as tune
+    from zoo.tuning.tune import tune as tune
 
 _PUBLIC = {
     "build": "building",
@@ -47,9 +47,9 @@ _PUBLIC = {
     "load": "runs",
     "dataset": "training",
     "train": "training",
-    "hypermodel": "tuning.hypermodels",
+    "hypermodel": "tuning.hypermodel",
     "Study": "tuning.study",
-    "tune": "tuning.tuner",
+    "tune": "tuning.tune",
 }
 
 __all__ = ["__version__", *_PUBLIC]

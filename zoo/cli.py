@@ -219,7 +219,7 @@ def tune(recipe, fields, space, quiet, skip_bad, trust, **options):
     job["fixed"] = {**_without(job.get("fixed"), ranges), **fixed}
     if ranges or job.get("space"):
         job["space"] = {**_without(job.get("space"), fixed), **ranges}
-    from zoo.tuning.tuner import tune
+    from zoo.tuning.tune import tune
 
     flags = {name: True for name, asked in (("skip_bad", skip_bad), ("quiet", quiet)) if asked}
     tune(recipe, **{**job, **options, **flags})
@@ -323,7 +323,7 @@ def export(run, directory, format, version, trust, quiet):
 @click.option("--json", is_flag=True, help="Print a JSON list.")
 def leaderboard(study, top, csv, json):
     """Print the trials of a study, the best first."""
-    from zoo.tuning import leaderboard
+    from zoo.tuning.report import leaderboard
     from zoo.tuning.study import Study
 
     if csv and json:
@@ -446,8 +446,8 @@ def _run(path, trust=False):
 
 def _study_report(study, directory):
     """Writes what is told of a study; the page's path."""
-    from zoo.tuning.report import report
-    from zoo.tuning.tensorboard import write_events
+    from zoo.tuning.report.page import report
+    from zoo.tuning.report.tensorboard import write_events
 
     page = report(study, directory)
     with _hushed():

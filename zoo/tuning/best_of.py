@@ -6,8 +6,8 @@ import statistics
 from zoo.errors import check_whole
 from zoo.prediction import evaluate
 from zoo.training import train
-from zoo.tuning.processes import read_data
 from zoo.tuning.study import Study
+from zoo.tuning.workers.handed import read_data
 
 
 def train_best(study, *, seeds=3, directory=None, data_dir=None, skip_bad=False, quiet=False):
@@ -25,7 +25,7 @@ def train_best(study, *, seeds=3, directory=None, data_dir=None, skip_bad=False,
     Returns: {metric: (mean, standard deviation over the seeds)}, on the test split, or on validation where there is
     no test.
     """
-    check_whole("seeds", seeds, 2)
+    seeds = check_whole("seeds", seeds, 2)
     study = Study.open(study)
     trial = study.best_trial()
     recipe = study.recipe(trial)

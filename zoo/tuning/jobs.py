@@ -17,6 +17,7 @@ import re
 
 from zoo import registry
 from zoo.errors import InputError, nearest
+from zoo.tuning import ranges
 
 _TEXTS = ("oracle", "objective", "pruner", "engine", "address", "directory", "data_dir")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -80,7 +81,7 @@ def read(path, trust=False):
 
 
 def _arguments():
-    from zoo.tuning.tuner import tune
+    from zoo.tuning.tune import tune
 
     return list(inspect.signature(tune).parameters)
 
@@ -98,8 +99,6 @@ def _lines(path, node):
 
 def _check_fields(path, tree, job, part):
     """Raises, with its line, for an entry of `space` or `fixed` that the recipe refuses."""
-    from zoo.tuning import spaces
-
     node, line = next((value, key.start_mark.line + 1) for key, value in tree.value if key.value == part)
     if not isinstance(job[part], dict):
         raise InputError(f"{path}:{line}: {part} is a mapping from fields.")
@@ -109,7 +108,7 @@ def _check_fields(path, tree, job, part):
             raise InputError(f"{path}:{line}: YAML does not read {name!r} as a name: put it in quotes.")
         with at(path, line):
             entry = {name: job[part][name]}
-            spaces.read(recipe, entry if part == "space" else {}, entry if part == "fixed" else {})
+            ranges.read(recipe, entry if part == "space" else {}, entry if part == "fixed" else {})
 
 
 @contextlib.contextmanager

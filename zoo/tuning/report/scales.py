@@ -6,7 +6,7 @@ import re
 
 from zoo.fields import show
 from zoo.figures import cut, drawable
-from zoo.tuning.leaderboard import differing, short
+from zoo.tuning.report.leaderboard import differing, short
 
 NAMED = 8
 """Names that an axis shows at most."""

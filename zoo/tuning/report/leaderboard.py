@@ -6,7 +6,7 @@ from zoo import runs
 from zoo.errors import InputError
 from zoo.fields import show
 from zoo.figures import cut
-from zoo.tuning.snapshot import Snapshot
+from zoo.tuning.report.snapshot import Snapshot
 
 _COLUMNS = ("rank", "number", "status", "score", "epoch", "epochs", "seconds", "origin")
 _FIELD = "fields."

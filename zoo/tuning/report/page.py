@@ -7,10 +7,10 @@ import shlex
 
 from zoo import figures, pages
 from zoo.fields import show
-from zoo.tuning import drawing, importance, leaderboard
-from zoo.tuning.scales import scales
-from zoo.tuning.snapshot import Snapshot
-from zoo.tuning.trials import STATUSES
+from zoo.tuning.report import drawing, importance, leaderboard
+from zoo.tuning.report.scales import scales
+from zoo.tuning.report.snapshot import Snapshot
+from zoo.tuning.trial import STATUSES
 
 SHOWN = 12
 """Fields that figures show at most: those of the largest importance."""
@@ -40,7 +40,7 @@ def report(study, directory=None):
     target = pathlib.Path(directory) if directory is not None else study.path / "report"
     pages.refuse_foreign(target)
     study = Snapshot.of(study)
-    pages.put_in_place(target, pages.written("tuning/report.html.j2", _facts(study), parts(study)))
+    pages.put_in_place(target, pages.written("tuning/report/page.html.j2", _facts(study), parts(study)))
     return target / "index.html"
 
 

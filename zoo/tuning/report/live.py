@@ -4,9 +4,9 @@ import shlex
 import sys
 import time
 
-from zoo.tuning.leaderboard import duration, short
 from zoo.tuning.pruning import best
-from zoo.tuning.trials import STATUSES
+from zoo.tuning.report.leaderboard import duration, short
+from zoo.tuning.trial import STATUSES
 
 SHOWN = 12
 """Trials that have ended in the live table; the best of them."""

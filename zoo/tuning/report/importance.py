@@ -35,7 +35,7 @@ def measure(ranked, scales):
 
     Args:
         ranked: trials with a score, the best first.
-        scales: {field: `zoo.tuning.scales.Scale`}.
+        scales: {field: `zoo.tuning.report.scales.Scale`}.
     """
     from scipy.stats import rankdata
     from sklearn.ensemble import RandomForestRegressor

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from zoo.tuning.trials import Trial
+from zoo.tuning.trial import Trial
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from zoo import figures
-from zoo.tuning.leaderboard import short
-from zoo.tuning.scales import Scale
-from zoo.tuning.trials import curve
+from zoo.tuning.report.leaderboard import short
+from zoo.tuning.report.scales import Scale
+from zoo.tuning.trial import curve
 
 COLUMNS = 3
 """Slices side by side."""
@@ -187,7 +187,7 @@ def _row(axes, scale, height, absent, theme):
 
 
 def bars(found, most, theme):
-    """The `zoo.tuning.importance.Importance` of each field as a bar; of `most` fields."""
+    """The `zoo.tuning.report.importance.Importance` of each field as a bar; of `most` fields."""
     names = list(found.shares)[:most]
     figure = figures.new(theme, 0.3 * len(names) + 0.75, layout="constrained")
     axes = figures.panel(figure.subplots(), theme)

@@ -5,7 +5,8 @@ import keras_tuner
 from zoo import building, registry, training
 from zoo.callbacks import EpochSeeds
 from zoo.data import pipeline
-from zoo.tuning import spaces
+from zoo.tuning.ranges import read
+from zoo.tuning.space import Space
 
 
 def hypermodel(recipe, *, space=None, fixed=None, data_dir=None, skip_bad=False):
@@ -23,8 +24,8 @@ def hypermodel(recipe, *, space=None, fixed=None, data_dir=None, skip_bad=False)
     base = registry.configured(recipe, {})
     fixed = dict(fixed or {})
     data = fixed.pop("dataset") if not isinstance(fixed.get("dataset", ""), str) else None
-    ranges, fixed = spaces.read(base, space, fixed)
-    searched = spaces.Space(base, ranges, fixed, named=space is not None)
+    ranges, fixed = read(base, space, fixed)
+    searched = Space(base, ranges, fixed, named=space is not None)
     return _HyperModel(searched, {} if data is None else {"dataset": data}, data_dir, skip_bad)
 
 
