@@ -374,7 +374,9 @@ def run_cli(monkeypatch, capsys):
     """Runs a command line in which `study` is the study of its folder; (status, stdout, stderr)."""
 
     def run(study, verb, *arguments):
-        opened = types.SimpleNamespace(open=lambda path: study, exists=lambda path: str(path) == str(study.path))
+        opened = types.SimpleNamespace(
+            open=lambda path, trust=False: study, exists=lambda path: str(path) == str(study.path)
+        )
         monkeypatch.setitem(sys.modules, "zoo.tuning.study", types.SimpleNamespace(Study=opened))
         status = 0
         try:

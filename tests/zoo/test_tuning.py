@@ -1,5 +1,7 @@
 """What a study proposes, and what it keeps: no trial is trained here."""
 
+import dataclasses
+import inspect
 import math
 import os
 import re
@@ -12,7 +14,10 @@ from zoo import registry
 from zoo.fields import Origin
 from zoo.tuning import jobs, pruning, ranges
 from zoo.tuning.definition import Definition
+from zoo.tuning.keeping import Keeper
 from zoo.tuning.ledger import Ledger
+from zoo.tuning.loop import Budget
+from zoo.tuning.options import Options
 from zoo.tuning.oracles import Oracle
 from zoo.tuning.ranges import Range
 from zoo.tuning.space import Space
@@ -69,6 +74,35 @@ def drive(study, trials):
 
 def told(study):
     return [(trial.number, trial.values, trial.status, trial.score, trial.origin) for trial in study.trials]
+
+
+def test_all_who_define_a_study_take_the_same_options():
+    """`tune` and `Study.make` list them for editors: the same names, in the same order, with the same defaults."""
+    names = [field.name for field in dataclasses.fields(Options)]
+    tuned, made = (inspect.signature(one).parameters for one in (zoo.tune, Study.make))
+    assert list(made) == names
+    assert [name for name in tuned if name in names] == names
+    for name in names:
+        assert (tuned[name].default, tuned[name].annotation) == (made[name].default, made[name].annotation), name
+
+
+def test_numpys_integers_are_whole_numbers_and_booleans_are_not(tmp_path):
+    budget = Budget(max_trials=np.int64(3), max_time=np.float32(2), max_epochs_total=np.uint8(4))
+    assert [type(number) for number in (budget.max_trials, budget.max_epochs_total)] == [int, int]
+    for options in (
+        {"max_trials": True},
+        {"max_trials": 2.0},
+        {"max_time": True},
+        {"max_epochs_total": np.bool_(True)},
+    ):
+        with pytest.raises(zoo.InputError, match=f"{next(iter(options))} must be"):
+            Budget(**options)
+    study = make(tmp_path / "study")
+    for wrong in ({"epoch": True}, {"epoch": 0}, {"epochs": 2.5}, {"epochs": -1}):
+        with pytest.raises(zoo.InputError, match=f"{next(iter(wrong))} must be a whole number"):
+            study.tell(study.ask() or study.trials[-1], 1.0, **wrong)
+    study.tell(study.ask(), 1.0, epoch=np.int64(2), epochs=np.int32(3))
+    assert (study.best_trial().epoch, study.best_trial().epochs) == (2, 3)
 
 
 # Spaces -----------------------------------------------------------------------------------------------------------
@@ -402,6 +436,56 @@ def test_a_study_in_use_is_refused_and_can_be_read(tmp_path):
         with pytest.raises(zoo.InputError, match=f"in use by another process.*{os.getpid()}"):
             other.ask()
         assert len(other.trials) == 1
+
+
+# What an event costs ----------------------------------------------------------------------------------------------
+
+
+def fill(ledger, count):
+    """Writes so many trials that have ended, without making their recipes."""
+    with ledger._transaction():
+        for number in range(count):
+            kept = {"learning_rate": 1e-3 + 1e-6 * number}
+            id = ledger._loaded().add(kept)
+            ledger._add_trial({}, f"fake {number}", "oracle", None)
+            ledger._store.add_proposal(id, kept, number)
+            ledger._store.change_trial(number, status="completed", score=1.0 + number, epoch=1, epochs=1)
+            ledger._tell(id, 1.0 + number)
+        ledger._save_oracle()
+
+
+def statements(ledger, keeper):
+    """The SQL statements that one trial takes from its proposal to its end."""
+    found = []
+    keeper.drop()  # goes through the folders once
+    ledger._store._connection.set_trace_callback(found.append)
+    number = ledger.propose()
+    ledger.begin(number)
+    keeper.add(number)
+    ledger.note(1.0, {number: (1.0, 1)})
+    ledger.end(number, "completed", 0.5, epoch=1, epochs=1)
+    keeper.drop()
+    ledger.trial(number)
+    ledger._store._connection.set_trace_callback(None)
+    return found
+
+
+def test_an_event_costs_as_much_after_2000_trials_as_after_10(tmp_path):
+    """As many statements, and each finds its rows by an index."""
+    counts = {}
+    for count in (10, 2000):
+        study = make(tmp_path / str(count), space={"learning_rate": "1e-4..1e-1:log"})
+        (study.path / "trials").mkdir()
+        with study._ledger.writing() as ledger:
+            ledger._store.set("queue", [])
+            fill(ledger, count)
+            found = statements(ledger, Keeper(ledger, keep=3))
+            counts[count] = len(found)
+            queries = [text for text in found if text.startswith(("SELECT", "UPDATE", "DELETE"))]
+            plans = {text: ledger._store._all(f"EXPLAIN QUERY PLAN {text}") for text in queries}
+        assert queries
+        assert [text for text, plan in plans.items() if any("SCAN" in step["detail"] for step in plan)] == []
+    assert counts[2000] <= counts[10]
 
 
 # Hyperband --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""`zoo.hypermodel`: a recipe as keras-tuner takes models, for whoever drives a tuner by hand."""
+"""`zoo.hypermodel`: a recipe as a `keras_tuner.HyperModel`, for whoever drives a tuner by hand."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 
@@ -8,9 +12,19 @@ from zoo.data import pipeline
 from zoo.tuning.ranges import read
 from zoo.tuning.space import Space
 
+if TYPE_CHECKING:
+    from zoo.base import Recipe
 
-def hypermodel(recipe, *, space=None, fixed=None, data_dir=None, skip_bad=False):
-    """A `keras_tuner.HyperModel` of `recipe`: `keras_tuner.RandomSearch(zoo.hypermodel("lenet"), ...).search()`.
+
+def hypermodel(
+    recipe: "str | Recipe",
+    *,
+    space: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    data_dir: str | pathlib.Path | None = None,
+    skip_bad: bool = False,
+) -> keras_tuner.HyperModel:
+    """Returns a recipe as a model for tuners: `keras_tuner.RandomSearch(zoo.hypermodel("lenet"), ...).search()`.
 
     `search()` trains on the recipe's data, with its batch size and epochs; data and epochs that are given to `search`
     replace them.
@@ -36,12 +50,12 @@ class _HyperModel(keras_tuner.HyperModel):
         self._data = data
         self._options = {"data_dir": data_dir, "skip_bad": skip_bad}
 
-    def declare_hyperparameters(self, hp):
-        """Every range, those of training included, before the first trial."""
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+        """Declares every range, those of training included, before the first trial."""
         self._space.declare(hp)
 
-    def recipe(self, hp):
-        """The recipe that `hp` chooses."""
+    def recipe(self, hp: keras_tuner.HyperParameters) -> "Recipe":
+        """Returns the recipe that `hp` chooses."""
         self._space.declare(hp)
         kept = {name: value for name, value in hp.values.items() if hp.is_active(name)}
         return self._space.recipe(self._space.read(kept))
