@@ -31,6 +31,6 @@ setup(
         "zoo": ["py.typed"],
         "zoo.data": ["english.json.gz", "english-license.txt"],
         "zoo.figures": ["*.html.j2"],
-        "zoo.tuning": ["*.html.j2"],
+        "zoo.tuning.report": ["*.html.j2"],
     },
 )

@@ -6,10 +6,13 @@
 and epochs, and bayesian ones as many random trials first. `overhead`: seconds of a trial of a study over those of
 building and fitting the same networks one after the other in this process. `workers`: trials an hour with two workers
 over one, each with one thread. `memory`: MiB of the study's process after 5 trials and after 50.
-`proposal`: seconds of a bayesian proposal over keras-tuner's.
+`proposal`: seconds of a bayesian proposal over keras-tuner's. `store`: milliseconds of the events of a trial of the
+random oracle (propose, begin, note, end; nothing is trained) after 2,000 trials over those after 10.
 """
 
 import argparse
+import contextlib
+import functools
 import os
 import pathlib
 import tempfile
@@ -162,10 +165,11 @@ def proposal(options):
     import keras_tuner
 
     from zoo import registry
-    from zoo.tuning import oracles, spaces
+    from zoo.tuning import oracles, ranges
+    from zoo.tuning.space import Space
 
     recipe = registry.configured("mlp", {})
-    searched = spaces.Space(recipe, *spaces.read(recipe, None, {}))
+    searched = Space(recipe, *ranges.read(recipe, None, {}))
     oracle = oracles.Oracle("bayesian", searched, "val_loss", "min", 0, EPOCHS, 39, lambda values: True)
     for _ in range(40):
         asked = oracle.ask()
@@ -177,7 +181,49 @@ def proposal(options):
     show(f"a point of {len(searched.ranges)} fields over keras-tuner's", result)
 
 
-PARTS = {"proposal": proposal, "search": search, "overhead": overhead, "workers": workers, "memory": memory}
+def store(options):
+    """Milliseconds of the events of a trial in a study of 2,000 trials, over those in a study of 10."""
+    from zoo import registry
+    from zoo.tuning import ranges
+    from zoo.tuning.definition import Definition
+    from zoo.tuning.ledger import Ledger
+
+    recipe = registry.configured("lenet", {})
+    searched, _ = ranges.read(recipe, SPACE, {})
+    definition = Definition(
+        recipe=registry.saved(recipe), fixed={}, space={name: one.facts() for name, one in searched.items()}, data={},
+        objective="val_loss", direction="min", oracle="random", seed=0, pruner=None, max_parameters=None,
+        initial_points=1,
+    )  # fmt: skip
+
+    def event(ledger):
+        number = ledger.propose()
+        ledger.begin(number)
+        ledger.note(1.0, {number: (1.0, 1)})
+        ledger.end(number, "completed", 1.0 / (number + 1), epoch=1, epochs=1)
+
+    with contextlib.ExitStack() as stack:
+        ledgers = []
+        for count in (2000, 10):
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            ledgers.append(stack.enter_context(Ledger.make(f"{folder}/study", definition).writing()))
+            ledgers[-1]._store._connection.execute("PRAGMA synchronous=OFF")  # to get there sooner
+            for _ in range(count):
+                event(ledgers[-1])
+            ledgers[-1]._store._connection.execute("PRAGMA synchronous=FULL")
+        for name, clock in (("", time.perf_counter), (", processor", time.process_time)):
+            result = paired(*(functools.partial(event, one) for one in ledgers), rounds=100, clock=clock)
+            show(f"events of a trial after 2,000 over after 10{name}", result, "1.5 at most")
+
+
+PARTS = {
+    "proposal": proposal,
+    "store": store,
+    "search": search,
+    "overhead": overhead,
+    "workers": workers,
+    "memory": memory,
+}
 
 
 def main():

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from zoo.training.batches import dataset as dataset
     from zoo.training.callbacks import LayerReadings as LayerReadings
     from zoo.training.fitting import train as train
-    from zoo.tuning.hypermodels import hypermodel as hypermodel
+    from zoo.tuning.hypermodel import hypermodel as hypermodel
     from zoo.tuning.study import Study as Study
-    from zoo.tuning.tuner import tune as tune
+    from zoo.tuning.tune import tune as tune
 
 _PUBLIC = {
     "build": "building",
@@ -49,9 +49,9 @@ _PUBLIC = {
     "dataset": "training.batches",
     "LayerReadings": "training.callbacks",
     "train": "training.fitting",
-    "hypermodel": "tuning.hypermodels",
+    "hypermodel": "tuning.hypermodel",
     "Study": "tuning.study",
-    "tune": "tuning.tuner",
+    "tune": "tuning.tune",
 }
 
 _checkout.install()

@@ -1,6 +1,7 @@
 """The errors that a person is meant to read. Each carries the exit status of the command line."""
 
 import difflib
+import numbers
 from collections.abc import Iterable
 
 
@@ -32,10 +33,14 @@ def nearest(name: object, choices: Iterable[object]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def check_whole(name: str, value: object, least: int) -> None:
-    """Raises `InputError` for what is no whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+def check_whole(name: str, value: object, least: int) -> int:
+    """Returns `value` as an int; what is no whole number of at least `least` is an `InputError`.
+
+    NumPy's integers are whole numbers, and booleans are not.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise InputError(f"{name} must be a whole number of at least {least}. Received: {name}={value!r}.")
+    return int(value)
 
 
 def unknown(kind: str, name: object, choices: Iterable[object]) -> InputError:

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from zoo import files, runs
-from zoo.tuning.trials import Trial
+from zoo.tuning.trial import Trial
 
 
 @dataclasses.dataclass

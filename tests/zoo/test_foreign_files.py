@@ -8,8 +8,8 @@ import zoo
 from zoo import runs
 from zoo.figures import pages
 from zoo.runs.run import KIND
-from zoo.tuning.study import Study
-from zoo.tuning.tensorboard import write_events
+from zoo.tuning.ledger import Ledger
+from zoo.tuning.report.tensorboard import write_events
 
 
 def contents(folder):
@@ -45,7 +45,7 @@ def test_a_folder_with_files_of_others_is_refused_and_left_as_it_was(tmp_path, n
         zoo.train("lenet", epochs=1, directory=tmp_path, quiet=True)
     assert contents(tmp_path) == before
     with pytest.raises(zoo.InputError, match="exists and is not a study"):
-        Study.create(tmp_path, {})
+        Ledger.make(tmp_path, None)
     assert contents(tmp_path) == before
 
 

@@ -16,8 +16,8 @@ import pytest
 
 import zoo
 from zoo import files
-from zoo.tuning.ray_engine import Supervisor
 from zoo.tuning.study import Study
+from zoo.tuning.workers.ray import Supervisor
 
 SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
 FIXED = {"dataset": "xor", "epochs": 30, "batch_size": 64}

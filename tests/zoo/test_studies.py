@@ -16,8 +16,10 @@ import pytest
 import zoo
 from zoo import files
 from zoo.runs import Run
-from zoo.tuning import engines, processes, tuner
+from zoo.tuning import loop
+from zoo.tuning.keeping import Keeper
 from zoo.tuning.study import Study
+from zoo.tuning.workers import engines, handed, process
 
 SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
 
@@ -102,8 +104,8 @@ def test_only_the_best_keep_their_weights(whole):
 def test_a_cap_on_the_disk_drops_the_worst_first_and_the_best_never(whole, tmp_path):
     shutil.copytree(whole.path, tmp_path / "study")
     study = Study.open(tmp_path / "study")
-    with study.writing():
-        study.drop_weights(keep=2, max_disk=0.0)
+    with study._ledger.writing():
+        Keeper(study._ledger, keep=2, max_disk=0.0).drop()
     assert [trial.number for trial in study.trials if (trial.path / "checkpoints").exists()] == [
         whole.ranked()[0].number
     ]
@@ -124,7 +126,9 @@ def test_a_study_in_parts_is_the_whole(whole, tmp_path):
     tune(tmp_path / "parts", max_trials=3, keep=2)
     assert board(tune(tmp_path / "parts", max_trials=4, keep=2)) == board(whole)
     for trial in whole.trials:
-        assert (study.run_path(trial.number) / "history.csv").read_text() == (trial.path / "history.csv").read_text()
+        assert (study.path / f"trials/{trial.number:04d}/history.csv").read_text() == (
+            trial.path / "history.csv"
+        ).read_text()
     with pytest.raises(zoo.InputError, match=r"fixed: epochs=4 \(there 3\)"):
         tune(tmp_path / "parts", epochs=4, max_trials=4)
 
@@ -228,12 +232,12 @@ def test_numbers_in_lists_are_what_they_are(tmp_path):
     x = rng.normal(size=(60, 2)).astype("float32")
     y = x.sum(axis=1)
     data = {"train": (x, [float(value) for value in y]), "validation": (x, y)}
-    processes.write_data(tmp_path / "data", data)
-    read = processes.read_data(tmp_path / "data")
+    handed.write_data(tmp_path / "data", data)
+    read = handed.read_data(tmp_path / "data")
     np.testing.assert_array_equal(read["train"][1], y)
     texts = {"train": (["a", "b"], [np.int64(0), 1])}
-    processes.write_data(tmp_path / "texts", texts)
-    assert processes.read_data(tmp_path / "texts") == {"train": (["a", "b"], [0, 1])}
+    handed.write_data(tmp_path / "texts", texts)
+    assert handed.read_data(tmp_path / "texts") == {"train": (["a", "b"], [0, 1])}
 
 
 def test_what_no_process_could_have_is_refused_by_name(tmp_path):
@@ -254,7 +258,7 @@ def test_what_no_process_could_have_is_refused_by_name(tmp_path):
     ({"oracle": "hyperband", "pruner": "median"}, "hyperband prunes by itself"),
     ({"oracle": "hyperband", "space": {"epochs": "1..3"}}, "epochs is searched and fixed"),
     ({"max_trials": None}, "never ends: give max_trials"),
-    ({"max_trials": 0}, "max_trials must be a whole number above 0"),
+    ({"max_trials": 0}, "max_trials must be a whole number of at least 1"),
     ({"max_time": -1}, "max_time must be seconds above 0"),
     ({"workers": 0}, "workers must be"),
     ({"gpus_per_trial": 100}, "need 100 GPUs"),
@@ -298,18 +302,18 @@ def test_a_trial_that_no_machine_takes_keeps_no_study_past_its_budget(tmp_path, 
     full = Full()
     with monkeypatch.context() as patch:
         patch.setattr(engines, "opened", lambda *asked: contextlib.nullcontext(full))
-        patch.setattr(tuner, "time", types.SimpleNamespace(monotonic=lambda: full.now))
+        patch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: full.now))
         with pytest.raises(zoo.RunError, match="max_time=60 s is over"):
             tune(tmp_path / "study", max_trials=1, max_time=60)
     assert [one.killed for one in full.started] == [True]
     study = Study.open(tmp_path / "study")
-    with study.writing():
-        assert study.running() == {0: (None, 0.0)}
+    with study._ledger.writing():
+        assert study._ledger.running() == {0: (None, 0.0)}
     assert [trial.status for trial in tune(tmp_path / "study", max_trials=1).trials] == ["completed"]
 
 
 def test_workers_share_out_the_cores_and_more_than_there_are_is_a_warning():
-    cores = processes.cores()
+    cores = process.cores()
     assert engines.opened("local", None, 1, None).slots[0].cores is None
     if len(cores) > 1:
         first, second = engines.opened("local", None, 2, None).slots
@@ -400,7 +404,9 @@ def test_twenty_kills_of_the_study_and_of_workers_change_nothing(tmp_path):
     killed = Study.open(directory)
     assert board(killed) == board(whole)
     for trial in whole.trials:
-        assert (killed.run_path(trial.number) / "history.csv").read_text() == (trial.path / "history.csv").read_text()
+        assert (killed.path / f"trials/{trial.number:04d}/history.csv").read_text() == (
+            trial.path / "history.csv"
+        ).read_text()
 
 
 def _worker(process, directory):

@@ -19,10 +19,11 @@ import zoo
 from tests.zoo.pages import Page
 from tests.zoo.studies import Study, drawn, write_run
 from zoo import cli, figures
-from zoo.tuning import drawing, importance, leaderboard, report
-from zoo.tuning.scales import NAMED, Scale, scales
-from zoo.tuning.snapshot import Snapshot
-from zoo.tuning.trials import Trial
+from zoo.tuning.report import drawing, importance, leaderboard
+from zoo.tuning.report import page as report
+from zoo.tuning.report.scales import NAMED, Scale, scales
+from zoo.tuning.report.snapshot import Snapshot
+from zoo.tuning.trial import Trial
 
 
 @pytest.fixture(scope="module")
@@ -356,10 +357,10 @@ def test_a_folder_of_other_things_is_left_alone(study, tmp_path):
 
 def test_a_page_is_made_without_keras(tmp_path):
     code = (
-        "import sys, pathlib; from tests.zoo.studies import drawn; from zoo.tuning import leaderboard, report;"
+        "import sys, pathlib; from tests.zoo.studies import drawn; from zoo.tuning.report import leaderboard, page;"
         f"study = drawn(pathlib.Path({str(tmp_path)!r}), 3); leaderboard.as_csv(study);"
         "print({'keras', 'tensorflow', 'matplotlib', 'sklearn', 'pandas'} & set(sys.modules));"
-        "report.report(study); print({'keras', 'tensorflow'} & set(sys.modules))"
+        "page.report(study); print({'keras', 'tensorflow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["set()", "set()"]
@@ -373,7 +374,9 @@ def run_cli(monkeypatch, capsys):
     """Runs a command line in which `study` is the study of its folder; (status, stdout, stderr)."""
 
     def run(study, verb, *arguments):
-        opened = types.SimpleNamespace(open=lambda path: study, exists=lambda path: str(path) == str(study.path))
+        opened = types.SimpleNamespace(
+            open=lambda path, trust=False: study, exists=lambda path: str(path) == str(study.path)
+        )
         monkeypatch.setitem(sys.modules, "zoo.tuning.study", types.SimpleNamespace(Study=opened))
         status = 0
         try:
@@ -417,7 +420,7 @@ def test_tensorboard_has_every_trial(tmp_path):
     from tensorboard.plugins.hparams import metadata
     from tensorboard.plugins.hparams.api_pb2 import Status
 
-    from zoo.tuning.tensorboard import write_events
+    from zoo.tuning.report.tensorboard import write_events
 
     study = drawn(tmp_path / "study", 8)
     study.trials.append(trial(8, {"learning_rate": 1e-3, "dropout": None}, status="running"))

@@ -12,8 +12,9 @@ from zoo import cli, registry
 from zoo.recipes.lenet import LeNet
 from zoo.registry import trust
 from zoo.runs import Run
-from zoo.tuning import jobs, spaces
-from zoo.tuning.study import Study
+from zoo.tuning import jobs, ranges
+from zoo.tuning.definition import Definition
+from zoo.tuning.ledger import Ledger
 
 EVIL = """
 import pathlib
@@ -161,13 +162,16 @@ def test_a_job_asks_before_it_runs_its_recipe_file(recipe_file):
 
 def test_a_study_asks_before_it_runs_its_recipe_file(recipe_file):
     saved = {**registry.saved(LeNet()), "reference": "./evil.py"}
-    ranges, _ = spaces.read(LeNet(), {"dropout": "0..0.5"}, {})
-    space = {name: one.facts() for name, one in ranges.items()}
-    definition = {"recipe": saved, "fixed": {}, "space": space, "objective": "val_loss"}
+    found, _ = ranges.read(LeNet(), {"dropout": "0..0.5"}, {})
+    definition = Definition(
+        recipe=saved, fixed={}, space={name: one.facts() for name, one in found.items()}, data={},
+        objective="val_loss", direction="min", oracle="random", seed=0, pruner=None, max_parameters=None,
+        initial_points=1,
+    )  # fmt: skip
     with pytest.raises(zoo.InputError, match=r"evil\.py.*--trust"):
-        _ = Study("sent", definition)._searched
+        _ = Ledger("sent", definition).space
     assert not (recipe_file.parent / "ran").exists()
-    assert Study("sent", definition, trusted=True)._searched is not None
+    assert Ledger("sent", definition, trusted=True).space is not None
 
 
 def test_the_command_line_takes_the_word(sent, recipe_file, capfd):

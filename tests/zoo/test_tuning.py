@@ -1,5 +1,7 @@
 """What a study proposes, and what it keeps: no trial is trained here."""
 
+import dataclasses
+import inspect
 import math
 import os
 import re
@@ -10,9 +12,15 @@ import pytest
 import zoo
 from zoo import registry
 from zoo.fields import Origin
-from zoo.tuning import jobs, pruning, spaces
+from zoo.tuning import jobs, pruning, ranges
+from zoo.tuning.definition import Definition
+from zoo.tuning.keeping import Keeper
+from zoo.tuning.ledger import Ledger
+from zoo.tuning.loop import Budget
+from zoo.tuning.options import Options
 from zoo.tuning.oracles import Oracle
-from zoo.tuning.spaces import Range, Space
+from zoo.tuning.ranges import Range
+from zoo.tuning.space import Space
 from zoo.tuning.study import Study
 
 FOUR = {
@@ -25,27 +33,27 @@ FOUR = {
 
 def space_of(name="mlp", space=None, fixed=None):
     recipe = registry.configured(name, {})
-    ranges, fixed = spaces.read(recipe, space, fixed or {})
-    return Space(recipe, ranges, fixed, named=space is not None)
+    found, fixed = ranges.read(recipe, space, fixed or {})
+    return Space(recipe, found, fixed, named=space is not None)
 
 
 def make(path, oracle="random", seed=0, space=FOUR, fixed=None, pruner=None):
     """A study of mlp, without the process that reads its data."""
     searched = space_of(space=space, fixed=fixed)
     recipe = registry.configured("mlp", {})
-    return Study.create(path, {
-        "recipe": registry.saved(recipe),
-        "fixed": searched.fixed,
-        "space": {name: one.facts() for name, one in searched.ranges.items()},
-        "data": {"data": "moons", "fingerprint": "f"},
-        "objective": "val_loss",
-        "direction": "min",
-        "oracle": oracle,
-        "seed": seed,
-        "pruner": pruner,
-        "max_parameters": None,
-        "initial_points": 4,
-    })  # fmt: skip
+    return Study(Ledger.make(path, Definition(
+        recipe=registry.saved(recipe),
+        fixed=searched.fixed,
+        space={name: one.facts() for name, one in searched.ranges.items()},
+        data={"data": "moons", "fingerprint": "f"},
+        objective="val_loss",
+        direction="min",
+        oracle=oracle,
+        seed=seed,
+        pruner=pruner,
+        max_parameters=None,
+        initial_points=4,
+    )))  # fmt: skip
 
 
 def score(values):
@@ -68,6 +76,35 @@ def told(study):
     return [(trial.number, trial.values, trial.status, trial.score, trial.origin) for trial in study.trials]
 
 
+def test_all_who_define_a_study_take_the_same_options():
+    """`tune` and `Study.make` list them for editors: the same names, in the same order, with the same defaults."""
+    names = [field.name for field in dataclasses.fields(Options)]
+    tuned, made = (inspect.signature(one).parameters for one in (zoo.tune, Study.make))
+    assert list(made) == names
+    assert [name for name in tuned if name in names] == names
+    for name in names:
+        assert (tuned[name].default, tuned[name].annotation) == (made[name].default, made[name].annotation), name
+
+
+def test_numpys_integers_are_whole_numbers_and_booleans_are_not(tmp_path):
+    budget = Budget(max_trials=np.int64(3), max_time=np.float32(2), max_epochs_total=np.uint8(4))
+    assert [type(number) for number in (budget.max_trials, budget.max_epochs_total)] == [int, int]
+    for options in (
+        {"max_trials": True},
+        {"max_trials": 2.0},
+        {"max_time": True},
+        {"max_epochs_total": np.bool_(True)},
+    ):
+        with pytest.raises(zoo.InputError, match=f"{next(iter(options))} must be"):
+            Budget(**options)
+    study = make(tmp_path / "study")
+    for wrong in ({"epoch": True}, {"epoch": 0}, {"epochs": 2.5}, {"epochs": -1}):
+        with pytest.raises(zoo.InputError, match=f"{next(iter(wrong))} must be a whole number"):
+            study.tell(study.ask() or study.trials[-1], 1.0, **wrong)
+    study.tell(study.ask(), 1.0, epoch=np.int64(2), epochs=np.int32(3))
+    assert (study.best_trial().epoch, study.best_trial().epochs) == (2, 3)
+
+
 # Spaces -----------------------------------------------------------------------------------------------------------
 
 
@@ -87,9 +124,9 @@ def told(study):
 ])  # fmt: skip
 def test_ranges_are_read_and_their_text_means_the_same(field, given, expected):
     declared = registry.configured("mlp", {}).field(field)
-    found = spaces.parse(field, declared, given)
+    found = ranges.parse(field, declared, given)
     assert found == expected
-    assert spaces.parse(field, declared, found.text) == found
+    assert ranges.parse(field, declared, found.text) == found
     assert Range.restored(found.facts()) == found
 
 
@@ -167,7 +204,7 @@ def test_variants_bring_what_they_set():
 def test_what_a_recipe_was_given_stays_in_every_trial():
     recipe = registry.configured("lenet", {"dropout": 0.3, "rotation": 0.1})
     for space in ({"variant": "5,modern"}, {"learning_rate": "1e-3..1e-1"}):
-        searched = Space(recipe, *spaces.read(recipe, space, {"rotation": 0.2}))
+        searched = Space(recipe, *ranges.read(recipe, space, {"rotation": 0.2}))
         trial = searched.recipe(searched.default())
         assert (trial.dropout, trial.rotation) == (0.3, 0.2)
         assert {"dropout", "rotation"} <= trial.origin.given
@@ -187,21 +224,21 @@ def test_a_fixed_field_that_can_never_count_is_refused():
 @pytest.mark.parametrize(("oracle", "trials"), [("random", 8), ("grid", 8), ("bayesian", 6)])
 def test_a_study_that_is_opened_anew_for_every_call_proposes_as_one_that_stayed_open(oracle, trials, tmp_path):
     whole = make(tmp_path / "whole", oracle)
-    with whole.writing():
+    with whole._ledger.writing():
         drive(whole, trials)
     make(tmp_path / "parts", oracle)
     for _ in range(trials):
         drive(Study.open(tmp_path / "parts"), 1)
     assert told(Study.open(tmp_path / "parts")) == told(whole)
     assert len(told(whole)) == trials
-    assert told(whole)[0][1] == whole._searched.default()
+    assert told(whole)[0][1] == whole._ledger.space.default()
 
 
 def test_a_seed_decides_and_0_is_one(tmp_path):
     found = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         study = make(tmp_path / name, seed=seed)
-        with study.writing():
+        with study._ledger.writing():
             drive(study, 4)
         found[name] = [trial.values for trial in study.trials]
     assert found["a"] == found["b"]
@@ -227,7 +264,7 @@ def test_bayesian_proposes_the_point_that_keras_tuner_does():
 @pytest.mark.parametrize("oracle", ["random", "grid", "bayesian"])
 def test_a_space_is_exhausted_when_all_of_it_was_tried_once(oracle, tmp_path):
     study = make(tmp_path / "study", oracle, space={"hidden": "dense,gated", "batch_size": "16,32"})
-    with study.writing():
+    with study._ledger.writing():
         while (trial := study.ask()) is not None:
             study.tell(trial, trial.number)
     assert len(study.trials) == 4
@@ -237,7 +274,7 @@ def test_a_space_is_exhausted_when_all_of_it_was_tried_once(oracle, tmp_path):
 @pytest.mark.parametrize("seed", range(4))
 def test_random_leaves_nothing_of_a_small_space_out(seed, tmp_path):
     study = make(tmp_path / "study", seed=seed, space={"hidden": "dense,gated", "epochs": "1..15"})
-    with study.writing():
+    with study._ledger.writing():
         while (trial := study.ask()) is not None:
             study.tell(trial, 1.0)
     assert len(study.trials) == 30
@@ -245,7 +282,7 @@ def test_random_leaves_nothing_of_a_small_space_out(seed, tmp_path):
 
 def test_a_grid_of_steps_has_both_ends(tmp_path):
     study = make(tmp_path / "study", "grid", space={"learning_rate": "0.001..0.019:step=0.003"})
-    with study.writing():
+    with study._ledger.writing():
         while (trial := study.ask()) is not None:
             study.tell(trial, 1.0)
     found = sorted(trial.values["learning_rate"] for trial in study.trials)
@@ -256,7 +293,7 @@ def test_combinations_that_cannot_be_are_drawn_again(tmp_path):
     """top_k above expert_count is refused by the recipe, so no trial has it."""
     space = {"top_k": "1..8", "expert_count": "1,2"}
     study = make(tmp_path / "study", space=space, fixed={"hidden": "moe"})
-    with study.writing():
+    with study._ledger.writing():
         while (trial := study.ask()) is not None:
             study.tell(trial, 1.0)
     found = {(trial.values["top_k"], trial.values["expert_count"]) for trial in study.trials}
@@ -267,7 +304,7 @@ def test_combinations_that_cannot_be_are_drawn_again(tmp_path):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None])
 def test_what_is_no_number_has_failed_and_is_never_best(bad, tmp_path):
     study = make(tmp_path / "study", "bayesian")
-    with study.writing():
+    with study._ledger.writing():
         drive(study, 3)
         trial = study.ask()
         study.tell(trial, bad)
@@ -281,7 +318,7 @@ def test_what_is_no_number_has_failed_and_is_never_best(bad, tmp_path):
 
 def test_ranked_goes_by_score_then_number(tmp_path):
     study = make(tmp_path / "study")
-    with study.writing():
+    with study._ledger.writing():
         for value in (2.0, 1.0, 1.0, 3.0):
             study.tell(study.ask(), value)
     assert [trial.number for trial in study.ranked()] == [1, 2, 0, 3]
@@ -342,7 +379,7 @@ def test_what_breaks_within_a_transaction_never_was(tmp_path, monkeypatch):
     drive(whole, 3)
     study = make(tmp_path / "study")
     drive(study, 2)
-    monkeypatch.setattr(Study, "_save_oracle", lambda self: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(Ledger, "_save_oracle", lambda self: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OSError, match="No space"):
         study.ask()
     monkeypatch.undo()
@@ -393,12 +430,62 @@ def test_folders_that_are_no_studies_are_named(tmp_path):
 
 def test_a_study_in_use_is_refused_and_can_be_read(tmp_path):
     study = make(tmp_path / "study")
-    with study.writing():
+    with study._ledger.writing():
         drive(study, 1)
         other = Study.open(study.path)
         with pytest.raises(zoo.InputError, match=f"in use by another process.*{os.getpid()}"):
             other.ask()
         assert len(other.trials) == 1
+
+
+# What an event costs ----------------------------------------------------------------------------------------------
+
+
+def fill(ledger, count):
+    """Writes so many trials that have ended, without making their recipes."""
+    with ledger._transaction():
+        for number in range(count):
+            kept = {"learning_rate": 1e-3 + 1e-6 * number}
+            id = ledger._loaded().add(kept)
+            ledger._add_trial({}, f"fake {number}", "oracle", None)
+            ledger._store.add_proposal(id, kept, number)
+            ledger._store.change_trial(number, status="completed", score=1.0 + number, epoch=1, epochs=1)
+            ledger._tell(id, 1.0 + number)
+        ledger._save_oracle()
+
+
+def statements(ledger, keeper):
+    """The SQL statements that one trial takes from its proposal to its end."""
+    found = []
+    keeper.drop()  # goes through the folders once
+    ledger._store._connection.set_trace_callback(found.append)
+    number = ledger.propose()
+    ledger.begin(number)
+    keeper.add(number)
+    ledger.note(1.0, {number: (1.0, 1)})
+    ledger.end(number, "completed", 0.5, epoch=1, epochs=1)
+    keeper.drop()
+    ledger.trial(number)
+    ledger._store._connection.set_trace_callback(None)
+    return found
+
+
+def test_an_event_costs_as_much_after_2000_trials_as_after_10(tmp_path):
+    """As many statements, and each finds its rows by an index."""
+    counts = {}
+    for count in (10, 2000):
+        study = make(tmp_path / str(count), space={"learning_rate": "1e-4..1e-1:log"})
+        (study.path / "trials").mkdir()
+        with study._ledger.writing() as ledger:
+            ledger._store.set("queue", [])
+            fill(ledger, count)
+            found = statements(ledger, Keeper(ledger, keep=3))
+            counts[count] = len(found)
+            queries = [text for text in found if text.startswith(("SELECT", "UPDATE", "DELETE"))]
+            plans = {text: ledger._store._all(f"EXPLAIN QUERY PLAN {text}") for text in queries}
+        assert queries
+        assert [text for text, plan in plans.items() if any("SCAN" in step["detail"] for step in plan)] == []
+    assert counts[2000] <= counts[10]
 
 
 # Hyperband --------------------------------------------------------------------------------------------------------
@@ -412,18 +499,18 @@ def halve(study, fails=(), again=False):
         again: whether the oracle is read anew each time, as after a kill.
     """
     log = []
-    with study.writing():
+    with study._ledger.writing():
         while True:
             if again:
-                study._oracle = None
-            number = study.propose()
+                study._ledger._oracle = None
+            number = study._ledger.propose()
             if not isinstance(number, int):
                 assert number == "hyperband's brackets are done"
                 return log
-            until, _ = study.running()[number]
+            until, _ = study._ledger.running()[number]
             log.append((number, until))
             value = None if number in fails else score(study.trials[number].values) / (until or 9)
-            study.end(number, "completed" if until is None else "pruned", value, epoch=1, epochs=until or 9)
+            study._ledger.end(number, "completed" if until is None else "pruned", value, epoch=1, epochs=until or 9)
 
 
 def test_hyperband_takes_the_best_of_each_rung_further(tmp_path):
@@ -471,29 +558,29 @@ def test_hyperband_halves_a_space_that_is_smaller_than_a_rung(again, tmp_path):
 
 def test_a_trial_on_its_next_rung_is_ranked_by_its_last(tmp_path):
     study = make(tmp_path / "study", "hyperband", fixed={"epochs": 9})
-    with study.writing():
+    with study._ledger.writing():
         while True:
-            number = study.propose()
-            until, _ = study.running()[number]
+            number = study._ledger.propose()
+            until, _ = study._ledger.running()[number]
             if until == 3:
                 break
-            study.end(number, "pruned", -1.0 - number, epoch=1, epochs=1)
+            study._ledger.end(number, "pruned", -1.0 - number, epoch=1, epochs=1)
         assert study.trials[number].status == "running"
         assert study.best_trial().number == number
-        study.end(number, "failed", reason="no memory")
+        study._ledger.end(number, "failed", reason="no memory")
         assert number not in [trial.number for trial in study.ranked()]
 
 
 def test_max_trials_ends_new_trials_and_not_promotions(tmp_path):
     study = make(tmp_path / "study", "hyperband", fixed={"epochs": 9})
-    with study.writing():
-        while isinstance(number := study.propose(max_trials=11), int):
-            until, _ = study.running()[number]
-            study.end(number, "pruned", score(study.trials[number].values), epoch=1, epochs=until or 9)
+    with study._ledger.writing():
+        while isinstance(number := study._ledger.propose(max_trials=11), int):
+            until, _ = study._ledger.running()[number]
+            study._ledger.end(number, "pruned", score(study.trials[number].values), epoch=1, epochs=until or 9)
         assert number == "max_trials=11 is reached"
         assert len(study.trials) == 11
         assert any(trial.epochs == 3 for trial in study.trials)
-        study.propose(max_trials=12)
+        study._ledger.propose(max_trials=12)
         assert len(study.trials) == 12
 
 

@@ -163,8 +163,8 @@ def _targets(inputs: Iterable[str], folder: str) -> dict[str, pathlib.Path]:
 
 def _study_report(study: "Study", directory: str | None) -> pathlib.Path:
     """Writes what is told of a study; the page's path."""
-    from zoo.tuning.report import report
-    from zoo.tuning.tensorboard import write_events
+    from zoo.tuning.report.page import report
+    from zoo.tuning.report.tensorboard import write_events
 
     page = report(study, directory)
     with hushed():

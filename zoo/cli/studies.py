@@ -71,7 +71,7 @@ def tune(
     job["fixed"] = {**without(job.get("fixed"), ranges), **fixed}
     if ranges or job.get("space"):
         job["space"] = {**without(job.get("space"), fixed), **ranges}
-    from zoo.tuning.tuner import tune
+    from zoo.tuning.tune import tune
 
     flags = {name: True for name, asked in (("skip_bad", skip_bad), ("quiet", quiet)) if asked}
     tune(recipe, **{**job, **options, **flags})
@@ -84,7 +84,7 @@ def tune(
 @click.option("--json", is_flag=True, help="Print a JSON list.")
 def leaderboard(study: Any, top: int | None, csv: bool, json: bool) -> None:
     """Print the trials of a study, the best first."""
-    from zoo.tuning import leaderboard
+    from zoo.tuning.report import leaderboard
     from zoo.tuning.study import Study
 
     if csv and json:

@@ -62,7 +62,7 @@ def export(
     if missing:
         raise InputError(f"format={format} needs {', '.join(missing)}: pip install 'keras-zoo[{format}]'")
     if version is not None:
-        check_whole("version", version, 1)
+        version = check_whole("version", version, 1)
     target = pathlib.Path(directory) if version is None else pathlib.Path(directory, str(version))
     if target.exists():
         raise InputError(f"{target} exists. Name another folder, or export the next --version.")

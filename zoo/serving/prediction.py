@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from zoo import runs
-from zoo.errors import InputError
+from zoo.errors import InputError, check_whole
 from zoo.training import dataset as split_of
 
 if TYPE_CHECKING:
@@ -85,10 +85,7 @@ def _tiling(recipe: "Recipe", tile: int | None, overlap: int | None) -> dict[str
         raise InputError(f"{recipe.name} takes its inputs whole: leave {' and '.join(given)} out.")
     if "overlap" in given and tile is None:
         raise InputError(f"overlap={overlap} has no effect without a tile.")
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < (0 if name == "overlap" else 1):
-            raise InputError(f"{name} must be a whole number of pixels. Received: {name}={value!r}.")
-    return given
+    return {name: check_whole(name, value, 0 if name == "overlap" else 1) for name, value in given.items()}
 
 
 def _model(run: str | os.PathLike[str] | runs.Run | keras.Model, trust: bool) -> Any:

@@ -64,7 +64,7 @@ def train(
     Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C).
     """
     if until is not None:
-        check_whole("until", until, 1)
+        until = check_whole("until", until, 1)
     say = _silent if quiet else print
     if resume is not None:
         job = resumed_job(Run.open(resume, trust), recipe, given, data_dir, skip_bad)

@@ -1,4 +1,4 @@
-"""The best trial of a study, trained afresh over seeds: a score that no search has picked."""
+"""`train_best`: trains the best trial of a study afresh over seeds, for a score that no search has picked."""
 
 import pathlib
 import statistics
@@ -6,26 +6,34 @@ import statistics
 from zoo.errors import check_whole
 from zoo.serving.prediction import evaluate
 from zoo.training import train
-from zoo.tuning.processes import read_data
 from zoo.tuning.study import Study
+from zoo.tuning.workers.handed import read_data
 
 
-def train_best(study, *, seeds=3, directory=None, data_dir=None, skip_bad=False, quiet=False):
+def train_best(
+    study: str | pathlib.Path | Study,
+    *,
+    seeds: int = 3,
+    directory: str | pathlib.Path | None = None,
+    data_dir: str | pathlib.Path | None = None,
+    skip_bad: bool = False,
+    quiet: bool = False,
+) -> dict[str, tuple[float, float]]:
     """Trains the fields of a study's best trial over `seeds` seeds that the study did not use, and evaluates them.
 
-    The same call goes on with what was stopped.
+    The same call goes on where it was stopped.
 
     Args:
         study: a `Study`, or its folder.
-        seeds: how many.
+        seeds: how many seeds, at least 2.
         directory: where the runs go; None is `STUDY/best`.
         data_dir, skip_bad: as for `zoo.train`.
         quiet: print nothing.
 
-    Returns: {metric: (mean, standard deviation over the seeds)}, on the test split, or on validation where there is
-    no test.
+    Returns: {metric: (mean, standard deviation over the seeds)} on the test split, or on the validation split if there
+    is no test split.
     """
-    check_whole("seeds", seeds, 2)
+    seeds = check_whole("seeds", seeds, 2)
     study = Study.open(study)
     trial = study.best_trial()
     recipe = study.recipe(trial)

@@ -14,27 +14,31 @@ import contextlib
 import inspect
 import pathlib
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from zoo import registry
 from zoo.errors import InputError, nearest
+from zoo.tuning import ranges
 
 _TEXTS = ("oracle", "objective", "pruner", "engine", "address", "directory", "data_dir")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def duration(text):
-    """Seconds of `90`, `90s`, `15m`, `2h` or `1d`."""
+def duration(text: str | float) -> float:
+    """Returns the seconds of `90`, `90s`, `15m`, `2h` or `1d`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(text).strip())
     if found is None:
         raise InputError(f"A time is a number with s, m, h or d behind it, such as 90s or 2h. Received: {text}.")
     return float(found[1]) * _UNITS[found[2]]
 
 
-def read(path, trust=False):
-    """{argument of `zoo.tune`: value} of a YAML file; what is wrong in it is an `InputError` with its line.
+def read(path: str | pathlib.Path, trust: bool = False) -> dict[str, Any]:
+    """Reads {argument of `zoo.tune`: value} from a YAML file.
 
     Args:
         trust: whether its recipe may be a file that this user has not trained on this machine.
+    Raises: `InputError`, with the line, for what is wrong in it.
     """
     import yaml
 
@@ -80,7 +84,7 @@ def read(path, trust=False):
 
 
 def _arguments():
-    from zoo.tuning.tuner import tune
+    from zoo.tuning.tune import tune
 
     return list(inspect.signature(tune).parameters)
 
@@ -98,8 +102,6 @@ def _lines(path, node):
 
 def _check_fields(path, tree, job, part):
     """Raises, with its line, for an entry of `space` or `fixed` that the recipe refuses."""
-    from zoo.tuning import spaces
-
     node, line = next((value, key.start_mark.line + 1) for key, value in tree.value if key.value == part)
     if not isinstance(job[part], dict):
         raise InputError(f"{path}:{line}: {part} is a mapping from fields.")
@@ -109,12 +111,12 @@ def _check_fields(path, tree, job, part):
             raise InputError(f"{path}:{line}: YAML does not read {name!r} as a name: put it in quotes.")
         with at(path, line):
             entry = {name: job[part][name]}
-            spaces.read(recipe, entry if part == "space" else {}, entry if part == "fixed" else {})
+            ranges.read(recipe, entry if part == "space" else {}, entry if part == "fixed" else {})
 
 
 @contextlib.contextmanager
-def at(path, line):
-    """Puts a file and a line before what is wrong inside."""
+def at(path: pathlib.Path, line: int) -> Iterator[None]:
+    """Puts a file and a line before the message of an `InputError` that is raised inside."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,7 @@
-"""keras-tuner's oracles, as a study asks them: no files, no printing, and a state that is all of their state."""
+"""`Oracle`: keras-tuner's oracles, as a study asks them. They write no files, print nothing and keep all their state.
+
+`zoo.tuning.memory` says how the state is kept.
+"""
 
 import collections
 import contextlib
@@ -6,54 +9,61 @@ import dataclasses
 import math
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import keras_tuner
 import numpy as np
 import scipy.optimize
 from keras_tuner.engine.trial import Trial
 
-NAMES = ("random", "grid", "bayesian", "hyperband")
+from zoo.tuning.memory import Items, Tracked
+from zoo.tuning.space import Space
+from zoo.tuning.trial import WAIT
 
-WAIT = object()
-"""What `Oracle.ask` answers where it first has to be told of trials that are running."""
+_RUNNING, _IDLE, _COMPLETED, _FAILED = "RUNNING", "IDLE", "COMPLETED", "FAILED"
+"""keras-tuner's words for the states of a proposal."""
 
 _STARTS = 50
-"""Points from which bayesian looks for the best one, as many as in keras-tuner."""
+"""How many points bayesian starts from to find the best one; as many as keras-tuner."""
 
 _COLLISIONS = 2000
-"""How often in a row what is drawn was there before, until a space counts as exhausted; keras-tuner's own are 20."""
+"""How many draws in a row may have been tried before until the space counts as exhausted; keras-tuner's own are 20."""
 
 _STEP = np.finfo(float).eps ** 0.5
-"""Of its differences, as scipy's own."""
+"""The step of finite differences; scipy's own."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Proposal:
-    """What an oracle wants to know.
+    """A trial that an oracle wants to see.
 
     Attributes:
-        id: the oracle's own name for it.
+        id: the oracle's own name for the proposal.
         kept: the values as keras-tuner keeps them.
         until: the epoch at which the trial's rung ends; None is its last epoch.
         past: the id of the proposal whose trial is to go on; None is a new trial.
     """
 
     id: str
-    kept: dict
+    kept: dict[str, Any]
     until: int | None = None
     past: str | None = None
 
 
-class _Ours:
-    """Keeps its state in memory alone, and draws no values that `possible` refuses."""
+class _Ours(Tracked):
+    """Keeps its state in memory, and draws no values that `possible` refuses."""
 
     possible = staticmethod(lambda kept: True)
 
     def save(self):
-        """The study does."""
+        """Does nothing: the study saves."""
 
     def _save_trial(self, trial):
-        """The study does."""
+        """Does nothing: the study saves."""
+
+    def _check_consecutive_failures(self):
+        """Does nothing: the study counts failures, and this would go through all trials at each end."""
 
     def _random_values(self):
         while (kept := super()._random_values()) is not None:
@@ -64,17 +74,16 @@ class _Ours:
 
 
 class _Random(_Ours, keras_tuner.oracles.RandomSearchOracle):
-    pass
+    """keras-tuner's oracle."""
 
 
 class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
-    """keras-tuner's, which asks its model for each difference of a gradient alone: seconds for a dozen fields.
-
-    Here one prediction is the value and all its differences; the point is the same.
+    """keras-tuner's oracle, faster. Its own queries the model once for each finite difference of a gradient, which
+    takes seconds for a dozen fields. Here one query returns the value and all differences; the point is the same.
     """
 
     def populate_space(self, trial_id):
-        done = sum(trial.status == "COMPLETED" for trial in self.trials.values())
+        done = sum(trial.status == _COMPLETED for trial in self.trials.values())
         if done < self.num_initial_points:
             return self._random_populate_space()
         self.gpr.fit(*self._vectorize_trials())
@@ -85,17 +94,17 @@ class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
         values = self._vector_to_values(min(found, key=lambda one: one.fun).x)
         if not self.possible(values):
             return self._random_populate_space()
-        return {"status": "RUNNING", "values": values}
+        return {"status": _RUNNING, "values": values}
 
     def _confidence_bound(self, x):
-        """(lower confidence bound of the score at a point of the unit cube, its gradient by one-sided differences)."""
+        """Returns (lower confidence bound of the score at a point of the unit cube, its gradient)."""
         steps = np.where(x + _STEP > 1, -_STEP, _STEP)
         mean, deviation = self.gpr.predict(np.vstack([x, x + np.diag(steps)]), return_std=True)
         value, *others = mean - self.beta * deviation
         return value, (others - value) / steps
 
     def get_state(self):
-        """The generator too, which keras-tuner starts afresh."""
+        """Includes the random generator, which keras-tuner would start afresh."""
         name, keys, *rest = self._random_state.get_state()
         return {**super().get_state(), "generator": [name, keys.tolist(), *rest]}
 
@@ -106,13 +115,13 @@ class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class _Hyperband(_Ours, keras_tuner.oracles.HyperbandOracle):
-    """keras-tuner's, but that rungs fill: another is drawn for a trial that fails, and a small space is halved."""
+    """keras-tuner's oracle, with rungs that fill: a failed trial is replaced, and in a small space rungs shrink."""
 
     exhausted = False
 
     def end_trial(self, trial):
         super().end_trial(trial)
-        if trial.status == "FAILED":  # as if it had not been drawn
+        if trial.status == _FAILED:  # as if it had not been drawn
             id = trial.trial_id
             for bracket in self._brackets:
                 for rung in reversed(bracket["rounds"]):
@@ -122,13 +131,13 @@ class _Hyperband(_Ours, keras_tuner.oracles.HyperbandOracle):
 
     def _random_trial(self, trial_id, bracket):
         found = super()._random_trial(trial_id, bracket)
-        if found["status"] == "RUNNING":
+        if found["status"] == _RUNNING:
             return found
         self.exhausted = True
         return self.populate_space(trial_id)
 
     def _get_size(self, bracket_num, round_num):
-        """How many trials a rung has: of an exhausted space, a share of those that are there."""
+        """Returns how many trials a rung has. If the space is exhausted, that is a share of those that are there."""
         size = super()._get_size(bracket_num, round_num)
         there = [len(one["rounds"][0]) for one in self._brackets if one["bracket_num"] == bracket_num]
         if not self.exhausted or not there:
@@ -144,21 +153,26 @@ class _Hyperband(_Ours, keras_tuner.oracles.HyperbandOracle):
 
 
 class _Grid(_Ours, keras_tuner.oracles.GridSearchOracle):
+    """keras-tuner's oracle, which remembers the order of what was tried."""
+
     def end_trial(self, trial):
         super().end_trial(trial)
         known = self._ordered_ids._data_to_index  # not those that were added
         self._populate_next = [id for id in self._populate_next if id in known]
 
+    def track(self):
+        super().track()
+        self._ordered_ids._next_index = Items(self._ordered_ids._next_index, None)
+
+    def lists(self):
+        return {**super().lists(), "ordered": self._ordered_ids._memory}
+
+    def mappings(self):
+        return {**super().mappings(), "next": self._ordered_ids._next_index}
+
     def get_state(self):
-        """The order of what was tried too, which keras-tuner forgets."""
-        ordered = self._ordered_ids
-        return {
-            **super().get_state(),
-            "ordered": ordered._memory,
-            "next": [[index, following] for index, following in ordered._next_index.items()],
-            "last": ordered._last_index,
-            "populate_next": self._populate_next,
-        }
+        """Includes the order of what was tried, which keras-tuner forgets; `changes` has the order itself."""
+        return {**super().get_state(), "last": self._ordered_ids._last_index, "populate_next": self._populate_next}
 
     def set_state(self, state):
         super().set_state(state)
@@ -174,16 +188,27 @@ class Oracle:
     """One of keras-tuner's oracles.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `zoo.tuning.trial.ORACLES`.
         space: the study's `Space`.
-        objective, direction: what is to become small ("min") or large ("max").
+        objective: the name of the score.
+        direction: whether scores are to become small ("min") or large ("max").
         seed: a whole number of at least 0.
-        epochs: of a whole trial; for hyperband.
-        initial_points: random trials before the first that is modelled; for bayesian.
-        possible: a function from {field: value} to whether such a trial can be, and was not.
+        epochs: how long hyperband trains a whole trial.
+        initial_points: how many trials bayesian draws at random before its first model.
+        possible: a function that says whether {field: value} can be a trial, and was none yet.
     """
 
-    def __init__(self, name, space, objective, direction, seed, epochs, initial_points, possible):
+    def __init__(
+        self,
+        name: str,
+        space: Space,
+        objective: str,
+        direction: str,
+        seed: int,
+        epochs: int,
+        initial_points: int,
+        possible: Callable[[dict[str, Any]], bool],
+    ):
         options = {
             "objective": keras_tuner.Objective(objective, direction),
             "hyperparameters": space.parameters(),
@@ -206,47 +231,71 @@ class Oracle:
         self._oracle.verbose = 0
         self._oracle._max_collisions = _COLLISIONS
         self._oracle.possible = lambda kept: possible(space.read(kept))
+        self._oracle.track()
 
-    def ask(self):
-        """The next `Proposal`; `WAIT`, or None where there is none any more."""
+    def ask(self) -> Proposal | str | None:
+        """Returns the next `Proposal`; `WAIT` if running trials must end first; None if there is none any more."""
         with _quiet():
             trial = self._oracle.create_trial(self._next_id())
-        if trial.status != "RUNNING":
-            return WAIT if trial.status == "IDLE" else None
+        if trial.status != _RUNNING:
+            return WAIT if trial.status == _IDLE else None
         kept = dict(trial.hyperparameters.values)
         until = kept.get("tuner/epochs")
         return Proposal(trial.trial_id, kept, until if until != self._epochs else None, kept.get("tuner/trial_id"))
 
-    def add(self, kept):
-        """The id of a proposal that is somebody else's, as if the oracle had made it."""
-        trial = self._trial(self._next_id(), kept, "RUNNING", None)
+    def add(self, kept: Mapping[str, Any]) -> str:
+        """Adds a proposal that somebody else made, as if it were the oracle's, and returns its id."""
+        trial = self._trial(self._next_id(), kept, _RUNNING, None)
         self._oracle.trials[trial.trial_id] = trial
         self._oracle.ongoing_trials[trial.trial_id] = trial
         self._oracle._record_values(trial)
         return trial.trial_id
 
-    def tell(self, id, score):
-        """Ends a proposal with its score; None where its trial failed."""
+    def tell(self, id: str, score: float | None) -> None:
+        """Ends a proposal with the score of its trial, or None if the trial failed."""
         trial = self._oracle.trials[id]
-        trial.status = "FAILED" if score is None else "COMPLETED"
+        trial.status = _FAILED if score is None else _COMPLETED
         with _quiet():
             if score is not None:
                 self._oracle.update_trial(id, {self._oracle.objective.name: score})
             self._oracle.end_trial(trial)
 
-    def promising(self):
-        """Ids of proposals that may still go on to another rung."""
+    def promising(self) -> set[str]:
+        """Returns the ids of proposals that may still go on to another rung."""
         brackets = getattr(self._oracle, "_brackets", ())
         return {info["id"] for bracket in brackets for one in bracket["rounds"][:-1] for info in one}
 
-    def get_state(self):
-        """All but the proposals themselves, as JSON."""
-        return self._oracle.get_state()
+    # Its memory -------------------------------------------------------------------------------------------------
 
-    def set_state(self, state, proposals):
-        """Takes the state again, with `proposals` [(id, kept, status, score)] of all that was asked."""
-        self._oracle.trials = {id: self._trial(id, kept, status, score) for id, kept, status, score in proposals}
-        self._oracle.set_state(state)
+    def changes(self) -> Iterator[tuple[str, Any]]:
+        """Yields (name, JSON) of the parts of the state that have changed since the last call.
+
+        `memory.GONE` stands for a part that is no more. The proposals themselves are no part of the state.
+        """
+        return self._oracle.changes()
+
+    def load(
+        self,
+        proposals: Iterable[tuple[str, dict[str, Any], bool, float | None]],
+        parts: Mapping[str, Any],
+        whole: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Takes up the state again.
+
+        Args:
+            proposals: (id, kept values, whether it was told, score or None) of every proposal.
+            parts: {name: JSON} of all parts, by name.
+            whole: the state in one piece, as older studies keep it, in place of `parts`.
+        """
+        self._oracle.trials = {
+            id: self._trial(id, kept, _RUNNING if not told else _FAILED if score is None else _COMPLETED, score)
+            for id, kept, told, score in proposals
+        }
+        if whole is None:
+            self._oracle.restore(parts)
+        else:
+            self._oracle.set_state(whole)
+            self._oracle.track()
 
     def _next_id(self):
         return f"{len(self._oracle.trials):04d}"
@@ -261,7 +310,7 @@ class Oracle:
 
 @contextlib.contextmanager
 def _quiet():
-    """Without the deprecation warnings of keras-tuner's own code, and of a fit that found a bound."""
+    """Hides the deprecation warnings of keras-tuner's own code, and the warning of a fit that ends at a bound."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,20 +1,23 @@
-"""When a trial is not worth its remaining epochs: functions of its curve and of the others'.
+"""Pruners: functions that say when a trial is not worth its remaining epochs, from its curve and the others'.
 
 A curve is {epoch: value of the objective}, epochs from 1. What counts at an epoch is the best value up to it.
 """
 
 import math
 import statistics
+from collections.abc import Callable, Iterable, Mapping
+
+Curve = Mapping[int, float]
 
 STARTUP = 4
-"""Curves that must have reached an epoch before its median counts."""
+"""How many other trials must have reached an epoch before its median counts."""
 
 FACTOR = 3
 """One in so many goes on from each rung of successive halving; the rungs are epochs 1, 3, 9, ..."""
 
 
-def best(curve, direction, until=None):
-    """(best finite value of a curve up to epoch `until`, its epoch); (None, None) where there is none."""
+def best(curve: Curve, direction: str, until: int | None = None) -> tuple[float, int] | tuple[None, None]:
+    """Returns (best finite value of a curve up to epoch `until`, its epoch), or (None, None) if there is none."""
     values = [(value, epoch) for epoch, value in curve.items() if until is None or epoch <= until]
     values = [(value, epoch) for value, epoch in values if math.isfinite(value)]
     if not values:
@@ -23,8 +26,8 @@ def best(curve, direction, until=None):
     return min(values, key=lambda one: (sign * one[0], one[1]))
 
 
-def median(curve, others, epoch, direction):
-    """Prunes what is worse at `epoch` than the median of the others there; the reason, or None."""
+def median(curve: Curve, others: Iterable[Curve], epoch: int, direction: str) -> str | None:
+    """Returns why a trial is pruned that is worse at `epoch` than the median of the others, or None."""
     theirs = [best(other, direction, epoch)[0] for other in others if epoch in other]
     theirs = [value for value in theirs if value is not None]
     if len(theirs) < STARTUP:
@@ -35,8 +38,11 @@ def median(curve, others, epoch, direction):
     return None
 
 
-def halving(curve, others, epoch, direction):
-    """Asynchronous successive halving: at a rung only the best third of those there go on; the reason, or None."""
+def halving(curve: Curve, others: Iterable[Curve], epoch: int, direction: str) -> str | None:
+    """Asynchronous successive halving: at a rung, only the best third of the trials there go on.
+
+    Returns: why the trial is pruned, or None.
+    """
     if epoch not in _rungs(epoch):
         return None
     values = [best(other, direction, epoch)[0] for other in [*others, curve] if epoch in other]
@@ -49,7 +55,7 @@ def halving(curve, others, epoch, direction):
     return None
 
 
-PRUNERS = {"median": median, "halving": halving}
+PRUNERS: dict[str, Callable[[Curve, Iterable[Curve], int, str], str | None]] = {"median": median, "halving": halving}
 
 
 def _rungs(last):

@@ -1,15 +1,30 @@
-"""`zoo.hypermodel`: a recipe as keras-tuner takes models, for whoever drives a tuner by hand."""
+"""`zoo.hypermodel`: a recipe as a `keras_tuner.HyperModel`, for whoever drives a tuner by hand."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 
 from zoo import building, registry, training
 from zoo.data import pipeline
 from zoo.training.callbacks import EpochSeeds
-from zoo.tuning import spaces
+from zoo.tuning.ranges import read
+from zoo.tuning.space import Space
+
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
 
 
-def hypermodel(recipe, *, space=None, fixed=None, data_dir=None, skip_bad=False):
-    """A `keras_tuner.HyperModel` of `recipe`: `keras_tuner.RandomSearch(zoo.hypermodel("lenet"), ...).search()`.
+def hypermodel(
+    recipe: "str | Recipe",
+    *,
+    space: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    data_dir: str | pathlib.Path | None = None,
+    skip_bad: bool = False,
+) -> keras_tuner.HyperModel:
+    """Returns a recipe as a model for tuners: `keras_tuner.RandomSearch(zoo.hypermodel("lenet"), ...).search()`.
 
     `search()` trains on the recipe's data, with its batch size and epochs; data and epochs that are given to `search`
     replace them.
@@ -23,8 +38,8 @@ def hypermodel(recipe, *, space=None, fixed=None, data_dir=None, skip_bad=False)
     base = registry.configured(recipe, {})
     fixed = dict(fixed or {})
     data = fixed.pop("dataset") if not isinstance(fixed.get("dataset", ""), str) else None
-    ranges, fixed = spaces.read(base, space, fixed)
-    searched = spaces.Space(base, ranges, fixed, named=space is not None)
+    ranges, fixed = read(base, space, fixed)
+    searched = Space(base, ranges, fixed, named=space is not None)
     return _HyperModel(searched, {} if data is None else {"dataset": data}, data_dir, skip_bad)
 
 
@@ -35,12 +50,12 @@ class _HyperModel(keras_tuner.HyperModel):
         self._data = data
         self._options = {"data_dir": data_dir, "skip_bad": skip_bad}
 
-    def declare_hyperparameters(self, hp):
-        """Every range, those of training included, before the first trial."""
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+        """Declares every range, those of training included, before the first trial."""
         self._space.declare(hp)
 
-    def recipe(self, hp):
-        """The recipe that `hp` chooses."""
+    def recipe(self, hp: keras_tuner.HyperParameters) -> "Recipe":
+        """Returns the recipe that `hp` chooses."""
         self._space.declare(hp)
         kept = {name: value for name, value in hp.values.items() if hp.is_active(name)}
         return self._space.recipe(self._space.read(kept))

@@ -3,13 +3,16 @@
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from zoo.fields import show
 from zoo.figures import cut, drawable
-from zoo.tuning.leaderboard import differing, short
+from zoo.tuning.report.leaderboard import differing, short
+from zoo.tuning.report.snapshot import Snapshot
 
 NAMED = 8
-"""Names that an axis shows at most."""
+"""How many names an axis shows at most."""
 
 _END = re.compile(r"(?:^|\.\.)\s*([-+]?\d*\.?\d+(?:e[-+]?\d+)?)")
 
@@ -34,12 +37,12 @@ class Scale:
     high: float
 
     @classmethod
-    def of(cls, field, text, values):
-        """The scale of a field.
+    def of(cls, field: str, text: str, values: Sequence[Any]) -> "Scale":
+        """Returns the scale of a field.
 
         Args:
             text: its range in the space: `1e-4..1e-1:log`, `8..64:step=8`, `a,b`.
-            values: those that it had in trials, one at least.
+            values: the values that it had in trials, at least one.
         """
         if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values) or ".." not in text:
             known = {show(value): value for value in values}
@@ -49,28 +52,28 @@ class Scale:
         return cls.of_numbers(field, [*values, *ends], text.endswith("log"), all(isinstance(v, int) for v in values))
 
     @classmethod
-    def of_numbers(cls, field, numbers, log, whole=False):
-        """The scale that reaches from the least to the largest of `numbers`; by their logarithm where they have one."""
+    def of_numbers(cls, field: str, numbers: Sequence[float], log: bool, whole: bool = False) -> "Scale":
+        """Returns the scale from the least to the largest of `numbers`; logarithmic if `log` and all are above 0."""
         log = log and min(numbers) > 0
         low, high = (math.log10(end) if log else float(end) for end in (min(numbers), max(numbers)))
         return cls(field, (), log, whole, low, high if high > low else low + 1)
 
-    def at(self, value):
-        """The place of a value, a float."""
+    def at(self, value: Any) -> float:
+        """Returns the place of a value."""
         if self.names:
             return float(self.names.index(show(value)))
         return math.log10(value) if self.log else float(value)
 
-    def part(self, value):
-        """Where a value lies between the ends, from 0 to 1."""
+    def part(self, value: Any) -> float:
+        """Returns where a value lies between the ends, from 0 to 1."""
         return self.part_of(self.at(value))
 
-    def part_of(self, place):
-        """Where a place lies between the ends, from 0 to 1; a name that is alone in the middle."""
+    def part_of(self, place: float) -> float:
+        """Returns where a place lies between the ends, from 0 to 1; a single name is in the middle."""
         return 0.5 if len(self.names) == 1 else (place - self.low) / (self.high - self.low)
 
-    def ticks(self, most=5):
-        """[(place, text)] of about `most` marks; of names at most `NAMED`."""
+    def ticks(self, most: int = 5) -> list[tuple[float, str]]:
+        """Returns (place, text) of about `most` marks, or of at most `NAMED` names."""
         if self.names:
             every = math.ceil(len(self.names) / NAMED)
             named = list(enumerate(self.names))[::every]
@@ -97,8 +100,8 @@ def _order(name, value, text):
     return (2 if value is None else 1, (listed.index(name) if name in listed else len(listed),), name)
 
 
-def scales(study):
-    """{field: `Scale`} of the fields that differ between the trials of a `Snapshot` and count in one with a score."""
+def scales(study: Snapshot) -> dict[str, Scale]:
+    """Returns {field: `Scale`} of the fields that differ between trials and are active in a trial with a score."""
     found = {}
     for field in differing(study):
         values = [trial.values[field] for trial in study.ranked if field in trial.values]

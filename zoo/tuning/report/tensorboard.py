@@ -1,26 +1,29 @@
 """A study in TensorBoard: its HParams page shows the trials as a table, parallel coordinates and scatter plots."""
 
 import os
+import pathlib
 import shutil
 import time
 
 from zoo.errors import RunError
 from zoo.fields import show
+from zoo.tuning.report.snapshot import Source
+from zoo.tuning.trial import COMPLETED, FAILED, PRUNED, RUNNING, SKIPPED
 
 _STATUSES = {
-    "running": "STATUS_RUNNING",
-    "completed": "STATUS_SUCCESS",
-    "pruned": "STATUS_SUCCESS",
-    "failed": "STATUS_FAILURE",
-    "skipped": "STATUS_FAILURE",
+    RUNNING: "STATUS_RUNNING",
+    COMPLETED: "STATUS_SUCCESS",
+    PRUNED: "STATUS_SUCCESS",
+    FAILED: "STATUS_FAILURE",
+    SKIPPED: "STATUS_FAILURE",
 }
 
 
-def write_events(study):
-    """Writes `events/` of a study's folder anew and returns its path; a trial is a folder in it, named by its number.
+def write_events(study: Source) -> pathlib.Path:
+    """Writes the folder `events` of a study anew and returns its path. Each trial is a folder in it.
 
-    It has the fields and the score, under the name of the objective at its epoch; the curves are in the runs' own
-    events. No device is touched, so it may be written beside trials that train.
+    It has the fields, and the score at its epoch under the name of the objective; the curves are in the runs' own
+    events. No device is used, so trials may train meanwhile.
     """
     target = study.path / "events"
     new = target.with_name(f".events.{os.getpid()}")
@@ -73,7 +76,7 @@ def _write(folder, trial, values, objective):
     found = [(api.hparams_pb(values, trial_id=str(trial.number), start_time_secs=started), 0, started)]
     if trial.score is not None:
         found.append((scalar_pb(objective, trial.score), trial.epoch or 0, ended))
-    if trial.status != "running":
+    if trial.status != RUNNING:
         found.append((summary.session_end_pb(status, end_time_secs=ended), 0, ended))
     writer = EventFileWriter(str(folder))
     for pb, step, moment in found:

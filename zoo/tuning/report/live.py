@@ -3,30 +3,45 @@
 import shlex
 import sys
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
-from zoo.tuning.leaderboard import duration, short
 from zoo.tuning.pruning import best
-from zoo.tuning.trials import STATUSES
+from zoo.tuning.report.leaderboard import duration, short
+from zoo.tuning.report.snapshot import Source
+from zoo.tuning.trial import STATUSES, Trial
 
 SHOWN = 12
-"""Trials that have ended in the live table; the best of them."""
+"""How many trials that have ended the live table shows: the best."""
+
+
+class Running(Protocol):
+    """A trial that runs, as the loop has it."""
+
+    number: int
+    values: dict[str, Any]
+    until: int | None
+    epochs: int
+
+    @property
+    def seconds(self) -> float: ...
 
 
 class Table:
-    """A live table where somebody watches, a line for each trial that ends where output goes to a file.
+    """Shows a live table in a terminal; where output goes to a file, prints a line for each trial that ends.
 
     Args:
         study: the `Study`.
         quiet: show nothing.
     """
 
-    def __init__(self, study, quiet):
+    def __init__(self, study: Source, quiet: bool):
         self._study = study
         self._quiet = quiet
         self._live = None
         self._shown = 0.0
 
-    def __enter__(self):
+    def __enter__(self) -> "Table":
         if self._quiet:
             return self
         where = f"Tuning {self._study.name} in {self._study.path}: {self._study.direction} {self._study.objective}."
@@ -38,24 +53,24 @@ class Table:
             self._live.start()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, running, curves, remaining):
-        """Shows the trials that run, with {number: curve}, and the seconds left or None, once a second at most."""
+    def show(self, running: Iterable[Running], curves: Mapping[int, dict[int, float]], remaining: float | None) -> None:
+        """Shows the trials that run, with {number: curve}, and the seconds left or None; at most once a second."""
         if self._live is None or time.monotonic() - self._shown < 1:
             return
         self._shown = time.monotonic()
         self._live.update(self._table(list(running), curves, remaining), refresh=True)
 
-    def ended(self, trial):
+    def ended(self, trial: Trial) -> None:
         """Says how a trial ended."""
         if self._quiet or self._live is not None:
             return
         print(f"Trial {trial.number}: {_outcome(trial)}; {_fields(trial.values)}", flush=True)
 
-    def end(self, why):
+    def end(self, why: str) -> None:
         """Says why the study ended, and what to do next."""
         if self._quiet:
             return

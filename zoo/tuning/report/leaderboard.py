@@ -1,25 +1,31 @@
-"""The trials of a study as rows, the best first: as text, CSV, JSON and a pandas DataFrame."""
+"""The leaderboard: the trials of a study as rows, the best first, in text, CSV, JSON and a pandas DataFrame."""
 
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from zoo import runs
 from zoo.errors import InputError
 from zoo.fields import show
 from zoo.figures import cut
-from zoo.tuning.snapshot import Snapshot
+from zoo.tuning.report.snapshot import Snapshot, Source
+from zoo.tuning.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS = ("rank", "number", "status", "score", "epoch", "epochs", "seconds", "origin")
 _FIELD = "fields."
 
 LONG = 200
-"""Letters of a reason that a table shows; CSV and JSON have it whole, and the trial's log has more."""
+"""How many letters of a reason a table shows. CSV and JSON have it whole, and the trial's log has more."""
 
 
-def rows(study, top=None):
-    """[{column: value}], one a trial: those that are ranked, the best first, then the others by number.
+def rows(study: Source, top: int | None = None) -> list[dict[str, Any]]:
+    """Returns {column: value} for each trial: first the ranked ones, the best first, then the others by number.
 
     Columns are rank (from 1), number, status, score, epoch, epochs, seconds, origin, fields and reason. `fields` is
-    {field: value} of those that differ between trials; a field that does not count in a trial is not in its own.
+    {field: value} of those that differ between trials, without the fields that are inactive in the trial.
 
     Args:
         study: a `zoo.Study`.
@@ -28,8 +34,8 @@ def rows(study, top=None):
     return listed(Snapshot.of(study), top)
 
 
-def listed(study, top=None):
-    """`rows` of a `Snapshot`."""
+def listed(study: Snapshot, top: int | None = None) -> list[dict[str, Any]]:
+    """Returns the `rows` of a snapshot."""
     places = {trial.number: place for place, trial in enumerate(study.ranked, 1)}
     others = [trial for trial in study.trials if trial.number not in places]
     names = differing(study)
@@ -50,8 +56,8 @@ def listed(study, top=None):
     ]
 
 
-def differing(study):
-    """The fields of a `Snapshot` that are not the same in all trials, in the order of the space; all, of one trial."""
+def differing(study: Snapshot) -> list[str]:
+    """Returns the fields that are not the same in all trials, in the order of the space; if there is one trial, all."""
     found = [trial.values for trial in study.trials]
     names = dict.fromkeys([*study.space, *(name for values in found for name in values)])
     if len(found) < 2:
@@ -60,15 +66,15 @@ def differing(study):
     return [name for name in names if len(shown[name]) > 1]
 
 
-def seconds(trial):
-    """How long a trial ran, to a tenth; None where that is not known."""
+def seconds(trial: Trial) -> float | None:
+    """Returns how long a trial ran, to a tenth of a second; None if that is not known."""
     if trial.seconds is not None:
         return round(trial.seconds, 1)
     return None if trial.started is None or trial.ended is None else round(trial.ended - trial.started, 1)
 
 
-def as_cells(study, top=None):
-    """Rows of text under a header, for a table that a person reads."""
+def as_cells(study: Source, top: int | None = None) -> list[tuple[str, ...]]:
+    """Returns a header and rows of text, for a table that a person reads."""
     study = Snapshot.of(study)
     names = differing(study)
     header = ("rank", "trial", "status", study.objective, "epoch", "time", *names, "reason")
@@ -88,13 +94,13 @@ def as_cells(study, top=None):
     return [header, *found]
 
 
-def short(value):
-    """A field's value as a person reads it: four digits of a number."""
+def short(value: Any) -> str:
+    """Returns a field's value as a person reads it: four digits of a number."""
     return f"{value:.4g}" if isinstance(value, float) else show(value)
 
 
-def duration(seconds):
-    """A time as a person reads it: 42 s, 3 min 7 s, 2.1 h; - where there is none."""
+def duration(seconds: float | None) -> str:
+    """Returns a time as a person reads it: 42 s, 3 min 7 s, 2.1 h; - for None."""
     if seconds is None:
         return "-"
     if seconds < 60:
@@ -102,8 +108,8 @@ def duration(seconds):
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
-def as_csv(study, top=None):
-    """CSV text with a header line; a field is the column `fields.NAME`, as a person types its value."""
+def as_csv(study: Source, top: int | None = None) -> str:
+    """Returns CSV text with a header line; a field is the column `fields.NAME`, as a person types its value."""
     study = Snapshot.of(study)
     columns = _columns(study)
     named = {column for column in columns if column.startswith(_FIELD)}
@@ -111,13 +117,13 @@ def as_csv(study, top=None):
     return runs.table(found, columns)
 
 
-def as_json(study, top=None):
-    """`rows` as JSON text; a field of several numbers is a list."""
+def as_json(study: Source, top: int | None = None) -> str:
+    """Returns `rows` as JSON text; a field of several numbers is a list."""
     return json.dumps(rows(study, top), indent=1, allow_nan=False)
 
 
-def to_dataframe(study):
-    """`rows` as a pandas DataFrame; a field is the column `fields.NAME`, and NaN or None where it does not count."""
+def to_dataframe(study: Source) -> "pd.DataFrame":
+    """Returns `rows` as a pandas DataFrame; a field is the column `fields.NAME`, NaN or None where it is inactive."""
     try:
         import pandas as pd
     except ImportError:
@@ -131,7 +137,7 @@ def _columns(study):
     return [*_COLUMNS, *(_FIELD + name for name in differing(study)), "reason"]
 
 
-def _flat(study, top=None):
+def _flat(study: Snapshot, top: int | None = None) -> Iterator[dict[str, Any]]:
     """`listed` with every field a column: a field may have the name of a column, such as epochs."""
     for row in listed(study, top):
         fields = row.pop("fields")

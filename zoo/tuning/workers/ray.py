@@ -1,8 +1,8 @@
-"""Trials on the nodes of a Ray cluster; the oracle, the state and the table stay with the process that tunes.
+"""`Ray`: trials on the nodes of a Ray cluster. The oracle, the state and the table stay with the process that tunes.
 
-A `Supervisor`, a Ray actor, starts a trial's process on its node as `processes` does everywhere, and hands on what it
-says. One whose trial has ended takes the next, so that Keras is imported once on a node and not for each trial. Where
-a node dies, its trial counts as killed: it is started again, on a node that has room.
+A `Supervisor`, a Ray actor, starts the process of a trial on its node and passes its messages on. When the trial has
+ended, the supervisor takes the next one, so Keras is imported once on each node. When a node dies, its trial counts as
+killed and is started again on a node that has room.
 """
 
 import dataclasses
@@ -12,28 +12,39 @@ import pathlib
 import signal
 import socket
 import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from zoo import files
 from zoo.errors import InputError, RunError
 
+if TYPE_CHECKING:
+    from zoo.tuning.workers.trial import Job  # a node imports Keras after `start` has chosen its backend
+
 PATIENCE = 5
-"""Seconds in which the head node must take a connection."""
+"""Seconds within which the head node must accept a connection."""
 
 
 class Supervisor:
-    """Runs trials on a node, one after another: a `processes.Process` whose methods are called from afar."""
+    """Runs trials on a node, one after another: a `Process` whose methods are called from another machine."""
 
-    def node(self):
-        """Name of the machine; the first answer says that Ray found a place."""
+    def node(self) -> str:
+        """Returns the name of the machine; its first answer shows that Ray has placed the supervisor."""
         return socket.gethostname()
 
-    def start(self, definition, folder, backend, job, log):
-        """Starts a trial's process: ("began", name of the machine).
+    def start(
+        self, definition: tuple[pathlib.Path, str], folder: str, backend: str, job: "Job", log: pathlib.Path
+    ) -> tuple:
+        """Starts the process of a trial.
 
         Args:
-            definition: path of the study's study.json, and its digest, by which a node sees that it has the study.
-            folder: where `zoo tune` was started; relative names of data are meant from there.
-            backend: of Keras.
+            definition: the path of study.json, and its digest, which tell whether the node sees the study.
+            folder: where `zoo tune` was started; relative paths of data start there.
+            backend: the backend of Keras.
+            job, log: as for `Process`.
+
+        Returns: ("began", name of the machine).
+        Raises: `InputError` where the node does not see the study.
         """
         path, expected = definition
         if not path.exists() or files.digest(path) != expected:
@@ -44,37 +55,42 @@ class Supervisor:
         os.environ["KERAS_BACKEND"] = backend
         import ray
 
-        from zoo.tuning import processes
+        from zoo.tuning.workers import process, trial
 
         gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
-        self._process = processes.Process(processes.train, job, log, gpus)
+        self._process = process.Process(trial.train, job, log, gpus)
         return ("began", self.node())
 
-    def hear(self):
-        """What the trial says next, or ("died", exit code, whether the kernel kills for memory)."""
+    def hear(self) -> tuple:
+        """Returns the trial's next message, or ("died", exit code, whether the kernel kills for lack of memory)."""
         try:
             return self._process.hear()
         except EOFError:
             memory = self._process.died_of_memory()
             return ("died", self._process.end(), memory)
 
-    def answer(self, value):
+    def answer(self, value: Any) -> None:
+        """Sends a value to the process."""
         self._process.answer(value)
 
-    def end(self):
+    def end(self) -> None:
+        """Waits until the process has ended."""
         self._process.end()
 
 
 class Ray:
-    """The engine: each trial asks Ray for one CPU and for its GPUs, and waits where no node has room.
+    """The engine of a Ray cluster: each trial requests one CPU and its GPUs, and waits until a node has room.
 
     Args:
         address: `HOST:PORT` of the head node.
-        workers: trials at once.
-        gpus_per_trial: None is one, or a share of one where there are fewer GPUs than workers.
+        workers: how many trials run at once.
+        gpus_per_trial: how many GPUs each trial sees. None is one, or a share of one if there are fewer GPUs than
+            workers.
     """
 
-    def __init__(self, address, workers, gpus_per_trial):
+    slots: list[int]
+
+    def __init__(self, address: str | None, workers: int, gpus_per_trial: int | None):
         self._ray = _connected(address)
         self._address = address
         try:
@@ -87,14 +103,15 @@ class Ray:
         self._running = {}  # a set in the order of the trials' starts
         self._idle = []
 
-    def __enter__(self):
+    def __enter__(self) -> "Ray":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         self._ray.shutdown()  # the supervisors, and what they run, end with it
         self._ray._private.worker._worker_logs_enabled = True
 
-    def start(self, job, log, slot):
+    def start(self, job: "Job", log: pathlib.Path, slot: int) -> "_Trial":
+        """Asks for a supervisor that starts the process of a trial."""
         import keras
 
         directory = pathlib.Path(job.directory).absolute()
@@ -109,14 +126,18 @@ class Ray:
         self._running[trial] = None
         return trial
 
-    def wait(self, running, timeout):
+    def wait(self, running: Sequence["_Trial"], timeout: float) -> list["_Trial"]:
+        """Waits until a trial of `running` has something to say, `timeout` seconds at most, and returns those.
+
+        Raises: `RunError` where the cluster is gone.
+        """
         ready, _ = self._ray.wait([one.news for one in running], timeout=timeout)
         if not ready:
             self._check()
         return [one for one in running if one.news in ready]
 
     def _check(self):
-        """Raises where the cluster is gone: Ray itself would wait for a minute, and then end this process."""
+        """Raises `RunError` if the cluster is gone: Ray itself would wait a minute and then end this process."""
         gone = None
         try:
             _reach(self._address)
@@ -128,12 +149,15 @@ class Ray:
         if gone is not None:
             raise RunError(f"{gone}: ray start it, and the same command then goes on.")
 
-    def supervisor(self):
-        """A `Supervisor` that has nothing to do."""
+    def supervisor(self) -> Any:
+        """Returns the handle of a `Supervisor` that has nothing to do."""
         return self._idle.pop() if self._idle else self._make()
 
-    def ask(self, reference):
-        """What a supervisor answered; one that is gone is an EOFError, whose argument says whether it had no memory."""
+    def ask(self, reference: Any) -> Any:
+        """Waits for a supervisor's answer and returns it.
+
+        Raises: EOFError where the supervisor is gone; its argument says whether it ran out of memory.
+        """
         exceptions = self._ray.exceptions
         try:
             return self._ray.get(reference)
@@ -149,8 +173,8 @@ class Ray:
         except exceptions.RayError:
             raise EOFError(False) from None
 
-    def leave(self, trial, supervisor=None):
-        """Ends a trial; its supervisor goes to the trial that has waited longest for a node, or is kept."""
+    def leave(self, trial: "_Trial", supervisor: Any = None) -> None:
+        """Forgets a trial; its supervisor goes to the trial that has waited longest for a node, or is kept."""
         self._running.pop(trial, None)
         if supervisor is None:
             return
@@ -160,15 +184,16 @@ class Ray:
                 return
         self._idle.append(supervisor)
 
-    def has(self, reference):
-        """Whether it can be asked for without waiting."""
+    def has(self, reference: Any) -> bool:
+        """Whether an answer is there already."""
         return bool(self._ray.wait([reference], timeout=0)[0])
 
-    def drop(self, supervisor):
+    def drop(self, supervisor: Any) -> None:
+        """Kills a supervisor."""
         self._ray.kill(supervisor)
 
     def _supervisors(self, workers, gpus_per_trial):
-        """A function that makes a `Supervisor` on the node that Ray chooses."""
+        """Returns a function that makes a `Supervisor` on the node that Ray chooses."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         gpus = [int(node.get("GPU", 0)) for node in nodes]
         if gpus_per_trial is None:
@@ -190,10 +215,10 @@ class Ray:
 
 
 class _Trial:
-    """A trial's process on some node, with the methods of a `processes.Process`.
+    """The process of a trial on some node, with the methods of a `Process`.
 
     Attributes:
-        news: what Ray answers when the trial has something to say.
+        news: the reference that Ray resolves when the trial has something to say.
     """
 
     def __init__(self, engine, arguments):
@@ -208,18 +233,18 @@ class _Trial:
         self.news = supervisor.start.remote(*self._arguments)
 
     @property
-    def waits(self):
+    def waits(self) -> bool:
         """Whether its supervisor has no node yet."""
         return not self._engine.has(self._placed)
 
-    def replaced(self, supervisor):
-        """Takes a supervisor that has a node; the one that has none is returned."""
+    def replaced(self, supervisor: Any) -> Any:
+        """Takes a supervisor that has a node, and returns the one that has none."""
         before = self._supervisor
         self._take(supervisor)
         return before
 
-    def hear(self):
-        """The next message; EOFError where its process, or its node, has died."""
+    def hear(self) -> tuple:
+        """Returns the next message; raises EOFError if the process or its node has died."""
         try:
             message = self._engine.ask(self.news)
         except EOFError as error:
@@ -235,34 +260,37 @@ class _Trial:
             self.news = self._supervisor.hear.remote()
         return message
 
-    def answer(self, value):
+    def answer(self, value: Any) -> None:
+        """Sends a value to the process."""
         self._supervisor.answer.remote(value)
         self.news = self._supervisor.hear.remote()
 
-    def end(self):
-        """Its exit code, or minus the signal that killed it."""
+    def end(self) -> int:
+        """Returns the exit code, or minus the signal that killed the process."""
         if self._code is None:  # it has said its last
             self._code = 0
             self._supervisor.end.remote()
             self._engine.leave(self, self._supervisor)
         return self._code
 
-    def kill(self):
+    def kill(self) -> None:
+        """Kills the supervisor, and the process with it."""
         self._engine.drop(self._supervisor)
         self._engine.leave(self)
 
-    def died_of_memory(self):
+    def died_of_memory(self) -> bool:
+        """Whether the process was killed for lack of memory."""
         return self._memory
 
 
 def _reach(address):
-    """Raises `OSError` where nothing takes a connection at `HOST:PORT`."""
+    """Raises `OSError` if nothing accepts a connection at `HOST:PORT`."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 def _connected(address):
-    """The module `ray`, connected to the cluster at an address."""
+    """Returns the module `ray`, connected to the cluster at an address."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise InputError(

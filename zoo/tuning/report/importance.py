@@ -2,11 +2,15 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from zoo.tuning.report.scales import Scale
+from zoo.tuning.trial import Trial
+
 FEWEST = 10
-"""Ranked trials below which nothing is said."""
+"""How many ranked trials there must be."""
 
 FOLDS = 5
 TREES = 50
@@ -19,23 +23,24 @@ class Importance:
 
     Attributes:
         shares: {field: share of all importance}, the largest first; they add up to 1, or are all 0.
-        explained: how much of the variance of the ranks is predicted of trials that were not seen; 1 is all of it.
+        explained: the share of the variance of the ranks that the forest predicts of trials that it has not seen; 1 is
+            all of it.
     """
 
-    shares: dict
+    shares: dict[str, float]
     explained: float
 
 
-def measure(ranked, scales):
-    """The `Importance` of each field, or None where there are fewer than `FEWEST` trials or all have one score.
+def measure(ranked: Sequence[Trial], scales: Mapping[str, Scale]) -> Importance | None:
+    """Measures how much each field matters; None if there are fewer than `FEWEST` trials, or all have one score.
 
-    The forest predicts a trial's place among the others, not its score: a few trials that went very wrong would
-    otherwise decide alone. Where a field does not count, its value is missing. The importance of a field is how much
-    the squared error grows on trials left out when the field's values are shuffled between them.
+    A random forest predicts a trial's rank, not its score: otherwise a few trials that went very wrong would decide
+    alone. The value of an inactive field is missing. The importance of a field is how much the squared error on trials
+    left out grows when the field's values are shuffled between them.
 
     Args:
         ranked: trials with a score, the best first.
-        scales: {field: `zoo.tuning.scales.Scale`}.
+        scales: {field: `Scale`}.
     """
     from scipy.stats import rankdata
     from sklearn.ensemble import RandomForestRegressor

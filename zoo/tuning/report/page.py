@@ -8,27 +8,27 @@ import shlex
 from zoo import figures
 from zoo.fields import show
 from zoo.figures import pages
-from zoo.tuning import drawing, importance, leaderboard
-from zoo.tuning.scales import scales
-from zoo.tuning.snapshot import Snapshot
-from zoo.tuning.trials import STATUSES
+from zoo.tuning.report import drawing, importance, leaderboard
+from zoo.tuning.report.scales import scales
+from zoo.tuning.report.snapshot import Snapshot, Source
+from zoo.tuning.trial import COMPLETED, PRUNED, RUNNING, STATUSES, UNSCORED
 
 SHOWN = 12
-"""Fields that figures show at most: those of the largest importance."""
+"""How many fields figures show at most: the most important ones."""
 
 TRUSTED = 0.1
-"""Variance that a random forest must explain before what it finds important is shown."""
+"""The share of the variance that a random forest must explain for its importances to be shown."""
 
 LISTED = 200
-"""Trials that a table lists at most."""
+"""How many trials a table lists at most."""
 
 LONG = 500
-"""Letters of a reason that the page shows."""
+"""How many letters of a reason the page shows."""
 
 _UNITS = {"hours": 3600, "minutes": 60, "seconds": 1}
 
 
-def report(study, directory=None):
+def report(study: Source, directory: str | pathlib.Path | None = None) -> pathlib.Path:
     """Writes a page about a study and its pictures, whole or not at all, and returns the page's path.
 
     The page needs no other file and no network; it replaces an older one, and may be written while trials run.
@@ -41,7 +41,7 @@ def report(study, directory=None):
     target = pathlib.Path(directory) if directory is not None else study.path / "report"
     pages.refuse_foreign(target)
     study = Snapshot.of(study)
-    pages.put_in_place(target, pages.written("tuning/report.html.j2", _facts(study), parts(study)))
+    pages.put_in_place(target, pages.written("tuning/report/page.html.j2", _facts(study), parts(study)))
     return target / "index.html"
 
 
@@ -71,7 +71,7 @@ def _notes(study):
         return []
     if not study.trials:
         return ["No trial was begun yet."]
-    ended = [trial for trial in study.trials if trial.status != "running"]
+    ended = [trial for trial in study.trials if trial.status != RUNNING]
     if not ended:
         return ["No trial has ended yet."]
     return [f"None of the {_counted(len(ended), 'trial')} that ended has a score: the reasons are below."]
@@ -86,7 +86,7 @@ def _tiles(study):
     times = [leaderboard.seconds(trial) or 0 for trial in study.trials]
     return [
         *best,
-        *((status, count) for status, count in states if count or status == "completed"),
+        *((status, count) for status, count in states if count or status == COMPLETED),
         ("epochs trained", sum(trial.epochs for trial in study.trials)),
         ("time of all trials", leaderboard.duration(sum(times))),
     ]
@@ -128,8 +128,8 @@ def _commands(study):
 # What is shown ------------------------------------------------------------------------------------------------------
 
 
-def parts(study):
-    """The `zoo.figures.Part`s of the page about a `Snapshot`; those about scores only where there are any."""
+def parts(study: Snapshot) -> "list[figures.Part]":
+    """Returns the parts of the page; those about scores only if there are any."""
     ranked, histories = study.ranked, drawing.histories(study)
     found = []
     if ranked:
@@ -147,7 +147,7 @@ def _beyond(study, values):
 
 def _progress(study):
     ranked = study.ranked
-    pruned = ", circles those that were pruned" if any(trial.status == "pruned" for trial in ranked) else ""
+    pruned = ", circles those that were pruned" if any(trial.status == PRUNED for trial in ranked) else ""
     clock = ended(study)
     timed = "Time in which no trial ran is left out." if clock[1] != "trial" else "Times are not known of all trials."
     return figures.Part(
@@ -164,11 +164,11 @@ def _span(trial):
     return trial.ended - (leaderboard.seconds(trial) or 0.0), trial.ended
 
 
-def ended(study):
-    """({number of a ranked trial: when it ended}, unit), counting only time in which some trial ran.
+def ended(study: Snapshot) -> tuple[dict[int, float], str]:
+    """Returns ({number of a ranked trial: when it ended}, unit), counting only time in which some trial ran.
 
-    A study that was stopped on Friday and went on on Monday took no weekend. The unit is seconds, minutes or hours by
-    what there is; where a time is not known it is "trial", and trials come one after another.
+    A study that was stopped on Friday and continued on Monday took no weekend. The unit is seconds, minutes or hours,
+    whichever fits; if some time is not known, it is "trial", and trials come one after another.
     """
     ranked = study.ranked
     if any(trial.started is None or trial.ended is None for trial in ranked):
@@ -249,7 +249,7 @@ def _curves(study, histories):
 
 def _failures(study):
     """The `Part` of the trials that failed or were skipped, none where all went well."""
-    rows = [row for row in leaderboard.listed(study) if row["status"] in ("failed", "skipped")]
+    rows = [row for row in leaderboard.listed(study) if row["status"] in UNSCORED]
     if not rows:
         return []
     listed = [

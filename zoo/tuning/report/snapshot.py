@@ -1,19 +1,38 @@
-"""A study as it was at one moment."""
+"""`Snapshot`: a study as it was at one moment."""
 
 import dataclasses
 import pathlib
+from typing import Protocol
 
-from zoo.tuning.trials import Trial
+from zoo.tuning.trial import Trial
+
+
+class Source(Protocol):
+    """What is read of a study: a `zoo.Study`."""
+
+    @property
+    def path(self) -> pathlib.Path: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def objective(self) -> str: ...
+    @property
+    def direction(self) -> str: ...
+    @property
+    def space(self) -> dict[str, str]: ...
+    @property
+    def trials(self) -> list[Trial]: ...
+    def ranked(self) -> list[Trial]: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """What tables and pages tell of a study: read once, so that all of it agrees while trials run and end.
+    """What tables and pages tell of a study. It is read once, so that all of it agrees while trials run and end.
 
     Attributes:
         path: the study's folder.
-        name: of its recipe.
-        objective: what is judged by, a column of a run's history.
+        name: the recipe's name.
+        objective: the column of a run's history by which trials are judged.
         direction: "min" or "max".
         space: {field: text of its range}.
         trials: every `Trial`, by number.
@@ -29,7 +48,8 @@ class Snapshot:
     ranked: list[Trial]
 
     @classmethod
-    def of(cls, study):
+    def of(cls, study: Source) -> "Snapshot":
+        """Reads a study."""
         trials = {trial.number: trial for trial in study.trials}
         ranked = [trials[trial.number] for trial in study.ranked() if trial.number in trials]
         return cls(

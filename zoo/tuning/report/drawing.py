@@ -1,39 +1,53 @@
 """The figures of the page about a study."""
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo import figures
-from zoo.tuning.leaderboard import short
-from zoo.tuning.scales import Scale
-from zoo.tuning.trials import curve
+from zoo.tuning.report.importance import Importance
+from zoo.tuning.report.leaderboard import short
+from zoo.tuning.report.scales import Scale
+from zoo.tuning.report.snapshot import Snapshot
+from zoo.tuning.trial import COMPLETED, PRUNED, curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 3
-"""Slices side by side."""
+"""How many slices stand side by side."""
 
 NAMED = 5
-"""Curves that are named: of the best trials."""
+"""How many curves are named: those of the best trials."""
 
 PASSING = 1.09
-"""Where a line of parallel coordinates passes a field that does not count; a row ends at 1."""
+"""Where a line of parallel coordinates passes an inactive field; a row ends at 1."""
 
 LETTERS = 45
-"""Of the marks of a row of parallel coordinates, at most."""
+"""How many letters the marks of a row of parallel coordinates have at most."""
 
 _SMALL = {"fontsize": 8, "fontfamily": figures.FONT, "parse_math": False}
 
 
 class Window:
-    """The part of an objective's axis where most scores lie; what is beyond is drawn at its edge.
+    """The part of an objective's axis where most scores lie; scores beyond it are drawn at its edge.
 
     Args:
-        values: scores, one at least, all finite.
+        values: scores, at least one, all finite.
+        direction: "min" or "max".
+
+    Attributes:
+        low, high: the ends of the axis.
+        beyond: how many values lie beyond them.
+        log: whether the axis is logarithmic.
         direction: "min" or "max".
     """
 
-    def __init__(self, values, direction):
-        values = np.sort(np.asarray(values, float))
+    def __init__(self, values: Iterable[float], direction: str):
+        values = np.sort(np.asarray(list(values), float))
         first, third = np.quantile(values, [0.25, 0.75])
         reach = 3 * (third - first)
         self.low, self.high = float(values[0]), float(values[-1])
@@ -45,15 +59,16 @@ class Window:
         self.log = self.low > 0 and self.high > 30 * self.low
         self.direction = direction
 
-    def inside(self, values):
+    def inside(self, values: Any) -> Any:
+        """Returns values, moved to the edge where they lie beyond it."""
         return np.clip(values, self.low, self.high)
 
-    def title(self, objective):
-        """The name of the axis."""
+    def title(self, objective: str) -> str:
+        """Returns the name of the axis."""
         return _named(objective) + (" (logarithmic)" if self.log else "")
 
-    def frame(self, axes):
-        """Makes it the vertical axis, with a margin."""
+    def frame(self, axes: "Axes") -> None:
+        """Makes this the vertical axis, with a margin."""
         if self.log:
             axes.set_yscale("log")
             margin = (self.high / self.low) ** 0.05
@@ -62,8 +77,8 @@ class Window:
             margin = 0.06 * (self.high - self.low) or 0.06 * abs(self.high) or 1.0
             axes.set_ylim(self.low - margin, self.high + margin)
 
-    def mark(self, axes, places, values, **style):
-        """Dots, and arrow heads at the edge for what lies beyond."""
+    def mark(self, axes: "Axes", places: Sequence[float], values: Sequence[float], **style: Any) -> None:
+        """Draws dots, and arrow heads at the edge for values beyond it."""
         places, values = np.asarray(places, float), np.asarray(values, float)
         within = (values >= self.low) & (values <= self.high)
         axes.scatter(places[within], values[within], **style)
@@ -71,11 +86,11 @@ class Window:
         axes.scatter(places[~within], self.inside(values[~within]), **style)
 
 
-def progress(study, clock, theme):
-    """The score of every trial, and the best so far, by the time when it ended.
+def progress(study: Snapshot, clock: tuple[Mapping[int, float], str], theme: "figures.Theme") -> "Figure":
+    """Draws the score of every trial, and the best so far, by the time when the trial ended.
 
     Args:
-        clock: {number of a ranked trial: where it ended}, and its unit: ({...}, "minutes").
+        clock: ({number of a ranked trial: when it ended}, the unit, such as "minutes").
     """
     places, unit = clock
     ranked = study.ranked
@@ -102,7 +117,7 @@ def progress(study, clock, theme):
 
 def _dots(axes, ranked, places, window, theme, size):
     """Completed trials as dots, pruned ones as circles."""
-    for status, face in (("completed", theme.first), ("pruned", "none")):
+    for status, face in ((COMPLETED, theme.first), (PRUNED, "none")):
         chosen = [number for number, trial in enumerate(ranked) if trial.status == status]
         if chosen:
             window.mark(
@@ -122,10 +137,10 @@ def _ring(axes, place, score, theme):
     axes.plot(place, score, "o", color=theme.second, markersize=9, fillstyle="none", markeredgewidth=1.8, zorder=3)
 
 
-def parallel(study, scales, theme):
-    """Parallel coordinates: a row for each field and one for the score, a line down them for each trial.
+def parallel(study: Snapshot, scales: Mapping[str, Scale], theme: "figures.Theme") -> "Figure":
+    """Draws parallel coordinates: a row for each field and one for the score, a line down them for each trial.
 
-    The best trials are drawn last and deepest; where a field does not count, a line passes on the right.
+    The best trials are drawn last and deepest. Where a field is inactive, a line passes on the right.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -186,8 +201,8 @@ def _row(axes, scale, height, absent, theme):
         axes.text(PASSING, height - 0.22, "inactive", color=theme.muted, ha="center", **style)
 
 
-def bars(found, most, theme):
-    """The `zoo.tuning.importance.Importance` of each field as a bar; of `most` fields."""
+def bars(found: Importance, most: int, theme: "figures.Theme") -> "Figure":
+    """Draws the importance of each field as a bar; of `most` fields."""
     names = list(found.shares)[:most]
     figure = figures.new(theme, 0.3 * len(names) + 0.75, layout="constrained")
     axes = figures.panel(figure.subplots(), theme)
@@ -201,8 +216,8 @@ def bars(found, most, theme):
     return figure
 
 
-def slices(study, scales, theme):
-    """A panel for each field: the scores by its values."""
+def slices(study: Snapshot, scales: Mapping[str, Scale], theme: "figures.Theme") -> "Figure":
+    """Draws a panel for each field: the scores by its values."""
     ranked = study.ranked
     window = Window([trial.score for trial in ranked], study.direction)
     high = math.ceil(len(scales) / COLUMNS)
@@ -235,8 +250,8 @@ def _aside(trial):
     return 0.4 * (trial.number * 0.618034 % 1) - 0.2
 
 
-def histories(study):
-    """{number: [(epoch, value)]} of the objective in every trial's `history.csv`; without those that have none."""
+def histories(study: Snapshot) -> dict[int, list[tuple[int, float]]]:
+    """Reads {number: [(epoch, value of the objective)]} from each trial's run; trials without a value are left out."""
     found = {}
     for trial in study.trials:
         told = {} if trial.path is None else curve(trial.path, study.objective)
@@ -245,8 +260,8 @@ def histories(study):
     return found
 
 
-def curves(study, histories, theme):
-    """The objective by epoch, of every trial; the best few are named."""
+def curves(study: Snapshot, histories: Mapping[int, list[tuple[int, float]]], theme: "figures.Theme") -> "Figure":
+    """Draws the objective of every trial by epoch; the best few are named."""
     values = [value for rows in histories.values() for _, value in rows]
     window = Window(values, study.direction)
     figure = figures.new(theme, 3.8, layout="constrained")

@@ -1,0 +1,74 @@
+"""`Trial`: what a study knows about one trial, and the words that the study uses for trials and oracles."""
+
+import csv
+import dataclasses
+import pathlib
+from typing import Any
+
+ORACLES = ("random", "grid", "bayesian", "hyperband")
+"""The oracles, by the names that `zoo.tune` takes."""
+
+ENDLESS = ("random", "bayesian")
+"""Oracles that always have one more trial."""
+
+HYPERBAND = "hyperband"
+"""The oracle that trains a trial in parts: it stops a trial at the end of its rung, and may take it up again."""
+
+RUNNING, COMPLETED, PRUNED, FAILED, SKIPPED = "running", "completed", "pruned", "failed", "skipped"
+"""The states of a trial."""
+
+STATUSES = (COMPLETED, PRUNED, FAILED, SKIPPED, RUNNING)
+"""All states, in the order in which people see them counted."""
+
+UNSCORED = (FAILED, SKIPPED)
+"""The states in which a trial has ended without a score."""
+
+WAIT = "wait"
+"""What an oracle, and `Ledger.propose`, answer if running trials must end before there is a next one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trial of a study.
+
+    Attributes:
+        number: from 0, in the order in which trials were proposed.
+        values: {field: value} of the searched fields that are active.
+        status: "running", "completed", "pruned", "failed" or "skipped".
+        score: the objective at its best epoch, always finite; None where there is none. Failed and skipped trials
+            have none.
+        epoch: the epoch of the score, from 1.
+        epochs: how many epochs were trained.
+        reason: one line on why the trial failed, was pruned or was skipped; None otherwise.
+        origin: "default", "enqueued" or "oracle".
+        started, ended: seconds since 1970 (UTC), or None.
+        seconds: how long the trial ran, without its pauses; None where that is not known.
+        host: the name of the machine that ran it.
+        path: the folder of its run, STUDY/trials/NUMBER; None where the run was never begun.
+    """
+
+    number: int
+    values: dict[str, Any]
+    status: str
+    score: float | None = None
+    epoch: int | None = None
+    epochs: int = 0
+    reason: str | None = None
+    origin: str = "oracle"
+    started: float | None = None
+    ended: float | None = None
+    seconds: float | None = None
+    host: str | None = None
+    path: pathlib.Path | None = None
+
+
+def curve(folder: pathlib.Path, objective: str) -> dict[int, float]:
+    """Reads {epoch: value of `objective`} from the history of a run, epochs from 1.
+
+    A value that the history does not have is NaN. A run without a history has an empty curve.
+    """
+    try:
+        with open(folder / "history.csv", newline="") as file:
+            return {int(row["epoch"]): float(row.get(objective) or "nan") for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
