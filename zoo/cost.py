@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +29,7 @@ class Summary:
     activation_bytes: int | None
 
 
-def summarize(model, input_shape=None, batch_size=1):
+def summarize(model: keras.Model, input_shape: Sequence[int] | None = None, batch_size: int = 1) -> Summary:
     """The `Summary` of a `keras.Model`.
 
     Args:
@@ -44,7 +46,7 @@ def summarize(model, input_shape=None, batch_size=1):
     )
 
 
-def multiply_adds(model, input_shape=None):
+def multiply_adds(model: keras.Model, input_shape: Sequence[int] | None = None) -> int:
     """Multiply-adds of one example, counted in the traced inference graph: convolutions and matrix products."""
     import tensorflow as tf
 
@@ -53,7 +55,7 @@ def multiply_adds(model, input_shape=None):
     return sum(_count(operation) for operation in traced.graph.get_operations())
 
 
-def activation_bytes(model, input_shape=None, batch_size=1):
+def activation_bytes(model: keras.Model, input_shape: Sequence[int] | None = None, batch_size: int = 1) -> int:
     """Bytes that the backward pass of a training step reads of the forward pass, counted in the traced graph.
 
     Weights are not among them, nor what loops of unknown length keep.
@@ -78,7 +80,7 @@ def activation_bytes(model, input_shape=None, batch_size=1):
     return sum(one.shape.num_elements() * one.dtype.size for one in counted if one.shape.is_fully_defined())
 
 
-def _specs(model, input_shape, batch_size):
+def _specs(model: keras.Model, input_shape: Sequence[int] | None, batch_size: int) -> list[Any]:
     import tensorflow as tf
 
     shapes = [input_shape if None in tensor.shape[1:] else tensor.shape[1:] for tensor in model.inputs]
@@ -87,11 +89,11 @@ def _specs(model, input_shape, batch_size):
     ]
 
 
-def _call(model, inputs, training):
+def _call(model: keras.Model, inputs: Sequence[Any], training: bool) -> Any:
     return model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
 
 
-def _count(operation):
+def _count(operation: Any) -> int:
     shapes = [tensor.shape for tensor in operation.inputs]
     match operation.type:
         case "Conv2D" | "Conv3D":
@@ -109,7 +111,7 @@ def _count(operation):
     return 0
 
 
-def _einsum(equation, shapes):
+def _einsum(equation: str, shapes: Sequence[Sequence[int]]) -> int:
     """The product of the sizes of all indices; an ellipsis stands for the leading axes."""
     sizes = {}
     for term, shape in zip(equation.split("->")[0].split(","), shapes, strict=True):

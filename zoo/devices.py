@@ -1,8 +1,12 @@
 """Which backend, device, precision and XLA setting a recipe runs with here, and why."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import keras
+
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,14 +18,14 @@ class Resolved:
     precision: str
     reason: str
 
-    def line(self, jit_compile, asked):
+    def line(self, jit_compile: bool | str, asked: bool | str) -> str:
         """The first line of a run; `asked` is the recipe's `jit_compile`, `jit_compile` what Keras made of it."""
         why = "auto: as Keras decides for this device" if asked == "auto" else "as given"
         xla = f"XLA {'on' if jit_compile else 'off'} ({why})"
         return f"Backend {self.backend}, device {self.device}, precision {self.precision} ({self.reason}), {xla}."
 
 
-def resolve(recipe):
+def resolve(recipe: "Recipe") -> Resolved:
     """The `Resolved` of `recipe` on this machine."""
     backend = keras.backend.backend()
     device, bfloat16 = _accelerator(backend)
@@ -35,13 +39,13 @@ def resolve(recipe):
     return Resolved(f"{backend} {_version(backend)}", device, precision, reason)
 
 
-def _version(backend):
+def _version(backend: str) -> str:
     from importlib import metadata
 
     return metadata.version(backend)
 
 
-def _accelerator(backend):
+def _accelerator(backend: str) -> tuple[str, bool]:
     """(name of the device, whether it is a GPU with fast bfloat16: compute capability 8 and up)."""
     if backend == "tensorflow":
         import tensorflow as tf

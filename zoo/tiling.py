@@ -1,11 +1,21 @@
 """A picture asked in tiles: what is held in memory is the picture and one tile's answer."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from zoo.errors import InputError
 
 
-def tiles(answer, picture, *, tile, overlap, margin=0, step=1):
+def tiles(
+    answer: Callable[[np.ndarray], np.ndarray],
+    picture: np.ndarray,
+    *,
+    tile: int,
+    overlap: int,
+    margin: int = 0,
+    step: int = 1,
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """(rows, columns, logits) of a picture, a tile after the other: slices, and logits of just those pixels.
 
     Beyond the border the picture is mirrored, as in the paper. Half of `overlap` is dropped on each side of a tile:

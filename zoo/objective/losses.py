@@ -1,9 +1,13 @@
 """Losses that Keras lacks."""
 
+from typing import Any
+
 import keras
 
+from zoo.objective import Tensor
 
-def mixed(labels, logits):
+
+def mixed(labels: Tensor, logits: Tensor) -> bool:
     """Whether labels are distributions over the classes of `logits` (batch, classes), as mixup makes them."""
     return len(labels.shape) == 2 and labels.shape[-1] == logits.shape[-1]
 
@@ -20,11 +24,11 @@ class SmoothedCrossentropy(keras.losses.Loss):
     Reference: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7.
     """
 
-    def __init__(self, smoothing=0.0, name="smoothed_crossentropy", **kwargs):
+    def __init__(self, smoothing: float = 0.0, name: str = "smoothed_crossentropy", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.smoothing = smoothing
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         ops = keras.ops
         log_p = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)  # (batch, n)
         if mixed(y_true, y_pred):
@@ -34,7 +38,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         target = (1.0 - self.smoothing) * target + self.smoothing / log_p.shape[-1]
         return -ops.sum(target * log_p, axis=-1)  # (batch,)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "smoothing": self.smoothing}
 
 
@@ -54,11 +58,11 @@ class MaskLoss(keras.losses.Loss):
         section 3 (Dice, here without squares).
     """
 
-    def __init__(self, kind="cross_entropy", name="mask_loss", **kwargs):
+    def __init__(self, kind: str = "cross_entropy", name: str = "mask_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.kind = kind
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         ops = keras.ops
         logits = ops.cast(y_pred, "float32")  # (batch, height, width, classes)
         classes, ids = logits.shape[-1], ops.cast(y_true, "int32")
@@ -75,7 +79,7 @@ class MaskLoss(keras.losses.Loss):
             loss += 1.0 - ops.mean((2.0 * both + 1.0) / (either + 1.0))
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind}
 
 
@@ -90,11 +94,11 @@ class TokenLoss(keras.losses.Loss):
     Input shape: ids (batch, time); logits (batch, time, n); sample weights, where given, (batch,) or as the ids.
     """
 
-    def __init__(self, smoothing=0.0, name="token_loss", **kwargs):
+    def __init__(self, smoothing: float = 0.0, name: str = "token_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.smoothing = smoothing
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         ops = keras.ops
         surprise, weights = token_surprise(y_true, y_pred, sample_weight)  # (batch, time) each
         if self.smoothing:
@@ -103,11 +107,11 @@ class TokenLoss(keras.losses.Loss):
             surprise = (1.0 - self.smoothing) * surprise + self.smoothing * spread
         return ops.sum(surprise * weights) / ops.maximum(ops.sum(weights), 1e-7)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "smoothing": self.smoothing}
 
 
-def token_surprise(ids, logits, sample_weight=None):
+def token_surprise(ids: Tensor, logits: Tensor, sample_weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """(-log p of each token in nats, its weight), each (batch, time): 0 where there is padding (id 0)."""
     ops = keras.ops
     ids, logits = ops.cast(ids, "int32"), ops.cast(logits, "float32")

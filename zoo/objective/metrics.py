@@ -1,9 +1,11 @@
 """Metrics that Keras lacks. Each says by `_direction`, as Keras's own do, whether more (up) or less of it is better."""
 
 import math
+from typing import Any
 
 import keras
 
+from zoo.objective import Tensor
 from zoo.objective.losses import mixed, token_surprise
 
 
@@ -14,7 +16,7 @@ class Accuracy(keras.metrics.SparseCategoricalAccuracy):
     Input shape: labels (batch,) integers, or (batch, n) distributions; logits (batch, n).
     """
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Any:
         if mixed(y_true, y_pred):
             y_true = keras.ops.argmax(y_true, axis=-1)
         return super().update_state(y_true, y_pred, sample_weight)
@@ -28,13 +30,13 @@ class _Confusion(keras.metrics.Metric):
     Input shape: masks (batch, height, width) integers; logits (batch, height, width, classes).
     """
 
-    def __init__(self, classes, name=None, **kwargs):
+    def __init__(self, classes: int, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self._direction = "up"
         self.classes = classes
         self.counts = self.add_variable((classes, classes), "zeros", name="counts")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         ops = keras.ops
         true = ops.reshape(ops.cast(y_true, "int32"), (-1,))  # (pixels,)
         cells = true * self.classes + ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
@@ -43,17 +45,17 @@ class _Confusion(keras.metrics.Metric):
         found = ops.segment_sum(counted, cells, num_segments=self.classes**2)
         self.counts.assign_add(ops.reshape(found, (self.classes, self.classes)))
 
-    def _overlap(self):
+    def _overlap(self) -> tuple[Tensor, Tensor, Tensor]:
         """(pixels that are of each class and are called so, pixels of it, pixels called so)."""
         counts = keras.ops.convert_to_tensor(self.counts)
         return keras.ops.diagonal(counts), keras.ops.sum(counts, axis=1), keras.ops.sum(counts, axis=0)
 
-    def _mean(self, parts, wholes):
+    def _mean(self, parts: Tensor, wholes: Tensor) -> Tensor:
         """The mean of parts / wholes over the classes that there are."""
         present = keras.ops.cast(wholes > 0, self.dtype)
         return keras.ops.sum(parts / keras.ops.maximum(wholes, 1)) / keras.ops.maximum(keras.ops.sum(present), 1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": self.classes}
 
 
@@ -64,7 +66,7 @@ class MeanIoU(_Confusion):
     Keras's own takes no ids outside the classes together with logits.
     """
 
-    def result(self):
+    def result(self) -> Tensor:
         hits, true, said = self._overlap()
         return self._mean(hits, true + said - hits)
 
@@ -73,7 +75,7 @@ class MeanIoU(_Confusion):
 class MeanDice(_Confusion):
     """Dice's coefficient, 2 TP / (2 TP + FP + FN) of all pixels so far, the mean over classes that occur."""
 
-    def result(self):
+    def result(self) -> Tensor:
         hits, true, said = self._overlap()
         return self._mean(2 * hits, true + said)
 
@@ -85,11 +87,11 @@ class TokenAccuracy(keras.metrics.Mean):
     Input shape: ids (batch, time); logits (batch, time, vocabulary).
     """
 
-    def __init__(self, name="token_accuracy", **kwargs):
+    def __init__(self, name: str = "token_accuracy", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self._direction = "up"
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Any:
         right = keras.ops.equal(keras.ops.cast(y_true, "int32"), keras.ops.cast(keras.ops.argmax(y_pred, -1), "int32"))
         return super().update_state(right, token_surprise(y_true, y_pred, sample_weight)[1])
 
@@ -101,14 +103,14 @@ class Perplexity(keras.metrics.Mean):
     Input shape: ids (batch, time); logits (batch, time, vocabulary).
     """
 
-    def __init__(self, name="perplexity", **kwargs):
+    def __init__(self, name: str = "perplexity", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self._direction = "down"
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Any:
         return super().update_state(*token_surprise(y_true, y_pred, sample_weight))
 
-    def result(self):
+    def result(self) -> Tensor:
         return keras.ops.exp(super().result())
 
 
@@ -116,5 +118,5 @@ class Perplexity(keras.metrics.Mean):
 class BitsPerToken(Perplexity):
     """The mean surprise of a token, in bits: of a network of characters, its bits per character."""
 
-    def result(self):
+    def result(self) -> Tensor:
         return keras.ops.log(super().result()) / math.log(2.0)

@@ -1,6 +1,11 @@
 """What Keras's optimizers lack: weight decay as the papers have it, and schedules with warm-up over a known length."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
+
+from zoo.objective import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -16,12 +21,12 @@ class L2SGD(keras.optimizers.SGD):
     Reference: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 1, line 6 (the L2 term).
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
         if self.weight_decay and self._use_weight_decay(variable):
             gradient = keras.ops.cast(gradient, variable.dtype) + self.weight_decay * variable
         super().update_step(gradient, variable, learning_rate)
 
-    def _apply_weight_decay(self, variables):
+    def _apply_weight_decay(self, variables: Iterable[keras.Variable]) -> None:
         """Nothing: the decay is in the gradient."""
 
 
@@ -46,16 +51,24 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         2017, "Attention Is All You Need", equation 3 (noam).
     """
 
-    def __init__(self, peak, kind="constant", total_steps=1, warmup_steps=0, milestones=(), decay=0.1):
+    def __init__(
+        self,
+        peak: float,
+        kind: str = "constant",
+        total_steps: int = 1,
+        warmup_steps: int = 0,
+        milestones: Iterable[float] = (),
+        decay: float = 0.1,
+    ) -> None:
         super().__init__()
         self.peak = peak
         self.kind = kind
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps
-        self.milestones = tuple(milestones)
+        self.milestones: tuple[float, ...] = tuple(milestones)
         self.decay = decay
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         ops = keras.ops
         step = ops.cast(step, "float32")
         rate = ops.cast(self.peak, "float32")
@@ -72,7 +85,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             rate = ops.where(step < self.warmup_steps, self.peak * (step + 1.0) / self.warmup_steps, rate)
         return rate
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "peak": self.peak,
             "kind": self.kind,

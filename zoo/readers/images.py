@@ -2,14 +2,20 @@
 
 import os
 import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.errors import InputError
 
+Signatures: TypeAlias = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
+"""{signature of an export: (function from its raw inputs, {input: its `tf.TensorSpec`})}."""
 
-def class_answers(logits, labels):
+
+def class_answers(logits: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
     """{output name: tensor} of logits (batch, classes), all float32 but `label`, for an export."""
     tf = tensorflow()
 
@@ -33,26 +39,26 @@ class ImageReader(keras.layers.Layer):
         labels: names of the classes, in the order of the network's outputs.
     """
 
-    def __init__(self, image_shape, labels, **kwargs):
+    def __init__(self, image_shape: Sequence[int], labels: Iterable[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.image_shape = tuple(image_shape)
-        self.labels = tuple(labels)
+        self.image_shape: tuple[int, ...] = tuple(image_shape)
+        self.labels: tuple[str, ...] = tuple(labels)
         self.built = True  # it has no weights
 
-    def decode(self, data):
+    def decode(self, data: Tensor) -> Tensor:
         """The picture in PNG or JPEG bytes (a string scalar), as it is: uint8 (height, width, channels)."""
         tf = tensorflow()
 
         return tf.ensure_shape(tf.io.decode_image(data, expand_animations=False), (None, None, None))
 
-    def fit_images(self, images):
+    def fit_images(self, images: Tensor) -> Tensor:
         """uint8 (..., height, width, channels) of any size and 1 to 4 channels, to uint8 (..., *image_shape)."""
         tf = tensorflow()
 
         pixels = tf.image.resize(self._fit_channels(images), self.image_shape[:2], antialias=True)
         return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 255.0)), tf.uint8)
 
-    def _fit_channels(self, images):
+    def _fit_channels(self, images: Tensor) -> Tensor:
         """Pictures of 1 to 4 channels, to float32 of those that the network takes."""
         tf = tensorflow()
 
@@ -71,24 +77,22 @@ class ImageReader(keras.layers.Layer):
             pixels = tf.cond(colour, lambda: pixels[..., :3], lambda: tf.repeat(pixels[..., :1], 3, axis=-1))
         return tf.ensure_shape(pixels, [None] * (len(images.shape) - 1) + [channels])
 
-    def read_bytes(self, data):
+    def read_bytes(self, data: Tensor) -> Tensor:
         """A batch of PNG or JPEG bytes, strings (batch,), to uint8 (batch, *image_shape)."""
         tf = tensorflow()
 
         spec = tf.TensorSpec(self.image_shape, tf.uint8)
         return tf.map_fn(lambda one: self.fit_images(self.decode(one)), data, fn_output_signature=spec)
 
-    def read_raw(self, inputs, skip_bad=False):
+    def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], Any]:
         """(names, uint8 (n, *image_shape)) of paths of PNG and JPEG files, or arrays (height, width, channels).
 
         Raises: `InputError` for one that cannot be read, unless `skip_bad`.
         """
-        import numpy as np
-
         names, pictures = self._read(inputs, skip_bad)
         return names, np.stack(pictures) if pictures else np.empty((0, *self.image_shape), np.uint8)
 
-    def _read(self, inputs, skip_bad):
+    def _read(self, inputs: Iterable[Any], skip_bad: bool) -> tuple[list[str], list[np.ndarray]]:
         """([name], [uint8 (height, width, channels)]), as `fit_images` leaves them."""
         names, pictures = [], []
         for number, one in enumerate(inputs):
@@ -101,10 +105,8 @@ class ImageReader(keras.layers.Layer):
                     raise
         return names, pictures
 
-    def _picture(self, one):
+    def _picture(self, one: Any) -> Tensor:
         """uint8 (height, width, channels) of a path or an array."""
-        import numpy as np
-
         tf = tensorflow()
 
         if not isinstance(one, (str, os.PathLike)):
@@ -124,10 +126,8 @@ class ImageReader(keras.layers.Layer):
         except tf.errors.InvalidArgumentError:
             raise InputError(f"{one} is not a whole PNG or JPEG picture.") from None
 
-    def raw_probe(self, pictures):
+    def raw_probe(self, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """{signature/input: array}: uint8 pictures as the raw inputs that an export is verified on."""
-        import numpy as np
-
         tf = tensorflow()
 
         encoded = [tf.io.encode_png(picture).numpy() for picture in pictures]
@@ -136,7 +136,7 @@ class ImageReader(keras.layers.Layer):
             probe["serve_images/images"] = np.stack(pictures)
         return probe
 
-    def signatures(self):
+    def signatures(self) -> Signatures:
         """{signature name: (function to network inputs, input specs by name)}, for the export."""
         tf = tensorflow()
 
@@ -155,9 +155,9 @@ class ImageReader(keras.layers.Layer):
             "serve_tensors": (to_network, {"images": tf.TensorSpec([None, *self.image_shape], tf.float32)}),
         }
 
-    def answer(self, logits):
+    def answer(self, logits: Tensor) -> dict[str, Tensor]:
         """{output name: tensor} of logits (batch, classes), for the export."""
         return class_answers(logits, self.labels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "image_shape": list(self.image_shape), "labels": list(self.labels)}

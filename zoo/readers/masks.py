@@ -1,10 +1,14 @@
 """`MaskReader`: images of any size for segmentation, and masks from its answers."""
 
-import keras
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from zoo.data._tensorflow import tensorflow
+import keras
+import numpy as np
+
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.crops import mirrored
-from zoo.readers.images import ImageReader
+from zoo.readers.images import ImageReader, Signatures
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -17,17 +21,17 @@ class MaskReader(ImageReader):
             so many, so that a mask is of its picture's size.
     """
 
-    def __init__(self, image_shape, labels, margin=0, **kwargs):
+    def __init__(self, image_shape: Sequence[int], labels: Iterable[str], margin: int = 0, **kwargs: Any) -> None:
         super().__init__(image_shape, labels, **kwargs)
         self.margin = margin
 
-    def fit_images(self, images):
+    def fit_images(self, images: Tensor) -> Tensor:
         """uint8 (..., height, width, channels) of 1 to 4 channels, to uint8 (..., height, width, image_shape[2])."""
         tf = tensorflow()
 
         return tf.cast(tf.round(self._fit_channels(images)), tf.uint8)
 
-    def frame(self, images):
+    def frame(self, images: Tensor) -> Tensor:
         """Pictures (batch, height, width, channels), as the network takes them: float32, mirrored by `margin`."""
         tf = tensorflow()
 
@@ -38,7 +42,7 @@ class MaskReader(ImageReader):
                 images = tf.gather(images, places, axis=axis)
         return tf.cast(images, tf.float32)
 
-    def read_bytes(self, data):
+    def read_bytes(self, data: Tensor) -> Tensor:
         """A batch of PNG or JPEG bytes of pictures of one size, to uint8 (batch, height, width, image_shape[2])."""
         tf = tensorflow()
 
@@ -53,11 +57,11 @@ class MaskReader(ImageReader):
             shape = tf.concat([tf.shape(shapes)[:1], shapes[0]], axis=0)
         return tf.ensure_shape(tf.reshape(pixels.flat_values, shape), [None, None, None, self.image_shape[-1]])
 
-    def read_raw(self, inputs, skip_bad=False):
+    def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], list[np.ndarray]]:
         """(names, [uint8 (height, width, image_shape[2])]); otherwise as of `ImageReader`."""
         return self._read(inputs, skip_bad)
 
-    def signatures(self):
+    def signatures(self) -> Signatures:
         """{signature name: (function to network inputs, input specs by name)}, for the export."""
         tf = tensorflow()
 
@@ -76,7 +80,7 @@ class MaskReader(ImageReader):
             ),
         }
 
-    def answer(self, logits):
+    def answer(self, logits: Tensor) -> dict[str, Tensor]:
         """{output name: tensor} of logits (batch, height, width, classes), for the export."""
         tf = tensorflow()
 
@@ -87,5 +91,5 @@ class MaskReader(ImageReader):
             "logits": logits,
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "margin": self.margin}

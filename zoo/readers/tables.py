@@ -5,14 +5,16 @@ import keyword
 import os
 import re
 import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from zoo.data._tensorflow import tensorflow
-from zoo.data.table_source import as_text, named, numbers, read_csv
+from zoo.data._tensorflow import Tensor, tensorflow
+from zoo.data.table_source import TableSource, as_text, named, numbers, read_csv
 from zoo.errors import InputError
-from zoo.readers.images import class_answers
+from zoo.readers.images import Signatures, class_answers
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -31,28 +33,37 @@ class TableReader(keras.layers.Layer):
         scale: [mean, deviation] of the target in regression, whose networks predict (target - mean) / deviation.
     """
 
-    def __init__(self, columns, target, labels=(), scale=None, **kwargs):
+    def __init__(
+        self,
+        columns: Iterable[Mapping[str, Any]],
+        target: str,
+        labels: Iterable[str] = (),
+        scale: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.columns = [dict(column) for column in columns]
+        self.columns: list[dict[str, Any]] = [dict(column) for column in columns]
         self.target = target
-        self.labels = tuple(labels)
-        self.scale = None if scale is None else tuple(scale)
+        self.labels: tuple[str, ...] = tuple(labels)
+        self.scale: tuple[float, ...] | None = None if scale is None else tuple(scale)
         self.built = True  # it has no weights
         self._space, self._kept = _feature_space(self.columns)
 
     @property
-    def width(self):
+    def width(self) -> int:
         """How many numbers the network takes."""
         return len(self._kept)
 
     @property
-    def input_names(self):
+    def input_names(self) -> dict[str, str]:
         """{column: its name among the inputs of an export, which TensorFlow wants plain}."""
         return _plain_names([column["name"] for column in self.columns])
 
     # From raw to tensors ----------------------------------------------------------------------------------------
 
-    def parse(self, table, where, skip_bad=False):
+    def parse(
+        self, table: Mapping[str, Sequence[Any]], where: Callable[[int], str], skip_bad: bool = False
+    ) -> dict[str, np.ndarray]:
         """{column: array}, float32 or text, of what is in `table` {column: values}.
 
         Args:
@@ -72,7 +83,7 @@ class TableReader(keras.layers.Layer):
                 raise no_number(table[name], bad, name, where)
         return found
 
-    def read_columns(self, columns):
+    def read_columns(self, columns: Mapping[str, Tensor]) -> Tensor:
         """Tensors {column: (batch,)}, float32 or strings, to float32 (batch, width)."""
         tf = tensorflow()
 
@@ -88,7 +99,7 @@ class TableReader(keras.layers.Layer):
                 features[f"{key}_gap"] = tf.cast(~there, tf.float32)
         return tf.gather(self._space(features), self._kept, axis=-1)
 
-    def read(self, parsed):
+    def read(self, parsed: Mapping[str, np.ndarray]) -> np.ndarray:
         """What `parse` returned, as a NumPy array (n, width)."""
         tf = tensorflow()
 
@@ -97,12 +108,12 @@ class TableReader(keras.layers.Layer):
             return self._read_now(columns).numpy()
 
     @functools.cached_property
-    def _read_now(self):
+    def _read_now(self) -> Callable[[Mapping[str, Tensor]], Tensor]:
         """`read_columns` as a graph; not a `tf.Function`, which TensorFlow would save with a model."""
         graph = tensorflow().function(self.read_columns, reduce_retracing=True)
         return lambda columns: graph(columns)
 
-    def read_raw(self, inputs, skip_bad=False):
+    def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], np.ndarray]:
         """(names, float32 (n, width)) of CSV files, and of mappings {column: value or values}; a name is of one row.
 
         Raises: `InputError` for what cannot be read; with `skip_bad` such rows are left out, such numbers missing.
@@ -123,7 +134,7 @@ class TableReader(keras.layers.Layer):
 
     # For the export ---------------------------------------------------------------------------------------------
 
-    def raw_probe(self, parsed):
+    def raw_probe(self, parsed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """{signature/input: array}: rows as `parse` returned them, as the raw inputs that an export is verified on."""
         plain = self.input_names
         return {
@@ -131,7 +142,7 @@ class TableReader(keras.layers.Layer):
             for name, values in parsed.items()
         }
 
-    def signatures(self):
+    def signatures(self) -> Signatures:
         """{signature name: (function to network inputs, input specs by name)}, for the export."""
         tf = tensorflow()
 
@@ -145,7 +156,7 @@ class TableReader(keras.layers.Layer):
             "serve_tensors": (tf.identity, {"table": tf.TensorSpec([None, self.width], tf.float32)}),
         }
 
-    def answer(self, outputs):
+    def answer(self, outputs: Tensor) -> dict[str, Tensor]:
         """{output name: tensor} of the network's outputs, all float32 but `label`, for the export."""
         tf = tensorflow()
 
@@ -154,12 +165,12 @@ class TableReader(keras.layers.Layer):
         outputs = tf.cast(outputs, tf.float32)
         return {"value": self.unscale(outputs), "scaled": outputs}
 
-    def unscale(self, outputs):
+    def unscale(self, outputs: Tensor) -> Any:
         """Values of the target (n,) of what a network predicts (n, 1)."""
         mean, deviation = self.scale
         return outputs[:, 0] * deviation + mean
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "columns": self.columns,
@@ -169,7 +180,14 @@ class TableReader(keras.layers.Layer):
         }
 
 
-def fit(source, target, *, regression, categorical=(), ignore=()):
+def fit(
+    source: TableSource,
+    target: str,
+    *,
+    regression: bool,
+    categorical: Collection[str] = (),
+    ignore: Collection[str] = (),
+) -> TableReader:
     """The `TableReader` of a `TableSource`: what reading learns is learned of the training rows, but for the labels.
 
     A column is of numbers where more than half of its cells that are not empty are, or else of categories.
@@ -197,7 +215,7 @@ def fit(source, target, *, regression, categorical=(), ignore=()):
     return TableReader(columns, target, scale=(values.mean(), values.std()))
 
 
-def _fit_column(source, name, categorical):
+def _fit_column(source: TableSource, name: str, categorical: bool) -> dict[str, Any]:
     """What a `TableReader` knows of a column."""
     rows = source.rows["train"]
     found, bad = source.numbers(name)
@@ -213,13 +231,15 @@ def _fit_column(source, name, categorical):
     return {"name": name, "values": values}
 
 
-def _one_value(source, name, what):
+def _one_value(source: TableSource, name: str, what: str) -> InputError:
     count, value = len(source.rows["train"]), as_text(source.columns[name][source.rows["train"][0]])
     cure = "Give more rows." if what != "column" else f"It tells nothing: leave it out with ignore={name}."
     return InputError(f"dataset={source.name}: {what} {name!r} is {value!r} in all {count:,} training rows. {cure}")
 
 
-def no_number(values, bad, name, where):
+def no_number(
+    values: Sequence[Any] | np.ndarray, bad: Sequence[int], name: str, where: Callable[[int], str]
+) -> InputError:
     """The `InputError` for `values` of the column `name`, of which those at `bad` are no numbers."""
     more = f" ({len(bad) - 1:,} more cells are like it)" if len(bad) > 1 else ""
     return InputError(
@@ -228,14 +248,14 @@ def no_number(values, bad, name, where):
     )
 
 
-def target_texts(source, target):
+def target_texts(source: TableSource, target: str) -> np.ndarray:
     """The target as labels, text (rows,); an empty one is an `InputError`."""
     texts = np.array([as_text(value) for value in source.columns[target]], object)
     _refuse_gaps(source, target, np.flatnonzero(texts == ""))
     return texts
 
 
-def target_numbers(source, target):
+def target_numbers(source: TableSource, target: str) -> np.ndarray:
     """The target as numbers, float32 (rows,); one that is missing, or no number, is an `InputError`."""
     found, bad = source.numbers(target)
     if bad:
@@ -248,7 +268,7 @@ def target_numbers(source, target):
     return found
 
 
-def _refuse_gaps(source, target, rows):
+def _refuse_gaps(source: TableSource, target: str, rows: np.ndarray) -> None:
     if len(rows):
         more = f" (and {len(rows) - 1:,} more)" if len(rows) > 1 else ""
         raise InputError(
@@ -256,7 +276,7 @@ def _refuse_gaps(source, target, rows):
         )
 
 
-def _labels(source, target):
+def _labels(source: TableSource, target: str) -> list[str]:
     """The classes, by value where all are numbers."""
     labels = sorted(set(target_texts(source, target)))
     if len(labels) == 1:
@@ -265,7 +285,7 @@ def _labels(source, target):
     return labels if bad or np.isnan(found).any() else [labels[index] for index in np.argsort(found, kind="stable")]
 
 
-def _feature_space(columns):
+def _feature_space(columns: Sequence[Mapping[str, Any]]) -> tuple[keras.utils.FeatureSpace, list[int]]:
     """(a `FeatureSpace` of `columns`, the indices of its outputs that are kept: all but those of unknown categories).
 
     What it knows is given, not adapted, so that the reader's config is all there is to save.
@@ -291,16 +311,16 @@ def _feature_space(columns):
     return space, kept
 
 
-def _key(index):
+def _key(index: int) -> str:
     """The name of a column in the `FeatureSpace`, which orders by name."""
     return f"c{index:06d}"
 
 
-def _dtype(values):
+def _dtype(values: np.ndarray) -> tuple[Any, ...]:
     return () if values.dtype == object else (values.dtype,)
 
 
-def _table(one):
+def _table(one: Any) -> dict[str, list[Any]]:
     """{column: list} of a mapping or a data frame; a lone value is a column of one row."""
     try:
         table = {str(name): np.atleast_1d(np.asarray(values, object)).tolist() for name, values in dict(one).items()}
@@ -314,7 +334,7 @@ def _table(one):
     return table
 
 
-def _plain_names(names):
+def _plain_names(names: Iterable[str]) -> dict[str, str]:
     """{name: one of ASCII letters, digits and underscores that begins with a letter, no two alike}."""
     plain = {}
     for number, name in enumerate(names):

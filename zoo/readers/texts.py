@@ -1,15 +1,17 @@
 """`TextReader`: texts to the batches of ids that a network takes, in training and in the export."""
 
 import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.tokens import END, START
 from zoo.errors import InputError
-from zoo.readers.images import class_answers
-from zoo.readers.tokenizer import utf8
+from zoo.readers.images import Signatures, class_answers
+from zoo.readers.tokenizer import Tokenizer, utf8
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -25,7 +27,17 @@ class TextReader(keras.layers.Layer):
         labels: names of the classes, in the order of the network's outputs, where texts are classified.
     """
 
-    def __init__(self, tokenizer, length, target=None, target_length=None, start=False, end=True, labels=(), **kwargs):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        length: int,
+        target: Tokenizer | None = None,
+        target_length: int | None = None,
+        start: bool = False,
+        end: bool = True,
+        labels: Iterable[str] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.tokenizer = tokenizer
         self.length = length
@@ -33,35 +45,37 @@ class TextReader(keras.layers.Layer):
         self.target_length = target_length
         self.start = start
         self.end = end
-        self.labels = tuple(labels)
+        self.labels: tuple[str, ...] = tuple(labels)
         self.built = True  # it has no weights
 
     @property
-    def writer(self):
+    def writer(self) -> Tokenizer:
         """The `Tokenizer` of what the network writes."""
         return self.tokenizer if self.target is None else self.target
 
     @property
-    def lengths(self):
+    def lengths(self) -> tuple[int, int]:
         """(ids of a text that is read at most, ids of one that is written)."""
         return self.length, self.target_length or self.length
 
-    def encode(self, texts):
+    def encode(self, texts: Tensor) -> Tensor:
         """Strings (batch,) that are read, to ids, a `tf.RaggedTensor` int32 (batch, ids)."""
         return self._framed(self.tokenizer.encode(texts))
 
-    def encode_targets(self, texts):
+    def encode_targets(self, texts: Tensor) -> Tensor:
         """Strings (batch,) that are to be written, to ids and END, a `tf.RaggedTensor` int32 (batch, ids)."""
         return _framed(self.writer.encode(texts), self.lengths[1], end=True)
 
-    def _framed(self, ids):
+    def _framed(self, ids: Tensor) -> Tensor:
         return _framed(ids, self.length, start=self.start, end=self.end)
 
-    def read_texts(self, texts):
+    def read_texts(self, texts: Tensor) -> Tensor:
         """Strings (batch,) to int32 (batch, ids of the longest), zeros behind the others."""
         return self.encode(texts).to_tensor()
 
-    def read_raw(self, inputs, skip_bad=False, strict=False):
+    def read_raw(
+        self, inputs: Iterable[str | bytes], skip_bad: bool = False, strict: bool = False
+    ) -> tuple[list[str], np.ndarray]:
         """(names, int32 (n, longest)) of texts: str, or UTF-8 bytes; a name is the text's number, #0 the first.
 
         Bytes that are not UTF-8 are read as the replacement character, and what is too long is cut, with a warning.
@@ -90,7 +104,7 @@ class TextReader(keras.layers.Layer):
             read = self._framed(tf.gather(ids, tf.constant(kept, tf.int32))).to_tensor()
         return [f"#{number}" for number in kept], read.numpy()
 
-    def _fault(self, text, count):
+    def _fault(self, text: bytes, count: int) -> str | None:
         """What is wrong with UTF-8 bytes of `count` ids, or None."""
         try:
             text.decode()
@@ -98,11 +112,11 @@ class TextReader(keras.layers.Layer):
             return f"is not UTF-8 (byte {error.start})"
         return f"has {count:,} tokens, but the network takes {self.length:,}" if count > self.length else None
 
-    def raw_probe(self, texts):
+    def raw_probe(self, texts: Sequence[bytes]) -> dict[str, np.ndarray]:
         """{signature/input: array}: UTF-8 texts as the raw inputs that an export is verified on."""
         return {"serving_default/text": np.array(texts, "S")}  # "S" drops trailing zeros; a text has none
 
-    def signatures(self):
+    def signatures(self) -> Signatures:
         """{signature name: (function to network inputs, input specs by name)}, for the export."""
         tf = tensorflow()
 
@@ -111,11 +125,11 @@ class TextReader(keras.layers.Layer):
             "serve_tensors": (tf.identity, {"text": tf.TensorSpec([None, None], tf.int32)}),
         }
 
-    def answer(self, logits):
+    def answer(self, logits: Tensor) -> dict[str, Tensor]:
         """{output name: tensor} of a network's logits, for the export."""
         return class_answers(logits, self.labels) if self.labels else {"logits": logits}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         def saved(layer):
             return layer and keras.saving.serialize_keras_object(layer)
 
@@ -131,7 +145,7 @@ class TextReader(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "TextReader":
         layers = {name: config[name] and keras.saving.deserialize_keras_object(config[name]) for name in _LAYERS}
         return cls(**{**config, **layers})
 
@@ -139,7 +153,7 @@ class TextReader(keras.layers.Layer):
 _LAYERS = ("tokenizer", "target")
 
 
-def _framed(ids, length, *, start=False, end):
+def _framed(ids: Tensor, length: int, *, start: bool = False, end: bool) -> Tensor:
     """Ids (batch, tokens and END), ragged, cut to `length` at most and with START and END where they are wanted."""
     tf = tensorflow()
 

@@ -5,11 +5,13 @@ and the export share it.
 """
 
 import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
 
@@ -44,11 +46,11 @@ class Tokenizer(keras.layers.Layer):
         scores: log-probabilities of `tokens`, for subwords.
     """
 
-    def __init__(self, kind, tokens=(), scores=(), **kwargs):
+    def __init__(self, kind: str, tokens: Iterable[str] = (), scores: Iterable[float] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kind = kind
-        self.tokens = tuple(tokens)
-        self.scores = tuple(scores)
+        self.tokens: tuple[str, ...] = tuple(tokens)
+        self.scores: tuple[float, ...] = tuple(scores)
         self.built = True  # it has no weights
         written = [bytes([byte]) for byte in range(256)] if kind == "bytes" else [one.encode() for one in self.tokens]
         self._written = (b"", b"", b"", REPLACEMENT.encode(), *written)
@@ -57,13 +59,13 @@ class Tokenizer(keras.layers.Layer):
             self._table = self._made_table()
 
     @property
-    def size(self):
+    def size(self) -> int:
         """How many ids there are."""
         return len(self._written)
 
     # From text to ids -------------------------------------------------------------------------------------------
 
-    def encode(self, texts):
+    def encode(self, texts: Tensor) -> Tensor:
         """Strings (batch,) to ids of their tokens and END, a `tf.RaggedTensor` int32 (batch, tokens)."""
         tf = tensorflow()
 
@@ -80,19 +82,19 @@ class Tokenizer(keras.layers.Layer):
         return tf.concat([ids, ends], axis=1)
 
     @functools.cached_property
-    def encode_now(self):
+    def encode_now(self) -> Callable[[Tensor], Tensor]:
         """`encode` as a graph, traced once; not a `tf.Function`, which TensorFlow would save with a model."""
         tf = tensorflow()
 
         graph = tf.function(self.encode, input_signature=[tf.TensorSpec([None], tf.string)])
         return lambda texts: graph(texts)
 
-    def _looked_up(self, tokens):
+    def _looked_up(self, tokens: Tensor) -> Tensor:
         tf = tensorflow()
 
         return tf.ragged.map_flat_values(lambda flat: tf.cast(self._table.lookup(flat), tf.int32), tokens)
 
-    def _subwords(self, texts):
+    def _subwords(self, texts: Tensor) -> Tensor:
         """The best pieces of each word (Viterbi), every different word once."""
         tf = tensorflow()
 
@@ -101,7 +103,7 @@ class Tokenizer(keras.layers.Layer):
         ids = tf.gather(self._segmented(unique), where[1:])  # (words, pieces)
         return tf.RaggedTensor.from_row_splits(ids, words.row_splits).merge_dims(1, 2)
 
-    def _segmented(self, words):
+    def _segmented(self, words: Tensor) -> Tensor:
         """Strings (n,) to ids of their pieces, a `tf.RaggedTensor` int32 (n, pieces)."""
         tf = tensorflow()
 
@@ -131,7 +133,7 @@ class Tokenizer(keras.layers.Layer):
         chosen = tf.gather(ids, tf.transpose(best), batch_dims=2)  # (n, time)
         return tf.ragged.boolean_mask(chosen, tf.transpose(ends))
 
-    def _pieces(self, characters):
+    def _pieces(self, characters: Tensor) -> tuple[Tensor, Tensor]:
         """(ids, scores) (n, time, longest) of the pieces that end at a character, the longest first.
 
         A piece that is not there, or would begin before its word, has the score -inf; a single character that is not
@@ -154,7 +156,7 @@ class Tokenizer(keras.layers.Layer):
         ids, scores = (tf.stack(parts[::-1], axis=1) for parts in zip(*found, strict=True))
         return tuple(characters.with_flat_values(part).to_tensor() for part in (ids, scores))
 
-    def _made_table(self):
+    def _made_table(self) -> Any:
         """token -> id, UNKNOWN for all others."""
         tf = tensorflow()
 
@@ -165,7 +167,7 @@ class Tokenizer(keras.layers.Layer):
 
     # From ids to text -------------------------------------------------------------------------------------------
 
-    def decode(self, ids):
+    def decode(self, ids: Tensor) -> Tensor:
         """Integers (..., tokens) to strings (...): up to the first END; padding and START are nothing."""
         tf = tensorflow()
 
@@ -176,12 +178,12 @@ class Tokenizer(keras.layers.Layer):
             return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
         return tf.strings.regex_replace(texts, "^ ", "") if self.kind in ("words", "subwords") else texts
 
-    def spelled(self, ids):
+    def spelled(self, ids: Iterable[int]) -> list[str]:
         """The tokens of one text, ids (tokens,) with END or without, as a list of str for a person to read."""
         named = {START: "<start>", END: "<end>"}
         return [named.get(one) or self._written[one].decode(errors="replace") for one in map(int, ids) if one]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kind": self.kind,
@@ -190,14 +192,14 @@ class Tokenizer(keras.layers.Layer):
         }
 
 
-def utf8(number, one):
+def utf8(number: int, one: str | bytes) -> bytes:
     """The bytes of a text; what is none is an `InputError`."""
     if not isinstance(one, (str, bytes)):
         raise InputError(f"A text must be a str, or UTF-8 bytes. Received: {type(one).__name__} as input #{number}.")
     return one.encode(errors="surrogateescape") if isinstance(one, str) else one  # as Python has a bad byte of a file
 
 
-def words_of(texts, size=1024):
+def words_of(texts: Sequence[str], size: int = 1024) -> Iterator[list[str]]:
     """A list of words for each of `texts`, found as `Tokenizer` finds them."""
     tf = tensorflow()
 
@@ -208,7 +210,7 @@ def words_of(texts, size=1024):
                 yield [word.decode() for word in words]
 
 
-def _words(texts):
+def _words(texts: Tensor) -> Tensor:
     """Strings (batch,) to those of their words, as of `Tokenizer`: a `tf.RaggedTensor` (batch, words)."""
     tf = tensorflow()
 
@@ -220,12 +222,12 @@ def _words(texts):
     return _split(texts, starts)
 
 
-def _before_spaces(texts):
+def _before_spaces(texts: Tensor) -> Tensor:
     """Strings (batch,) to what begins with a space, or with the text: a `tf.RaggedTensor` (batch, words)."""
     return _split(texts, lambda characters: characters == " ")
 
 
-def _split(texts, starts):
+def _split(texts: Tensor, starts: Callable[[Tensor], Tensor]) -> Tensor:
     """A space before each text, and then split where `starts` of all characters (n,) is true, booleans (n,)."""
     tf = tensorflow()
 
@@ -237,7 +239,7 @@ def _split(texts, starts):
     return tf.RaggedTensor.from_row_lengths(tf.strings.reduce_join(words, axis=1), counts)
 
 
-def _shifted(flags):
+def _shifted(flags: Tensor) -> Tensor:
     """Booleans (n,): those of the element before, false for the first."""
     tf = tensorflow()
 

@@ -2,16 +2,21 @@
 
 import collections
 import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
 from zoo.readers.tokenizer import KINDS, LONGEST, Tokenizer, words_of
 
+if TYPE_CHECKING:
+    from zoo.data.source import Source
+
 LEARNED = 1_000_000
 """Texts that subwords are learned from at most, evenly spread over all."""
 
 
-def fit(source, names, kind, size=None):
+def fit(source: "Source", names: Sequence[str], kind: str, size: int | None = None) -> Tokenizer:
     """`learn` of the features `names` of a source's training split; what was learned of a source once is kept."""
     made = _FITTED.setdefault(source, {})
     key = (tuple(names), kind, size)
@@ -20,10 +25,10 @@ def fit(source, names, kind, size=None):
     return made[key]
 
 
-_FITTED = weakref.WeakKeyDictionary()
+_FITTED: "weakref.WeakKeyDictionary[Source, dict[tuple[Any, ...], Tokenizer]]" = weakref.WeakKeyDictionary()
 
 
-def training_texts(source, *names):
+def training_texts(source: "Source", *names: str) -> list[str]:
     """The texts of the training split, a list of str, for `learn`.
 
     Args:
@@ -46,7 +51,7 @@ def training_texts(source, *names):
     return found
 
 
-def learn(texts, kind, size=None):
+def learn(texts: Sequence[str], kind: str, size: int | None = None) -> Tokenizer:
     """The `Tokenizer` of `kind` whose vocabulary is learned from `texts`.
 
     Args:
@@ -77,7 +82,7 @@ def learn(texts, kind, size=None):
     return Tokenizer(kind, ranked if size is None else ranked[: size - SPECIAL])
 
 
-def _learned_subwords(texts, size):
+def _learned_subwords(texts: Sequence[str], size: int | None) -> Tokenizer:
     """A unigram model of SentencePiece, and nothing that would change a text: no normalisation, all characters."""
     import io
 
