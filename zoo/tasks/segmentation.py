@@ -1,10 +1,8 @@
-import dataclasses
 import functools
-import io
 
 import numpy as np
 
-from zoo import fields, figures, files
+from zoo import fields
 from zoo.base.recipe import Recipe
 from zoo.data._tensorflow import tensorflow
 from zoo.data.augment import Augmentation
@@ -16,44 +14,11 @@ from zoo.objective.losses import MaskLoss
 from zoo.objective.metrics import MeanDice, MeanIoU
 from zoo.readers.masks import MaskReader
 from zoo.tasks import _classes
+from zoo.tasks._segmented import Judged, Segmented, confusion, gallery, mean_iou, scores
 from zoo.tiling import tiles
 
 PROBE_SIZE = (61, 53)
 """Height and width of probe pictures, at most: odd, so that an export is verified on what does not halve."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Segmented:
-    """What a network says of one picture.
-
-    Attributes:
-        name: the file's path, or the number of the array.
-        mask: uint8 (height, width), the likeliest class of each pixel.
-        shares: {label: fraction of the pixels}, the largest first.
-    """
-
-    name: str
-    mask: np.ndarray
-    shares: dict[str, float]
-
-    def show(self, top):
-        """The `top` largest classes as a person reads them."""
-        return _classes.show_parts(self.shares, top)
-
-    def row(self, top):
-        """{column: text} of a table."""
-        return _classes.row_of_parts(self.shares, top, "share")
-
-    def write(self, path):
-        """Writes the mask as a PNG whose pixels are class ids, with a palette to look at it."""
-        import PIL.Image
-
-        colours = [(0, 0, 0), *(figures.CLASS_COLOURS.values())] * 64
-        picture = PIL.Image.fromarray(self.mask).convert("L")
-        picture.putpalette(np.array(colours[:256], np.uint8).tobytes())
-        data = io.BytesIO()
-        picture.save(data, "PNG")
-        files.write(path, data.getvalue())
 
 
 class Segmentation(Recipe, monitor="val_mean_iou"):
@@ -226,10 +191,10 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         counts, first, worst = self._judge(outcome)
         labels, split = outcome.reader.labels, outcome.split
         return [
-            _scores(counts, labels, split),
-            _confusion(counts, labels, split),
-            _gallery("examples", "Examples", f"The first pictures of the {split} split.", first, labels),
-            _gallery(
+            scores(counts, labels, split),
+            confusion(counts, labels, split),
+            gallery("examples", "Examples", f"The first pictures of the {split} split.", first, labels),
+            gallery(
                 "worst", "Worst pictures", f"Those of the {split} split with the lowest mean IoU, the worst first.",
                 worst, labels,
             ),
@@ -247,7 +212,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
                 found = np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
                 counts += found
                 pixels = np.clip(picture, 0, 255).round().astype(np.uint8)
-                judged = _Judged(number, pixels, true, said, _mean_iou(found))
+                judged = Judged(number, pixels, true, said, mean_iou(found))
                 first = [*first, judged][:most]
                 worst = sorted([*worst, judged], key=lambda one: one.iou)[:most]
                 number += 1
@@ -269,78 +234,6 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         for one in source.examples("train").as_numpy_iterator():
             counts += np.bincount(one["mask"].ravel(), minlength=256)
         return counts[: self.classes]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Judged:
-    """A picture with its mask and the network's, and the mean IoU of the two."""
-
-    number: int
-    picture: np.ndarray
-    true: np.ndarray
-    said: np.ndarray
-    iou: float
-
-
-def _overlap(counts):
-    """(IoU, Dice) of each class, of pixels by true and predicted class; NaN where there is none of either."""
-    hits, either = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return hits / (either - hits), 2 * hits / either
-
-
-def _mean_iou(counts):
-    iou, _ = _overlap(counts)
-    return 1.0 if np.isnan(iou).all() else float(np.nanmean(iou))
-
-
-def _scores(counts, labels, split):
-    """The `Part` with IoU and Dice of each class, the worst first."""
-    iou, dice = _overlap(counts)
-    total = counts.sum()
-    order = np.argsort(np.nan_to_num(iou, nan=np.inf), kind="stable")
-    rows = [
-        (labels[one], f"{counts[one].sum() / max(total, 1):.1%}", *(_cell(score[one]) for score in (iou, dice)))
-        for one in order
-    ]
-    return figures.Part(
-        name="classes",
-        title="Classes",
-        caption=f"Each class on the {split} split, all {total:,} labelled pixels together, the lowest IoU first; no "
-        "number where a class neither occurs nor was said.",
-        table=figures.Table(("class", "pixels", "IoU", "Dice"), rows),
-    )
-
-
-def _cell(score):
-    return None if np.isnan(score) else float(score)
-
-
-def _confusion(counts, labels, split):
-    """The `Part` that shows which classes are taken for which, by pixels."""
-    names = [figures.drawable(label, number) for number, label in enumerate(labels)]
-    return figures.Part(
-        name="confusion",
-        title="Confusion matrix",
-        caption=f"Pixels of the {split} split: a row is a true class, a column what it was taken for. The colour is "
-        "the fraction of the row.",
-        draw=functools.partial(figures.matrix, counts, counts.sum(axis=1), names),
-    )
-
-
-def _gallery(name, title, caption, judged, labels):
-    """The `Part` with pictures in rows: as they are, with their masks, with the network's."""
-    pictures, captions = [], []
-    for one in judged:
-        pictures += [one.picture, *(figures.tinted(one.picture, mask) for mask in (one.true, one.said))]
-        captions += [[f"picture {one.number + 1}", f"mean IoU {one.iou:.3f}"], ["true"], ["said"]]
-    colours = ", ".join(f"{label} {colour}" for label, colour in zip(labels[1:], figures.CLASS_COLOURS, strict=False))
-    return figures.Part(
-        name=name,
-        title=title,
-        caption=f"{caption} Colours: {labels[0]} as it is, {colours}.",
-        draw=functools.partial(figures.gallery, pictures, captions, columns=3),
-    )
 
 
 class _Preparation:
