@@ -6,6 +6,7 @@ from zoo.data.source import Text
 from zoo.data.text_preparations import RunningPreparation
 from zoo.decoding import Sampling
 from zoo.errors import InputError
+from zoo.figures import texts as drawings
 from zoo.objective.metrics import BitsPerToken
 from zoo.tasks import _written
 from zoo.tasks._text import RunningText
@@ -110,4 +111,4 @@ class LanguageModel(RunningText):
         texts = ([one.decode() for one in decode(ids).numpy()] for ids in (prompts, behind, tokens[:, 0]))
         caption = f"Texts of the {outcome.split} split, and what was drawn to go on, as the run's fields say."
         rows = list(zip(*texts, scores[:, 0].tolist(), strict=True))
-        return [texts.samples("examples", "Examples", caption, rows)]
+        return [drawings.samples("examples", "Examples", caption, rows)]

@@ -5,6 +5,7 @@ from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Text
 from zoo.data.text_preparations import MaskedPreparation
 from zoo.data.tokens import SPECIAL, UNKNOWN
+from zoo.figures import texts as drawings
 from zoo.readers.tokenizer import REPLACEMENT
 from zoo.tasks import _written
 from zoo.tasks._text import RunningText
@@ -72,4 +73,4 @@ class MaskedLanguageModel(RunningText):
             "there, and what the network put where tokens were hidden."
         )
         rows = list(zip(*shown, scores[:, 0].tolist(), strict=True))
-        return [texts.samples("examples", "Examples", caption, rows)]
+        return [drawings.samples("examples", "Examples", caption, rows)]
