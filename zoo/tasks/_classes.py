@@ -2,14 +2,19 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
 from zoo.errors import InputError
 
+if TYPE_CHECKING:
+    from zoo.data.source import Source
 
-def named(labels, count):
+
+def named(labels: Sequence[str] | None, count: int) -> list[str]:
     """The names of `count` classes: `labels`, or "0" to "count - 1" where there are none."""
     labels = [str(number) for number in range(count)] if labels is None else list(labels)
     if len(labels) != count:
@@ -17,7 +22,7 @@ def named(labels, count):
     return labels
 
 
-def refuse_others(source, names, labels):
+def refuse_others(source: "Source", names: Sequence[str], labels: Sequence[str]) -> None:
     """Raises where data have classes other than the `labels` that a network was trained on."""
     if tuple(names) != tuple(labels):
         theirs, ours = (", ".join(found[:10]) for found in (names, labels))
@@ -31,11 +36,11 @@ class BalancedWeights:
         count: a function without arguments to n_c of every class.
     """
 
-    def __init__(self, count):
+    def __init__(self, count: Callable[[], np.ndarray]) -> None:
         self._count = count
 
     @functools.cached_property
-    def values(self):
+    def values(self) -> np.ndarray:
         with tensorflow().init_scope():  # not of the graph that asks
             counts = self._count()
         return (counts.sum() / (len(counts) * np.maximum(counts, 1))).astype("float32")
@@ -57,21 +62,21 @@ class Prediction:
     probability: float
     probabilities: dict[str, float]
 
-    def show(self, top):
+    def show(self, top: int) -> str:
         """The `top` likeliest classes as a person reads them."""
         return show_parts(self.probabilities, top)
 
-    def row(self, top):
+    def row(self, top: int) -> dict[str, str]:
         """{column: text} of a table."""
         return row_of_parts(self.probabilities, top, "probability")
 
 
-def show_parts(parts, top):
+def show_parts(parts: Mapping[str, float], top: int) -> str:
     """Text of the first `top` of {label: fraction}."""
     return "   ".join(f"{label} {part:.1%}" for label, part in list(parts.items())[:top])
 
 
-def row_of_parts(parts, top, what):
+def row_of_parts(parts: Mapping[str, float], top: int, what: str) -> dict[str, str]:
     """{column: text} of the first `top` of {label: fraction}; `what` names a fraction."""
     row = {}
     for rank, (label, part) in enumerate(list(parts.items())[:top], 1):
@@ -79,7 +84,7 @@ def row_of_parts(parts, top, what):
     return row
 
 
-def make_predictions(names, labels, logits):
+def make_predictions(names: Sequence[str], labels: Sequence[str], logits: np.ndarray) -> list[Prediction]:
     """A `Prediction` for each name, of logits (n, classes)."""
     logits = np.asarray(logits, "float64")
     odds = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import io
+import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,15 +26,15 @@ class Segmented:
     mask: np.ndarray
     shares: dict[str, float]
 
-    def show(self, top):
+    def show(self, top: int) -> str:
         """The `top` largest classes as a person reads them."""
         return _classes.show_parts(self.shares, top)
 
-    def row(self, top):
+    def row(self, top: int) -> dict[str, str]:
         """{column: text} of a table."""
         return _classes.row_of_parts(self.shares, top, "share")
 
-    def write(self, path):
+    def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the mask as a PNG whose pixels are class ids, with a palette to look at it."""
         import PIL.Image
 
@@ -55,19 +57,19 @@ class Judged:
     iou: float
 
 
-def _overlap(counts):
+def _overlap(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(IoU, Dice) of each class, of pixels by true and predicted class; NaN where there is none of either."""
     hits, either = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1)
     with np.errstate(invalid="ignore"):
         return hits / (either - hits), 2 * hits / either
 
 
-def mean_iou(counts):
+def mean_iou(counts: np.ndarray) -> float:
     iou, _ = _overlap(counts)
     return 1.0 if np.isnan(iou).all() else float(np.nanmean(iou))
 
 
-def scores(counts, labels, split):
+def scores(counts: np.ndarray, labels: Sequence[str], split: str) -> figures.Part:
     """The `Part` with IoU and Dice of each class, the worst first."""
     iou, dice = _overlap(counts)
     total = counts.sum()
@@ -85,11 +87,11 @@ def scores(counts, labels, split):
     )
 
 
-def _cell(score):
+def _cell(score: float) -> float | None:
     return None if np.isnan(score) else float(score)
 
 
-def confusion(counts, labels, split):
+def confusion(counts: np.ndarray, labels: Sequence[str], split: str) -> figures.Part:
     """The `Part` that shows which classes are taken for which, by pixels."""
     names = [figures.drawable(label, number) for number, label in enumerate(labels)]
     return figures.Part(
@@ -101,7 +103,7 @@ def confusion(counts, labels, split):
     )
 
 
-def gallery(name, title, caption, judged, labels):
+def gallery(name: str, title: str, caption: str, judged: Sequence[Judged], labels: Sequence[str]) -> figures.Part:
     """The `Part` with pictures in rows: as they are, with their masks, with the network's."""
     pictures, captions = [], []
     for one in judged:

@@ -2,13 +2,14 @@
 
 import pathlib
 import typing
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
 from zoo import fields
 from zoo.base.recipe import Recipe
-from zoo.data.source import Text
+from zoo.data.source import Source, Text
 from zoo.data.text_source import as_texts
 from zoo.data.tokens import SPECIAL
 from zoo.errors import InputError
@@ -22,7 +23,7 @@ from zoo.readers.vocabulary import fit
 class Texts(Recipe):
     """Fields of all that reads text, and how texts are read. Ids 0 to 3 are padding, start, end and unknown tokens."""
 
-    texts = True
+    texts: typing.ClassVar[bool] = True
 
     tokens: str = fields.choice(*KINDS, default="characters", help="what a text is cut into")
     vocabulary: int = fields.integer(
@@ -30,14 +31,14 @@ class Texts(Recipe):
     )
     length: int = fields.integer(default=64, legal=(3, 1_000_000), help="ids of a text at most, its end counted")
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         refuse_small("vocabulary", self.vocabulary)
 
-    def view(self, source):
+    def view(self, source: Source) -> Source:
         return as_texts(source)
 
-    def wanted(self, source, /, **kinds):
+    def wanted(self, source: Source, /, **kinds: type[typing.Any]) -> list[typing.Any]:
         """The features of `source` that are called so, of these kinds (`Text`, `Label`)."""
         for name, kind in kinds.items():
             if not isinstance(source.features.get(name), kind):
@@ -47,7 +48,7 @@ class Texts(Recipe):
                 )
         return [source.features[name] for name in kinds]
 
-    def learned(self, source, field, *names):
+    def learned(self, source: Source, field: str, *names: str) -> Tokenizer:
         """The tokenizer of the texts `names` of `source`, of as many ids as `field` says where it was given.
 
         Where weights are carried over from a run, the tokenizer is that run's.
@@ -58,7 +59,7 @@ class Texts(Recipe):
         fixed = field in self.origin.given or self.tokens == "subwords"
         return fit(source, names, self.tokens, getattr(self, field) if fixed else None)
 
-    def sized(self, source, field, tokenizer):
+    def sized(self, source: Source, field: str, tokenizer: Tokenizer) -> dict[str, tuple[typing.Any, str]]:
         """{`field`: (ids of the tokenizer, why)}, for `adapt`; what was given stays, with ids that are never read."""
         size = tokenizer.size
         if self._carried() is not None:
@@ -68,7 +69,7 @@ class Texts(Recipe):
             return {}
         return {field: (size, f"dataset={source.name} has {size:,} ids of {self.tokens}")}
 
-    def _carried(self):
+    def _carried(self) -> TextReader | None:
         """The reader of the run whose weights to start from; None where there is none."""
         path = pathlib.Path(self.init_from or "", "reader.keras")
         if not path.is_file():
@@ -76,12 +77,12 @@ class Texts(Recipe):
         reader = keras.saving.load_model(path, compile=False)
         return reader if isinstance(reader, TextReader) else None
 
-    def make_probe(self, reader, examples):
+    def make_probe(self, reader: TextReader, examples: Sequence[Mapping[str, typing.Any]]) -> dict[str, np.ndarray]:
         """{signature/input: array} of raw examples: as they are, and as the network takes them."""
         texts = [raw(example["text"]) for example in examples]
         return {"serve_tensors/text": reader.read_texts(texts).numpy(), **reader.raw_probe(texts)}
 
-    def make_noise(self, count):
+    def make_noise(self, count: int) -> list[dict[str, typing.Any]]:
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         return [{"text": text} for text in noise(count, self.vocabulary, self.length)]
 
@@ -92,28 +93,28 @@ class RunningText(Texts):
     ends: typing.ClassVar[bool] = True
     """Whether END stands behind what is read."""
 
-    def make_loss(self):
+    def make_loss(self) -> typing.Any:
         return TokenLoss()
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[typing.Any]:
         return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
 
-    def adapt(self, source):
+    def adapt(self, source: Source) -> dict[str, tuple[typing.Any, str]]:
         """{field: (value, why)}: what the data decide, the size of the vocabulary."""
         return self.sized(source, "vocabulary", self.make_reader(source).tokenizer)
 
-    def make_reader(self, source):
+    def make_reader(self, source: Source) -> TextReader:
         """What reading learns from the data: the vocabulary."""
         if source.ready:
             return self.default_reader()
         self.wanted(source, text=Text)
         return self._reader(self.learned(source, "vocabulary", "text"))
 
-    def default_reader(self, labels=None):
+    def default_reader(self, labels: Sequence[str] | None = None) -> TextReader:
         """A reader for a model that was not trained on a data set of ours."""
         return self._reader(invented(self.vocabulary))
 
-    def _reader(self, tokenizer):
+    def _reader(self, tokenizer: Tokenizer) -> TextReader:
         return TextReader(tokenizer, self.length, start=True, end=self.ends)
 
 
@@ -128,7 +129,7 @@ class WholeTexts(Texts):
     )
 
 
-def refuse_small(name, size):
+def refuse_small(name: str, size: int) -> None:
     """Raises where no token but the special ones fits into a vocabulary."""
     if size <= SPECIAL:
         raise InputError(
@@ -136,18 +137,18 @@ def refuse_small(name, size):
         )
 
 
-def noise(count, vocabulary, length):
+def noise(count: int, vocabulary: int, length: int) -> list[bytes]:
     """Texts of the tokens of `invented`, of several lengths."""
     rng = np.random.default_rng(0)
     tokens = invented(vocabulary).tokens
     return ["".join(rng.choice(tokens, rng.integers(1, length))).encode() for _ in range(count)]
 
 
-def invented(size):
+def invented(size: int) -> Tokenizer:
     """A tokenizer of `size` ids for a model that was not trained on texts of ours: of characters from U+0021 on."""
     return Tokenizer("characters", [chr(33 + number) for number in range(size - SPECIAL)])
 
 
-def raw(text):
+def raw(text: typing.Any) -> bytes:
     """The bytes of a text, a tensor or not."""
     return text.numpy() if hasattr(text, "numpy") else text

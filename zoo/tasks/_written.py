@@ -1,12 +1,17 @@
 """What tasks have in common whose networks answer with text."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from zoo.base.models import attach
 from zoo.decoding import Decoding
+
+if TYPE_CHECKING:
+    from zoo.readers.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +30,11 @@ class Written:
     score: float
     others: tuple[tuple[str, float], ...] = ()
 
-    def show(self, top):
+    def show(self, top: int) -> str:
         """The text, for a person to read."""
         return self.text
 
-    def row(self, top):
+    def row(self, top: int) -> dict[str, str]:
         """{column: text} of a table: the `top` best answers."""
         row = {}
         for rank, (text, score) in enumerate([(self.text, self.score), *self.others][:top], 1):
@@ -37,7 +42,7 @@ class Written:
         return row
 
 
-def decode(recipe, model, *inputs):
+def decode(recipe: Any, model: keras.Model, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
     """(tokens (n, width, length), scores (n, width)) that the search of `recipe` finds, in batches of its size.
 
     Args:
@@ -52,7 +57,7 @@ def decode(recipe, model, *inputs):
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
-def make_predictions(tokenizer, names, decoded):
+def make_predictions(tokenizer: "Tokenizer", names: Sequence[str], decoded: tuple[np.ndarray, ...]) -> list[Written]:
     """A `Written` for each name, of what `decode` gave."""
     tokens, scores = decoded
     texts = np.vectorize(bytes.decode, otypes=[object])(np.asarray(tokenizer.decode(tokens)))  # (n, width)
@@ -62,6 +67,6 @@ def make_predictions(tokenizer, names, decoded):
     ]
 
 
-def odds(logits):
+def odds(logits: np.ndarray) -> np.ndarray:
     """Log-probabilities of `logits` (..., vocabulary), a NumPy array."""
     return keras.ops.convert_to_numpy(keras.ops.log_softmax(keras.ops.convert_to_tensor(logits, "float32")))

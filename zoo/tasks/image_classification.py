@@ -1,20 +1,26 @@
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from zoo import fields, figures
 from zoo.base.recipe import Recipe
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.augment import Augmentation
 from zoo.data.mixing import Mixing
-from zoo.data.source import Image, Label
+from zoo.data.source import Image, Label, Source
 from zoo.errors import InputError
 from zoo.objective.losses import SmoothedCrossentropy
 from zoo.objective.metrics import Accuracy
 from zoo.readers.images import ImageReader
 from zoo.tasks import _classes
+
+if TYPE_CHECKING:
+    from zoo.data.pipeline import AnyPreparation
+    from zoo.reporting import Outcome
 
 
 class ImageClassification(Recipe):
@@ -60,21 +66,21 @@ class ImageClassification(Recipe):
         default=0.0, legal=(0, 10), search=(0.0, 1.0), help="a box of another; alpha of its area's Beta(alpha, alpha)"
     )
 
-    def make_loss(self):
+    def make_loss(self) -> Any:
         if self.label_smoothing or self.mixup or self.cutmix:
             return SmoothedCrossentropy(self.label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[Any]:
         return [Accuracy(name="accuracy")]
 
-    def make_augmentation(self):
+    def make_augmentation(self) -> Augmentation:
         names = ("crop", "flip", "rotation", "shear", "zoom", "shift", "brightness", "contrast", "saturation", "blur")
         return Augmentation(**{name: getattr(self, name) for name in names})
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def adapt(self, source):
+    def adapt(self, source: Source) -> dict[str, tuple[Any, str]]:
         """{field: (value, why)}: what the data decide, channels and classes."""
         image, label = self._wanted(source)
         height, width, _ = self.input_shape
@@ -84,17 +90,17 @@ class ImageClassification(Recipe):
             "classes": (len(label.names), f"{has} {len(label.names)} classes"),
         }
 
-    def make_reader(self, source):
+    def make_reader(self, source: Source) -> ImageReader:
         """What reading learns from the data: the names of the classes."""
         if source.ready:
             return self.default_reader()
         return ImageReader(self.input_shape, self._wanted(source)[1].names)
 
-    def default_reader(self, labels=None):
+    def default_reader(self, labels: Sequence[str] | None = None) -> ImageReader:
         """A reader for a model that was not trained on a data set of ours."""
         return ImageReader(self.input_shape, _classes.named(labels, self.classes))
 
-    def make_preparation(self, reader, source):
+    def make_preparation(self, reader: ImageReader, source: Source) -> "AnyPreparation":
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
         if not source.ready:
             _classes.refuse_others(source, self._wanted(source)[1].names, reader.labels)
@@ -105,24 +111,26 @@ class ImageClassification(Recipe):
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    def make_predictions(self, reader, names, logits):
+    def make_predictions(
+        self, reader: ImageReader, names: Sequence[str], logits: np.ndarray
+    ) -> list[_classes.Prediction]:
         """A `Prediction` for each name, of logits (n, classes)."""
         return _classes.make_predictions(names, reader.labels, logits)
 
-    def make_probe(self, reader, examples):
+    def make_probe(self, reader: ImageReader, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         """{signature/input: array} of raw examples: as they are, and as the network takes them."""
         pictures = [np.asarray(example["image"]) for example in examples]
         tensors = np.stack([np.asarray(reader.fit_images(picture)) for picture in pictures]).astype("float32")
         return {"serve_tensors/images": tensors, **reader.raw_probe(pictures)}
 
-    def make_noise(self, count):
+    def make_noise(self, count: int) -> list[dict[str, Any]]:
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         pixels = np.random.default_rng(0).integers(0, 256, (count, *self.input_shape), "uint8")
         return [{"image": picture} for picture in pixels]
 
     # Report -----------------------------------------------------------------------------------------------------
 
-    def report_parts(self, outcome):
+    def report_parts(self, outcome: "Outcome") -> list[figures.Part]:
         """What a person wants to see of a trained network: which classes it confuses, and its worst mistakes.
 
         Args:
@@ -134,7 +142,7 @@ class ImageClassification(Recipe):
         return [figures.confusion(*of), figures.scores(*of), _mistakes(worst, *of)]
 
     @staticmethod
-    def _wanted(source):
+    def _wanted(source: Source) -> tuple[Image, Label]:
         """The picture and the label among the features of `source`."""
         found = [[f for f in source.features.values() if isinstance(f, kind)] for kind in (Image, Label)]
         if not all(found):
@@ -143,7 +151,7 @@ class ImageClassification(Recipe):
             )
         return found[0][0], found[1][0]
 
-    def _counts(self, source):
+    def _counts(self, source: Source) -> np.ndarray:
         """How many training examples each class has."""
         labels = np.fromiter((int(one["label"]) for one in source.examples("train")), int)
         return np.bincount(labels, minlength=self.classes)
@@ -160,7 +168,7 @@ class _Mistake:
     probability: float
 
 
-def _judge(outcome, most=20):
+def _judge(outcome: "Outcome", most: int = 20) -> tuple[np.ndarray, np.ndarray, list[_Mistake]]:
     """(true classes, predicted classes, the `most` mistakes of the highest cross-entropy), reading batch by batch."""
     true, predicted, worst = [], [], []
     for images, labels, logits in outcome.batches():
@@ -177,7 +185,9 @@ def _judge(outcome, most=20):
     return np.concatenate(true), np.concatenate(predicted), worst
 
 
-def _mistakes(worst, true, predicted, labels, split):
+def _mistakes(
+    worst: list[_Mistake], true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], split: str
+) -> figures.Part:
     """The `Part` with the pictures of the `worst` mistakes, as the network sees them."""
     count = int((true != predicted).sum())
     caption = f"{count:,} of the {len(true):,} examples of the {split} split were taken for another class. "
@@ -204,22 +214,24 @@ def _mistakes(worst, true, predicted, labels, split):
 class _Preparation:
     """`zoo.data.pipeline.Preparation` of pictures and labels: uint8 until the last step."""
 
-    def __init__(self, reader, augmentation, mixing, weights):
+    def __init__(
+        self, reader: ImageReader, augmentation: Augmentation, mixing: Mixing, weights: _classes.BalancedWeights | None
+    ) -> None:
         self._reader = reader
         self._augmentation = augmentation
         self._mixing = mixing
         self._weights = weights
 
-    def read(self, example):
+    def read(self, example: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return self._reader.fit_images(example["image"]), example["label"]
 
-    def finish(self, batch):
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         tf = tensorflow()
 
         images, labels = batch
         return tf.cast(images, tf.float32), labels
 
-    def finish_training(self, batch, seed):
+    def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[Any, ...]:
         tf = tensorflow()
 
         images, labels = batch

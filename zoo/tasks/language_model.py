@@ -1,15 +1,27 @@
+import typing
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from zoo import fields
-from zoo.data._tensorflow import tensorflow
-from zoo.data.source import Text
+from zoo.data._tensorflow import Tensor, tensorflow
+from zoo.data.source import Source, Text
 from zoo.data.text_preparations import RunningPreparation
-from zoo.decoding import Sampling
+from zoo.decoding import Decoder, Sampling
 from zoo.errors import InputError
 from zoo.figures import texts as drawings
 from zoo.objective.metrics import BitsPerToken
 from zoo.tasks import _written
 from zoo.tasks._text import RunningText
+
+if typing.TYPE_CHECKING:
+    import keras
+
+    from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.parts import Part
+    from zoo.readers.images import Signatures
+    from zoo.readers.texts import TextReader
+    from zoo.reporting import Outcome
 
 
 class LanguageModel(RunningText):
@@ -19,7 +31,7 @@ class LanguageModel(RunningText):
     of the text's ids and END.
     """
 
-    ends = False
+    ends: typing.ClassVar[bool] = False
 
     answer_length: int = fields.integer(
         default=32, legal=(1, 1_000_000), help="tokens that a text is continued by at most; with its end within length"
@@ -32,7 +44,7 @@ class LanguageModel(RunningText):
     )
     top_p: float = fields.real(default=1.0, legal=(0.001, 1), help="and from the fewest that are together so likely")
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if self.answer_length >= self.length:
             raise InputError(
@@ -40,23 +52,23 @@ class LanguageModel(RunningText):
                 f"Received: answer_length={self.answer_length}."
             )
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[typing.Any]:
         metrics = super().make_metrics()
         if self.tokens in ("characters", "bytes"):
             metrics.append(BitsPerToken(name=f"bits_per_{self.tokens.removesuffix('s')}"))
         return metrics
 
-    def make_decoder(self, model):
+    def make_decoder(self, model: "keras.Model") -> Decoder:
         """The `zoo.decoding.Decoder` over the layers of `model`; its inputs are prompts (batch, time), START
         and ids, of which the last count where there is no room for all."""
         raise NotImplementedError
 
-    def make_search(self):
+    def make_search(self) -> Callable[..., typing.Any]:
         return Sampling(self.answer_length, self.temperature, self.top_k, self.top_p)
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def make_preparation(self, reader, source):
+    def make_preparation(self, reader: "TextReader", source: Source) -> "AnyPreparation":
         """How running text becomes batches of windows."""
         if source.ready:
             return None
@@ -65,11 +77,11 @@ class LanguageModel(RunningText):
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    def ask(self, model, prompts):
+    def ask(self, model: "keras.Model", prompts: np.ndarray) -> tuple[np.ndarray, ...]:
         """(tokens (n, 1, answer_length), scores (n, 1)) that go on from ids (n, time); drawn as `seed` says."""
         return _written.decode(self, model, prompts, self._draws(len(prompts), self.seed).numpy())
 
-    def endpoints(self, network, reader):
+    def endpoints(self, network: "keras.Model", reader: "TextReader") -> "Signatures":
         """`serving_default(text)`, drawn by the recipe's seed; `serve_sample(text, seed)`; the network."""
         tf = tensorflow()
         decoder, search = self.make_decoder(network), self.make_search()
@@ -86,7 +98,7 @@ class LanguageModel(RunningText):
             "serve_sample": (drawn, {"text": text, "seed": number}),
         }
 
-    def _draws(self, count, seed):
+    def _draws(self, count: Tensor, seed: Tensor) -> Tensor:
         """Numbers from 0 to below 1, (count, answer_length); those of a row do not depend on `count`."""
         tf = tensorflow()
 
@@ -96,13 +108,15 @@ class LanguageModel(RunningText):
         with tf.device("CPU:0"):
             return tf.map_fn(draw, tf.range(count), fn_output_signature=tf.float32)
 
-    def make_predictions(self, reader, names, decoded):
+    def make_predictions(
+        self, reader: "TextReader", names: Sequence[str], decoded: tuple[np.ndarray, ...]
+    ) -> list[_written.Written]:
         """A `Written` for each name: what comes behind the text."""
         return _written.make_predictions(reader.writer, names, decoded)
 
     # Report -----------------------------------------------------------------------------------------------------
 
-    def report_parts(self, outcome, most=8):
+    def report_parts(self, outcome: "Outcome", most: int = 8) -> "list[Part]":
         """What a person wants to see of a trained network: how it goes on with texts that it has not seen."""
         decode = outcome.reader.tokenizer.decode
         windows, _ = next(iter(outcome.data.as_numpy_iterator()))

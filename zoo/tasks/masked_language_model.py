@@ -1,14 +1,26 @@
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from zoo import fields
 from zoo.data._tensorflow import tensorflow
-from zoo.data.source import Text
+from zoo.data.source import Source, Text
 from zoo.data.text_preparations import MaskedPreparation
 from zoo.data.tokens import SPECIAL, UNKNOWN
 from zoo.figures import texts as drawings
 from zoo.readers.tokenizer import REPLACEMENT
 from zoo.tasks import _written
 from zoo.tasks._text import RunningText
+
+if TYPE_CHECKING:
+    import keras
+
+    from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.parts import Part
+    from zoo.readers.images import Signatures
+    from zoo.readers.texts import TextReader
+    from zoo.reporting import Outcome
 
 
 class MaskedLanguageModel(RunningText):
@@ -23,7 +35,7 @@ class MaskedLanguageModel(RunningText):
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def make_preparation(self, reader, source):
+    def make_preparation(self, reader: "TextReader", source: Source) -> "AnyPreparation":
         """How running text becomes batches of windows with hidden tokens."""
         if source.ready:
             return None
@@ -32,7 +44,7 @@ class MaskedLanguageModel(RunningText):
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    def ask(self, model, text):
+    def ask(self, model: "keras.Model", text: np.ndarray) -> tuple[np.ndarray, ...]:
         """(ids (n, 1, time), scores (n, 1)) of ids (n, time): the likeliest token in place of each unknown one."""
         odds = _written.odds(super().ask(model, text))  # (n, time, vocabulary)
         likeliest = odds[..., SPECIAL:].argmax(axis=-1) + SPECIAL
@@ -40,7 +52,7 @@ class MaskedLanguageModel(RunningText):
         scores = np.where(hidden, odds[..., SPECIAL:].max(axis=-1), 0).sum(axis=-1)
         return np.where(hidden, likeliest, text)[:, None], scores[:, None]
 
-    def endpoints(self, network, reader):
+    def endpoints(self, network: "keras.Model", reader: "TextReader") -> "Signatures":
         """`serving_default(text)`, the text with its unknown tokens found; the network."""
         tf = tensorflow()
 
@@ -54,13 +66,15 @@ class MaskedLanguageModel(RunningText):
         text = tf.TensorSpec([None], tf.string)
         return {**super().endpoints(network, reader), "serving_default": (found, {"text": text})}
 
-    def make_predictions(self, reader, names, decoded):
+    def make_predictions(
+        self, reader: "TextReader", names: Sequence[str], decoded: tuple[np.ndarray, ...]
+    ) -> list[_written.Written]:
         """A `Written` for each name: the text with its unknown tokens found."""
         return _written.make_predictions(reader.tokenizer, names, decoded)
 
     # Report -----------------------------------------------------------------------------------------------------
 
-    def report_parts(self, outcome, most=8):
+    def report_parts(self, outcome: "Outcome", most: int = 8) -> "list[Part]":
         """What a person wants to see of a trained network: the tokens it finds."""
         tokenizer = outcome.reader.tokenizer
         texts, chosen = next(iter(outcome.data.as_numpy_iterator()))

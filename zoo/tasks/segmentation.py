@@ -1,14 +1,16 @@
 import functools
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from zoo import fields
 from zoo.base.recipe import Recipe
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.augment import Augmentation
 from zoo.data.borders import border_weights
 from zoo.data.crops import Crops
-from zoo.data.source import VOID, Image, Mask
+from zoo.data.source import VOID, Image, Mask, Source
 from zoo.errors import InputError
 from zoo.objective.losses import MaskLoss
 from zoo.objective.metrics import MeanDice, MeanIoU
@@ -16,6 +18,11 @@ from zoo.readers.masks import MaskReader
 from zoo.tasks import _classes
 from zoo.tasks._segmented import Judged, Segmented, confusion, gallery, mean_iou, scores
 from zoo.tiling import tiles
+
+if typing.TYPE_CHECKING:
+    from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.parts import Part
+    from zoo.reporting import Outcome
 
 PROBE_SIZE = (61, 53)
 """Height and width of probe pictures, at most: odd, so that an export is verified on what does not halve."""
@@ -29,7 +36,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
     float32 pixels from 0 to 255 of any height and width and returns logits (batch, height, width, classes).
     """
 
-    tiles = True
+    tiles: typing.ClassVar[bool] = True
 
     batch_size: int = fields.integer(
         default=8, legal=(1, 1_000_000), search=(2, 32), log=True, help="pieces in one step, pictures in evaluation"
@@ -76,37 +83,37 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
     contrast: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="0.2: 0.8 to 1.2 times, at random")
 
     @property
-    def margin(self):
+    def margin(self) -> int:
         """Pixels that the answer is smaller than the input on each side."""
         return 0
 
     @property
-    def step(self):
+    def step(self) -> int:
         """The grid of the network: a picture moved by so many pixels has the same answer, moved."""
         return 1
 
     @property
-    def reach(self):
+    def reach(self) -> int:
         """Pixels on each side beyond which nothing has a part in an answer, but through norms over positions."""
         return self.margin
 
-    def make_loss(self):
+    def make_loss(self) -> typing.Any:
         return MaskLoss(self.loss)
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[typing.Any]:
         return [MeanIoU(self.classes, name="mean_iou"), MeanDice(self.classes, name="dice")]
 
-    def make_crops(self):
+    def make_crops(self) -> Crops:
         height, width, _ = self.input_shape
         names = ("flip", "rotation", "zoom", "shift", "elastic")
         return Crops(height=height, width=width, **{name: getattr(self, name) for name in names})
 
-    def make_augmentation(self):
+    def make_augmentation(self) -> Augmentation:
         return Augmentation(brightness=self.brightness, contrast=self.contrast)
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def adapt(self, source):
+    def adapt(self, source: Source) -> dict[str, tuple[typing.Any, str]]:
         """{field: (value, why)}: what the data decide, channels and classes."""
         image, mask = self._wanted(source)
         height, width, _ = self.input_shape
@@ -117,17 +124,17 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
             "classes": (len(mask.names), f"{has} {len(mask.names)} classes{because}"),
         }
 
-    def make_reader(self, source):
+    def make_reader(self, source: Source) -> MaskReader:
         """What reading learns from the data: the names of the classes."""
         if source.ready:
             return self.default_reader()
         return MaskReader(self.input_shape, self._wanted(source)[1].names, self.margin)
 
-    def default_reader(self, labels=None):
+    def default_reader(self, labels: Sequence[str] | None = None) -> MaskReader:
         """A reader for a model that was not trained on a data set of ours."""
         return MaskReader(self.input_shape, _classes.named(labels, self.classes), self.margin)
 
-    def make_preparation(self, reader, source):
+    def make_preparation(self, reader: MaskReader, source: Source) -> "AnyPreparation":
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
         if not source.ready:
             _classes.refuse_others(source, self._wanted(source)[1].names, reader.labels)
@@ -137,7 +144,9 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    def ask(self, model, pictures, tile=None, overlap=None):
+    def ask(
+        self, model: typing.Any, pictures: Iterable[np.ndarray], tile: int | None = None, overlap: int | None = None
+    ) -> Iterator[np.ndarray]:
         """The mask, uint8 (height, width), of each picture, one after the other.
 
         Args:
@@ -157,7 +166,9 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
                 mask[rows, columns] = logits.argmax(axis=-1)
             yield mask
 
-    def make_predictions(self, reader, names, masks):
+    def make_predictions(
+        self, reader: MaskReader, names: Sequence[str], masks: Iterable[np.ndarray]
+    ) -> list[Segmented]:
         """A `Segmented` for each name, of masks (height, width)."""
         predictions = []
         for name, mask in zip(names, masks, strict=True):
@@ -166,7 +177,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
             predictions.append(Segmented(name, mask, ranked))
         return predictions
 
-    def make_probe(self, reader, examples):
+    def make_probe(self, reader: MaskReader, examples: Sequence[Mapping[str, typing.Any]]) -> dict[str, np.ndarray]:
         """{signature/input: array} of raw examples, their corners cut to one size: as they are, and framed."""
         pictures = [np.asarray(example["image"]) for example in examples]
         height, width = (min([PROBE_SIZE[axis], *(picture.shape[axis] for picture in pictures)]) for axis in (0, 1))
@@ -174,14 +185,14 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         tensors = np.concatenate([reader.frame(reader.fit_images(picture[None])).numpy() for picture in pictures])
         return {"serve_tensors/images": tensors, **reader.raw_probe(pictures)}
 
-    def make_noise(self, count):
+    def make_noise(self, count: int) -> list[dict[str, typing.Any]]:
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         pixels = np.random.default_rng(0).integers(0, 256, (count, *PROBE_SIZE, self.input_shape[-1]), "uint8")
         return [{"image": picture} for picture in pixels]
 
     # Report -----------------------------------------------------------------------------------------------------
 
-    def report_parts(self, outcome):
+    def report_parts(self, outcome: "Outcome") -> "list[Part]":
         """What a person wants to see of a trained network: how well it finds each class, and where it fails.
 
         Args:
@@ -200,7 +211,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
             ),
         ]  # fmt: skip
 
-    def _judge(self, outcome, most=4):
+    def _judge(self, outcome: "Outcome", most: int = 4) -> tuple[np.ndarray, list[Judged], list[Judged]]:
         """(pixels by true and predicted class, the `most` first pictures, the `most` of the lowest mean IoU)."""
         counts, first, worst, number = np.zeros((self.classes, self.classes), int), [], [], 0
         for images, masks, logits in outcome.batches():
@@ -219,7 +230,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         return counts, first, worst
 
     @staticmethod
-    def _wanted(source):
+    def _wanted(source: Source) -> tuple[Image, Mask]:
         """The picture and the mask among the features of `source`."""
         found = [[f for f in source.features.values() if isinstance(f, kind)] for kind in (Image, Mask)]
         if not all(found):
@@ -228,7 +239,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
             )
         return found[0][0], found[1][0]
 
-    def _counts(self, source):
+    def _counts(self, source: Source) -> np.ndarray:
         """How many pixels of the training split each class has."""
         counts = np.zeros(256)
         for one in source.examples("train").as_numpy_iterator():
@@ -239,7 +250,9 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
 class _Preparation:
     """`zoo.data.pipeline.Preparation` of pictures and masks."""
 
-    def __init__(self, recipe, reader, class_weights):
+    def __init__(
+        self, recipe: Segmentation, reader: MaskReader, class_weights: _classes.BalancedWeights | None
+    ) -> None:
         self._reader = reader
         self._crops = recipe.make_crops()
         self._augmentation = recipe.make_augmentation()
@@ -247,7 +260,7 @@ class _Preparation:
         self._borders = functools.partial(border_weights, w0=recipe.w0, sigma=recipe.sigma) if recipe.w0 else None
         self._class_weights = class_weights
 
-    def read(self, example):
+    def read(self, example: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """(picture, mask), and the weights of borders where they count."""
         tf = tensorflow()
 
@@ -257,7 +270,7 @@ class _Preparation:
         weights = tf.numpy_function(self._borders, [mask], tf.float32)
         return picture, mask, tf.ensure_shape(weights, mask.shape)
 
-    def cut(self, values, seed):
+    def cut(self, values: tuple[Tensor, ...], seed: Tensor) -> tuple[Tensor, ...]:
         """A piece of `read`'s, its mask with -1 outside the loss."""
         tf = tensorflow()
 
@@ -265,11 +278,11 @@ class _Preparation:
         target = tf.where(inside, _target(mask), -1)
         return picture, *(self._middle(part) for part in (target, *weights))
 
-    def finish(self, batch):
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[typing.Any, ...]:
         images, masks, *_ = batch
         return self._reader.frame(images), _target(masks)
 
-    def finish_training(self, batch, seed):
+    def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[typing.Any, ...]:
         tf = tensorflow()
 
         images, targets, *borders = batch
@@ -279,13 +292,13 @@ class _Preparation:
         weights = 1.0 if self._class_weights is None else tf.gather(self._class_weights.values, tf.maximum(targets, 0))
         return images, targets, weights + (borders[0] if borders else 0.0)
 
-    def _middle(self, part):
+    def _middle(self, part: Tensor) -> Tensor:
         """What a network answers of a piece (height, width)."""
         height, width = part.shape
         return part[self._margin : height - self._margin, self._margin : width - self._margin]
 
 
-def _target(mask):
+def _target(mask: Tensor) -> Tensor:
     """int32 of a mask's ids, -1 where it is void."""
     tf = tensorflow()
 

@@ -1,20 +1,29 @@
 import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from zoo import fields
 from zoo.data._tensorflow import tensorflow
-from zoo.data.source import Text
+from zoo.data.source import Source, Text
 from zoo.data.text_preparations import PairPreparation
 from zoo.data.tokens import PADDING, START
-from zoo.decoding import Search, beam
+from zoo.decoding import Decoder, Search, beam
 from zoo.figures import texts
 from zoo.objective.losses import TokenLoss
 from zoo.objective.metrics import Perplexity, TokenAccuracy
 from zoo.readers.texts import TextReader
 from zoo.tasks import _written
 from zoo.tasks._text import WholeTexts, invented, noise, raw, refuse_small
+
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
+
+    from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.parts import Part
+    from zoo.readers.images import Signatures
+    from zoo.reporting import Outcome
 
 
 class SequenceToSequence(WholeTexts):
@@ -41,28 +50,28 @@ class SequenceToSequence(WholeTexts):
         default=0.6, legal=(0, 10), when={"beam_width": fields.above(1)}, help="GNMT's, in a beam search"
     )
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         refuse_small("target_vocabulary", self.target_vocabulary)
 
-    def make_loss(self):
+    def make_loss(self) -> typing.Any:
         return TokenLoss(self.label_smoothing)
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[typing.Any]:
         return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
 
-    def make_decoder(self, model):
+    def make_decoder(self, model: keras.Model) -> Decoder:
         """The `zoo.decoding.Decoder` over the layers of `model`."""
         raise NotImplementedError
 
-    def make_attention(self, model):
+    def make_attention(self, model: keras.Model) -> keras.Model | None:
         """A `keras.Model` of (source, target) to weights (batch, time, positions); None where there are none."""
         return
 
-    def make_search(self):
+    def make_search(self) -> Callable[..., typing.Any]:
         return Search(self.target_length, self.beam_width, self.length_penalty if self.beam_width > 1 else 0.0)
 
-    def endpoints(self, network, reader):
+    def endpoints(self, network: keras.Model, reader: TextReader) -> "Signatures":
         """`serving_default(text)`, as the recipe searches; `serve_beam(text, beam_width, max_length)`; the network."""
         tf = tensorflow()
         decoder, search = self.make_decoder(network), self.make_search()
@@ -97,13 +106,13 @@ class SequenceToSequence(WholeTexts):
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def adapt(self, source):
+    def adapt(self, source: Source) -> dict[str, tuple[typing.Any, str]]:
         """{field: (value, why)}: what the data decide, the sizes of the vocabularies."""
         reader = self.make_reader(source)
         found = self.sized(source, "vocabulary", reader.tokenizer)
         return found | self.sized(source, "target_vocabulary", reader.writer)
 
-    def make_reader(self, source):
+    def make_reader(self, source: Source) -> TextReader:
         """What reading learns from the data: the vocabularies, one where both texts share it."""
         if source.ready:
             return self.default_reader()
@@ -116,16 +125,16 @@ class SequenceToSequence(WholeTexts):
         return TextReader(read, self.length, written, self.target_length)
 
     @property
-    def shares(self):
+    def shares(self) -> bool:
         """Whether source and target have one vocabulary."""
         return False
 
-    def default_reader(self, labels=None):
+    def default_reader(self, labels: Sequence[str] | None = None) -> TextReader:
         """A reader for a model that was not trained on a data set of ours."""
         written = None if self.shares else invented(self.target_vocabulary)
         return TextReader(invented(self.vocabulary), self.length, written, self.target_length)
 
-    def make_preparation(self, reader, source):
+    def make_preparation(self, reader: TextReader, source: Source) -> "AnyPreparation":
         """How pairs of `source` become batches."""
         if source.ready:
             return None
@@ -134,16 +143,16 @@ class SequenceToSequence(WholeTexts):
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    def ask(self, model, source):
+    def ask(self, model: keras.Model, source: np.ndarray) -> tuple[np.ndarray, ...]:
         """(tokens (n, beam_width, target_length), scores (n, beam_width)) of ids (n, positions)."""
         return _written.decode(self, model, source)
 
-    def judge(self, model, reader, data):
+    def judge(self, model: keras.Model, reader: TextReader, data: "tf.data.Dataset[typing.Any]") -> dict[str, float]:
         """Exact match, BLEU and chrF of what the network writes."""
         _, references, answers, _ = zip(*self._answered(model, reader, data), strict=True)
         return texts.scores(answers, references)
 
-    def report_parts(self, outcome, most=8):
+    def report_parts(self, outcome: "Outcome", most: int = 8) -> "list[Part]":
         """What a person wants to see of a trained network: how well it writes, what it writes, where it looks."""
         model, reader, split = outcome.model, outcome.reader, outcome.split
         rows = list(self._answered(model, reader, outcome.data))
@@ -159,7 +168,9 @@ class SequenceToSequence(WholeTexts):
         looks = self._attended(model, reader, [text for text, *_ in rows[:2]])
         return parts if looks is None else [*parts, texts.attention(looks)]
 
-    def _answered(self, model, reader, data):
+    def _answered(
+        self, model: keras.Model, reader: TextReader, data: "tf.data.Dataset[typing.Any]"
+    ) -> Iterator[tuple[str, str, str, float]]:
         """(text, what is right, what is written, its score) of every text in batches of a split."""
         for inputs, targets, *_ in data.as_numpy_iterator():
             tokens, scores = self.ask(model, inputs["source"])
@@ -173,7 +184,9 @@ class SequenceToSequence(WholeTexts):
             )
             yield from zip(read, right, written, scores[:, 0].tolist(), strict=True)
 
-    def _attended(self, model, reader, texts):
+    def _attended(
+        self, model: keras.Model, reader: TextReader, texts: Sequence[str]
+    ) -> list[tuple[np.ndarray, list[str], list[str]]] | None:
         """(weights (time, positions), tokens written, tokens read) of each text; None without attention."""
         attention = self.make_attention(model)
         if attention is None:
@@ -188,11 +201,13 @@ class SequenceToSequence(WholeTexts):
             found.append((weights, reader.writer.spelled(answer), reader.tokenizer.spelled(ids[0])))
         return found
 
-    def make_predictions(self, reader, names, decoded):
+    def make_predictions(
+        self, reader: TextReader, names: Sequence[str], decoded: tuple[np.ndarray, ...]
+    ) -> list[_written.Written]:
         """A `Written` for each name."""
         return _written.make_predictions(reader.writer, names, decoded)
 
-    def make_probe(self, reader, examples):
+    def make_probe(self, reader: TextReader, examples: Sequence[Mapping[str, typing.Any]]) -> dict[str, np.ndarray]:
         """{signature/input: array} of raw examples: as they are, and as the network takes them."""
         texts = [(raw(example["source"]), raw(example["target"])) for example in examples]
         sources, targets = zip(*texts, strict=True)
@@ -201,7 +216,7 @@ class SequenceToSequence(WholeTexts):
         arrays = {f"serve_tensors/{name}": ids.numpy() for name, ids in inputs.items()}
         return {**arrays, **reader.raw_probe(sources)}
 
-    def make_noise(self, count):
+    def make_noise(self, count: int) -> list[dict[str, typing.Any]]:
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         sources = noise(count, self.vocabulary, self.length)
         targets = sources if self.shares else noise(count, self.target_vocabulary, self.target_length)

@@ -1,11 +1,13 @@
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from zoo import fields, figures
 from zoo.base.recipe import Recipe
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.table_source import TableSource, named, numbers
 from zoo.errors import InputError
 from zoo.figures import tables as drawings
@@ -13,6 +15,11 @@ from zoo.objective.metrics import Accuracy
 from zoo.readers import tables
 from zoo.readers.tables import TableReader
 from zoo.tasks import _classes
+
+if TYPE_CHECKING:
+    from zoo.data.pipeline import AnyPreparation
+    from zoo.data.source import Source
+    from zoo.reporting import Outcome
 
 CLASSIFICATION, REGRESSION = "cross_entropy", ("mse", "mae", "huber")
 
@@ -35,11 +42,11 @@ class Value:
     name: str
     value: float
 
-    def show(self, top):
+    def show(self, top: int) -> str:
         """The number as a person reads it; there is no `top`."""
         return f"{self.value:.6g}"
 
-    def row(self, top):
+    def row(self, top: int) -> dict[str, str]:
         """{column: text} of a table."""
         return {"value": f"{self.value:.9g}"}
 
@@ -70,7 +77,7 @@ class TabularPrediction(Recipe):
         default=2, legal=(2, 10_000_000), when={"loss": CLASSIFICATION}, help="how many, taken from the data"
     )
 
-    def make_loss(self):
+    def make_loss(self) -> Any:
         match self.loss:
             case "cross_entropy":
                 return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -81,27 +88,27 @@ class TabularPrediction(Recipe):
             case "huber":
                 return keras.losses.Huber()
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[Any]:
         if self.classifies:
             return [Accuracy(name="accuracy")]
         return [keras.metrics.R2Score(name="r2"), keras.metrics.MeanAbsoluteError(name="absolute_error")]
 
     @property
-    def classifies(self):
+    def classifies(self) -> bool:
         return self.loss == CLASSIFICATION
 
     @property
-    def outputs(self):
+    def outputs(self) -> int:
         """How many numbers the network returns."""
         return self.classes if self.classifies else 1
 
-    def make_gates(self, model):
+    def make_gates(self, model: keras.Model) -> keras.Model | None:
         """The `keras.Model` of the weights (batch, experts) that `model` gives its experts; None where it has none."""
         return
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def adapt(self, source):
+    def adapt(self, source: "Source") -> dict[str, tuple[Any, str]]:
         """{field: (value, why)}: what the data decide, the network's inputs and the classes."""
         reader = self.make_reader(source)
         _refuse_texts(reader)
@@ -111,7 +118,7 @@ class TabularPrediction(Recipe):
         _refuse_numbers(reader)
         return found | {"classes": (len(reader.labels), f"dataset={source.name} has {len(reader.labels)} classes")}
 
-    def make_reader(self, source):
+    def make_reader(self, source: "Source") -> TableReader:
         """What reading learns from the data: means and deviations, categories, classes."""
         if source.ready:
             return self.default_reader()
@@ -123,7 +130,7 @@ class TabularPrediction(Recipe):
             ignore=_listed(self.ignore),
         )
 
-    def default_reader(self, labels=None):
+    def default_reader(self, labels: Sequence[str] | None = None) -> TableReader:
         """A reader for a model that was not trained on a data set of ours: its columns are x0, x1, ..."""
         if labels is not None and not self.classifies:
             raise InputError(f"A regression has no labels. Received: {len(labels)} labels.")
@@ -132,7 +139,7 @@ class TabularPrediction(Recipe):
             return TableReader(columns, "y", scale=(0.0, 1.0))
         return TableReader(columns, "y", labels=_classes.named(labels, self.classes))
 
-    def make_preparation(self, reader, source):
+    def make_preparation(self, reader: TableReader, source: "Source") -> "AnyPreparation":
         """How rows of `source` become batches; a class that the reader has not is an `InputError`."""
         if source.ready:
             return None
@@ -141,27 +148,29 @@ class TabularPrediction(Recipe):
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    def make_predictions(self, reader, names, outputs):
+    def make_predictions(
+        self, reader: TableReader, names: Sequence[str], outputs: np.ndarray
+    ) -> list[_classes.Prediction] | list[Value]:
         """A `Prediction` for each name, or in regression a `Value`."""
         if self.classifies:
             return _classes.make_predictions(names, reader.labels, outputs)
         values = reader.unscale(np.asarray(outputs, "float64"))
         return [Value(name, float(value)) for name, value in zip(names, values, strict=True)]
 
-    def make_probe(self, reader, examples):
+    def make_probe(self, reader: TableReader, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         """{signature/input: array} of raw examples: as they are, and as the network takes them."""
         rows = [{name: _plain(value) for name, value in example["columns"].items()} for example in examples]
         parsed = reader.parse({name: [row[name] for row in rows] for name in rows[0]}, str, skip_bad=True)
         return {"serve_tensors/table": reader.read(parsed), **reader.raw_probe(parsed)}
 
-    def make_noise(self, count):
+    def make_noise(self, count: int) -> list[dict[str, Any]]:
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         values = np.random.default_rng(0).normal(size=(count, self.inputs))
         return [{"columns": {f"x{index}": value for index, value in enumerate(row)}} for row in values]
 
     # Report -----------------------------------------------------------------------------------------------------
 
-    def report_parts(self, outcome):
+    def report_parts(self, outcome: "Outcome") -> list[figures.Part]:
         """What a person wants to see of a trained network: what it confuses or how far it is off; where, in a plane.
 
         Args:
@@ -178,7 +187,7 @@ class TabularPrediction(Recipe):
         of = (true, said, reader.labels, split)
         return [*self._planes(outcome, inputs, true), figures.confusion(*of), figures.scores(*of)]
 
-    def _planes(self, outcome, inputs, true):
+    def _planes(self, outcome: "Outcome", inputs: np.ndarray, true: np.ndarray) -> list[figures.Part]:
         """Where the network says what, and which expert answers, for tables of two columns of numbers."""
         names = [column["name"] for column in outcome.reader.columns if "mean" in column]
         if len(names) != 2 or self.inputs != 2:
@@ -190,13 +199,13 @@ class TabularPrediction(Recipe):
 
     # Within -----------------------------------------------------------------------------------------------------
 
-    def _target(self, source):
+    def _target(self, source: TableSource) -> str:
         if self.target or source.target:
             return self.target or source.target
         columns = ", ".join(source.columns)
         raise InputError(f"Name the column of dataset={source.name} to predict: target=COLUMN. There are: {columns}.")
 
-    def _targets(self, reader, source):
+    def _targets(self, reader: TableReader, source: TableSource) -> np.ndarray:
         """(rows,) class numbers, or (rows, 1) float32 in deviations from the mean."""
         named(reader.target, list(source.columns), "The network predicts another column")
         if not self.classifies:
@@ -212,7 +221,7 @@ class TabularPrediction(Recipe):
         return np.array([numbers[text] for text in texts])
 
 
-def _table(source):
+def _table(source: "Source") -> TableSource:
     if not isinstance(source, TableSource):
         raise InputError(
             f"dataset={source.name} must be a table, such as csv:PATH. It has: {', '.join(source.features)}."
@@ -220,7 +229,7 @@ def _table(source):
     return source
 
 
-def _refuse_texts(reader):
+def _refuse_texts(reader: TableReader) -> None:
     """Raises where a column of text can be no column of categories."""
     for column in reader.columns:
         values = column.get("values", ())
@@ -231,7 +240,7 @@ def _refuse_texts(reader):
             )
 
 
-def _refuse_numbers(reader):
+def _refuse_numbers(reader: TableReader) -> None:
     """Raises where the classes look like measured numbers."""
     found, bad = numbers(reader.labels)
     if bad or (len(found) <= MOST_NUMBERS and (found == found.round()).all()):
@@ -242,11 +251,11 @@ def _refuse_numbers(reader):
     )
 
 
-def _listed(names):
+def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (names or "").split(",") if name.strip())
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """A tensor's value; text as str."""
     value = value.numpy() if hasattr(value, "numpy") else value
     return value.decode() if isinstance(value, bytes) else value
@@ -255,15 +264,15 @@ def _plain(value):
 class _Preparation:
     """`zoo.data.pipeline.Preparation` of rows that are read already, all in one step."""
 
-    def __init__(self, rows, targets):
+    def __init__(self, rows: np.ndarray, targets: np.ndarray) -> None:
         with tensorflow().device("CPU:0"):
             self._values = tuple(map(tensorflow().constant, (rows, targets)))
 
-    def read(self, example):
+    def read(self, example: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return tuple(tensorflow().gather(values, example["row"]) for values in self._values)
 
-    def finish(self, batch):
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         return batch
 
-    def finish_training(self, batch, seed):
+    def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[Any, ...]:
         return batch

@@ -1,14 +1,21 @@
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 
 from zoo import fields, figures
-from zoo.data.source import Label, Text
+from zoo.data.source import Label, Source, Text
 from zoo.data.text_preparations import LabelledPreparation
 from zoo.objective.losses import SmoothedCrossentropy
 from zoo.objective.metrics import Accuracy
 from zoo.readers.texts import TextReader
 from zoo.tasks import _classes, _written
 from zoo.tasks._text import WholeTexts, invented
+
+if TYPE_CHECKING:
+    from zoo.data.pipeline import AnyPreparation
+    from zoo.reporting import Outcome
 
 
 class TextClassification(WholeTexts):
@@ -22,36 +29,36 @@ class TextClassification(WholeTexts):
         default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over all classes"
     )
 
-    def make_loss(self):
+    def make_loss(self) -> Any:
         if self.label_smoothing:
             return SmoothedCrossentropy(self.label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[Any]:
         return [Accuracy(name="accuracy")]
 
     # Data -------------------------------------------------------------------------------------------------------
 
-    def adapt(self, source):
+    def adapt(self, source: Source) -> dict[str, tuple[Any, str]]:
         """{field: (value, why)}: what the data decide, classes and the size of the vocabulary."""
         reader = self.make_reader(source)
         classes = len(reader.labels)
         found = {"classes": (classes, f"dataset={source.name} has {classes} classes")}
         return found | self.sized(source, "vocabulary", reader.tokenizer)
 
-    def make_reader(self, source):
+    def make_reader(self, source: Source) -> TextReader:
         """What reading learns from the data: the vocabulary, and the names of the classes."""
         if source.ready:
             return self.default_reader()
         _, label = self.wanted(source, text=Text, label=Label)
         return TextReader(self.learned(source, "vocabulary", "text"), self.length, start=True, labels=label.names)
 
-    def default_reader(self, labels=None):
+    def default_reader(self, labels: Sequence[str] | None = None) -> TextReader:
         """A reader for a model that was not trained on a data set of ours."""
         labels = _classes.named(labels, self.classes)
         return TextReader(invented(self.vocabulary), self.length, start=True, labels=labels)
 
-    def make_preparation(self, reader, source):
+    def make_preparation(self, reader: TextReader, source: Source) -> "AnyPreparation":
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
         if source.ready:
             return None
@@ -61,13 +68,15 @@ class TextClassification(WholeTexts):
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    def make_predictions(self, reader, names, logits):
+    def make_predictions(
+        self, reader: TextReader, names: Sequence[str], logits: np.ndarray
+    ) -> list[_classes.Prediction]:
         """A `Prediction` for each name, of logits (n, classes)."""
         return _classes.make_predictions(names, reader.labels, logits)
 
     # Report -----------------------------------------------------------------------------------------------------
 
-    def report_parts(self, outcome, most=20):
+    def report_parts(self, outcome: "Outcome", most: int = 20) -> list[figures.Part]:
         """What a person wants to see of a trained network: which classes it confuses, and its worst mistakes."""
         labels, decode = outcome.reader.labels, outcome.reader.tokenizer.decode
         true, predicted, worst = [], [], []
