@@ -6,9 +6,11 @@ The page and the learning curves are the same for every recipe. What is particul
 
 import dataclasses
 import functools
+import os
 import pathlib
 import shlex
 import typing
+from collections.abc import Iterator
 
 from zoo import figures, registry, runs
 from zoo.data import open_source, pipeline
@@ -16,6 +18,9 @@ from zoo.errors import InputError
 from zoo.fields import show
 from zoo.figures import pages
 from zoo.training.callbacks import readings
+
+if typing.TYPE_CHECKING:
+    from zoo.data.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +39,21 @@ class Outcome:
     split: str
     data: typing.Any
 
-    def batches(self):
+    def batches(self) -> Iterator[tuple[typing.Any, typing.Any, typing.Any]]:
         """(inputs, targets, outputs) of every batch as NumPy arrays, in the order of the split."""
         for inputs, targets, *_ in self.data.as_numpy_iterator():
             yield inputs, targets, self.model.predict_on_batch(inputs)
 
 
-def report(run, directory=None, *, dataset=None, data_dir=None, skip_bad=False, trust=False):
+def report(
+    run: runs.Run | str | os.PathLike[str],
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    dataset: typing.Any = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    skip_bad: bool = False,
+    trust: bool = False,
+) -> pathlib.Path:
     """Writes a page about a run and its pictures, whole or not at all, and returns the page's path.
 
     The page needs no other file and no network. It is the same whenever it is written; it replaces an older one.
@@ -82,16 +95,16 @@ class _Trained:
     run: runs.Run
     recipe: typing.Any
     model: typing.Any
-    history: list
-    best: dict
+    history: list[dict[str, typing.Any]]
+    best: dict[str, typing.Any]
     monitor: str | None
     source: typing.Any
-    splits: dict
-    measured: dict
-    readings: dict
+    splits: dict[str, typing.Any]
+    measured: dict[str, dict[str, float]]
+    readings: dict[str, str]
 
 
-def _measure(run, dataset, data_dir, skip_bad):
+def _measure(run: runs.Run, dataset: typing.Any, data_dir: str | os.PathLike[str] | None, skip_bad: bool) -> _Trained:
     model, history, epoch = runs.load(run), run.history, run.best_epoch()
     recipe = model.recipe
     best = next(row for row in history if row["epoch"] == epoch)
@@ -111,11 +124,13 @@ def _measure(run, dataset, data_dir, skip_bad):
     )
 
 
-def _in_memory(run):
+def _in_memory(run: runs.Run) -> bool:
     return run.facts["data"]["name"].startswith(("arrays:", "batches:"))
 
 
-def _open(run, recipe, dataset, data_dir, skip_bad):
+def _open(
+    run: runs.Run, recipe: typing.Any, dataset: typing.Any, data_dir: str | os.PathLike[str] | None, skip_bad: bool
+) -> "Source | None":
     """The run's data, or other data of the same classes and channels; None where they were in memory."""
     if dataset is None and _in_memory(run):
         return None
@@ -126,14 +141,14 @@ def _open(run, recipe, dataset, data_dir, skip_bad):
     return source
 
 
-def _splits(model, source):
+def _splits(model: typing.Any, source: "Source") -> dict[str, typing.Any]:
     names = [split for split in ("test", "validation") if source.sizes.get(split)]
     preparation = model.recipe.make_preparation(model.reader, source)
     size = model.recipe.batch_size
     return {split: pipeline.evaluation(source, split, preparation, batch_size=size) for split in names}
 
 
-def _parts(trained):
+def _parts(trained: _Trained) -> list[figures.Part]:
     """The learning curves, and the parts that the task adds where there is a split to judge by."""
     averaged = ", validation with averaged weights" if trained.recipe.ema else ""
     curves = figures.Part(
@@ -152,7 +167,7 @@ def _parts(trained):
     return [*common, *trained.recipe.report_parts(Outcome(trained.model, trained.model.reader, split, data))]
 
 
-def _readings(trained):
+def _readings(trained: _Trained) -> list[figures.Part]:
     """The `Part` with what layers told about themselves, where any did."""
     groups = {}
     for column, reading in trained.readings.items():
@@ -173,7 +188,7 @@ def _readings(trained):
 # What is said -------------------------------------------------------------------------------------------------------
 
 
-def _facts(trained, skip_bad):
+def _facts(trained: _Trained, skip_bad: bool) -> dict[str, typing.Any]:
     """What the page's template is filled with, beside the parts."""
     run, recipe, data = trained.run, trained.recipe, trained.run.facts["data"]
     return {
@@ -193,14 +208,14 @@ def _facts(trained, skip_bad):
     }
 
 
-def _metrics(trained):
+def _metrics(trained: _Trained) -> list[str]:
     """The names of the loss and the metrics, the loss first."""
     other = ("epoch", "learning_rate", *trained.readings)
     keys = [key for key in trained.best if key not in other and not key.startswith("val_")]
     return sorted(keys, key=lambda name: name != "loss")
 
 
-def _tiles(trained):
+def _tiles(trained: _Trained) -> list[tuple[str, typing.Any]]:
     """(what, value) of the few numbers that somebody looks for first: the loss comes after what it stands for."""
     names = [*_metrics(trained)[1:], "loss"]
     for split, measured in trained.measured.items():
@@ -216,7 +231,7 @@ def _tiles(trained):
     ]
 
 
-def _numbers(trained):
+def _numbers(trained: _Trained) -> figures.Table:
     """The loss and the metrics of the best weights, by split."""
     best, metrics, source = trained.best, _metrics(trained), trained.source
     sizes = trained.run.facts["data"]["sizes"] if source is None else source.sizes
@@ -231,7 +246,7 @@ def _numbers(trained):
     return figures.Table(("split", "examples", *metrics), rows)
 
 
-def _weights_line(trained):
+def _weights_line(trained: _Trained) -> str:
     epoch, monitor = trained.best["epoch"], trained.monitor
     best = (
         f"the best by {monitor} ({pages.number(trained.best[monitor])})"
@@ -244,7 +259,7 @@ def _weights_line(trained):
     return f"The weights are those of epoch {epoch}, {best}{averaged}. {epochs}, {steps}."
 
 
-def _notes(trained):
+def _notes(trained: _Trained) -> list[str]:
     """What a reader must know before believing the numbers."""
     source = trained.source
     if source is None:
@@ -262,7 +277,7 @@ def _notes(trained):
     return notes
 
 
-def _typed(trained):
+def _typed(trained: _Trained) -> dict[str, typing.Any]:
     """{field: value} of what makes this recipe of its name and variant: what was given, or set in code."""
     recipe, source = trained.recipe, trained.source
     bare = type(recipe).configured(recipe.name, recipe.variant).values()
@@ -274,7 +289,7 @@ def _typed(trained):
     }
 
 
-def _fields(trained):
+def _fields(trained: _Trained) -> list[tuple[str, str, str, str, str]]:
     """(name, value, default, where it is from, help) of every field that counts."""
     recipe, typed = trained.recipe, _typed(trained)
     values, variant = recipe.values(), recipe.variants.get(recipe.variant, {})
@@ -291,7 +306,7 @@ def _fields(trained):
     return rows
 
 
-def _commands(trained, skip_bad):
+def _commands(trained: _Trained, skip_bad: bool) -> list[tuple[str, str]]:
     """(what for, command) of how to train the same again, to export it and to ask it."""
     folder, name = str(trained.run.path), trained.run.path.name
     label, again = _label(trained), f"{folder}-again"
@@ -308,7 +323,7 @@ def _commands(trained, skip_bad):
     ]
 
 
-def _label(trained):
+def _label(trained: _Trained) -> str | None:
     """By what the command line finds the recipe; None where it is a class of code alone."""
     recipe, reference = trained.recipe, trained.run.facts["recipe"]["reference"]
     if reference.endswith(".py"):
@@ -321,7 +336,7 @@ def _label(trained):
         return None
 
 
-def _in_python(trained, label, directory):
+def _in_python(trained: _Trained, label: str | None, directory: str) -> str:
     """The call of `zoo.train` where no command can say it: data in memory, or a class that has no name."""
     module, _, name = trained.run.facts["recipe"]["reference"].partition(":")
     in_memory = _in_memory(trained.run)

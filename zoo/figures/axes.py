@@ -1,18 +1,23 @@
 """Axes of a figure in the theme of a page: titles, labels, legends."""
 
 import functools
+from typing import TYPE_CHECKING, Any
 
-from zoo.figures.theme import DPI, FONT, WIDTH
+from zoo.figures.theme import DPI, FONT, WIDTH, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-def new(theme, height, **options):
+def new(theme: Theme, height: float, **options: Any) -> "Figure":
     """An empty `matplotlib.figure.Figure` of the page's width and of `height` inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=theme.paper, **options)
 
 
-def dress(axes, theme):
+def dress(axes: "Axes", theme: Theme) -> "Axes":
     """Gives axes the theme's colours and a quiet frame."""
     axes.set_facecolor(theme.paper)
     axes.tick_params(which="both", colors=theme.muted, labelcolor=theme.ink, labelsize=9, labelfontfamily=FONT)
@@ -20,7 +25,7 @@ def dress(axes, theme):
     return axes
 
 
-def panel(axes, theme):
+def panel(axes: "Axes", theme: Theme) -> "Axes":
     """Dresses axes that have a grid and no box."""
     dress(axes, theme).grid(color=theme.grid, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -28,20 +33,20 @@ def panel(axes, theme):
     return axes
 
 
-def title(axes, text, theme):
+def title(axes: "Axes", text: str, theme: Theme) -> None:
     """Writes a panel's heading above its left corner."""
     style = {"fontsize": 10, "fontfamily": FONT, "fontweight": "bold", "parse_math": False}
     axes.set_title(text, loc="left", color=theme.ink, **style)
 
 
-def label(axes, theme, **texts):
+def label(axes: "Axes", theme: Theme, **texts: str) -> None:
     """Names the axes: `xlabel=`, `ylabel=`."""
     axes.set(**texts)
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set(color=theme.ink, fontsize=10, fontfamily=FONT, parse_math=False)
 
 
-def number_epochs(axes, theme):
+def number_epochs(axes: "Axes", theme: Theme) -> None:
     """Makes epochs the horizontal axis."""
     from matplotlib.ticker import MaxNLocator
 
@@ -49,25 +54,25 @@ def number_epochs(axes, theme):
     axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
-def legend(owner, axes, theme, **options):
+def legend(owner: "Figure | Axes", axes: "Axes", theme: Theme, **options: Any) -> None:
     """Names the lines of `axes` in a legend of `owner`, which is a figure or axes."""
     style = {"frameon": False, "labelcolor": theme.ink, "prop": {"family": FONT, "size": 10}}
     owner.legend(*axes.get_legend_handles_labels(), **style, **options)
 
 
-def drawable(label, number):
+def drawable(label: str, number: int) -> str:
     """`label` on one line, or `#number` where the figures' font lacks one of its letters."""
     label = " ".join(label.split())
     known = _letters()
     return label if label and all(ord(letter) in known for letter in label) else f"#{number}"
 
 
-def cut(text, most):
+def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 @functools.cache
-def _letters():
+def _letters() -> frozenset[int]:
     from matplotlib.font_manager import findfont, get_font
 
     return frozenset(get_font(findfont(FONT)).get_charmap())

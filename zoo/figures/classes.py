@@ -3,13 +3,19 @@
 import collections
 import functools
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.figures.axes import cut, drawable, dress, label, new
 from zoo.figures.parts import Part, Table
 from zoo.figures.pictures import DRAWN
-from zoo.figures.theme import FONT
+from zoo.figures.theme import FONT, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NUMBERED = 20
 """Classes up to which a confusion matrix has numbers in its cells."""
@@ -19,7 +25,7 @@ LISTED = 100
 """Rows of the table of classes, and classes of a confusion matrix that cannot show all, at most."""
 
 
-def confusion(true, predicted, labels, split):
+def confusion(true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], split: str) -> Part:
     """The `Part` that shows which classes are taken for which.
 
     Args:
@@ -47,7 +53,7 @@ def confusion(true, predicted, labels, split):
     )
 
 
-def scores(true, predicted, labels, split):
+def scores(true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], split: str) -> Part:
     """The `Part` with precision, recall and F1 of each class, the worst first; arguments as of `confusion`."""
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -79,7 +85,7 @@ def scores(true, predicted, labels, split):
     )
 
 
-def matrix(counts, totals, labels, theme):
+def matrix(counts: np.ndarray, totals: np.ndarray, labels: Sequence[str], theme: Theme) -> "Figure":
     """A confusion matrix: counts where there is room, and colour for the fraction of the true class.
 
     Args:
@@ -116,7 +122,7 @@ def matrix(counts, totals, labels, theme):
     return figure
 
 
-def _write_counts(axes, counts, depth, theme):
+def _write_counts(axes: "Axes", counts: np.ndarray, depth: np.ndarray, theme: Theme) -> None:
     size = 10 if len(counts) <= 12 else 8
     for (row, column), count in np.ndenumerate(counts):
         if count:
@@ -124,6 +130,6 @@ def _write_counts(axes, counts, depth, theme):
             axes.text(column, row, f"{count}", color=colour, fontsize=size, fontfamily=FONT, ha="center", va="center")
 
 
-def _named(label, number):
+def _named(label: str, number: int) -> str:
     """A label for a table; with its number where the figures know it by that alone."""
     return label if drawable(label, number) != f"#{number}" else f"#{number} {label}"

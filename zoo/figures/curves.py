@@ -1,12 +1,20 @@
 """Curves over the epochs of a run, and what its layers tell about themselves."""
 
 import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from zoo.figures.axes import legend, new, number_epochs, panel, title
-from zoo.figures.theme import LEGEND, PALETTE
+from zoo.figures.theme import LEGEND, PALETTE, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-def curves(history, best, monitor, theme, omit=()):
+def curves(
+    history: Sequence[Mapping[str, Any]], best: int, monitor: str | None, theme: Theme, omit: Collection[str] = ()
+) -> "Figure":
     """Learning curves: a panel for the loss, for every other metric, and for the learning rate.
 
     Args:
@@ -30,7 +38,7 @@ def curves(history, best, monitor, theme, omit=()):
     return figure
 
 
-def readings(history, groups, theme):
+def readings(history: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]], theme: Theme) -> "Figure":
     """What layers told in training: a panel for each reading.
 
     Args:
@@ -55,7 +63,7 @@ def readings(history, groups, theme):
     return figure
 
 
-def _curve(axes, history, name, theme):
+def _curve(axes: "Axes", history: Sequence[Mapping[str, Any]], name: str, theme: Theme) -> None:
     panel(axes, theme)
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(history) <= 30 else None
@@ -74,7 +82,9 @@ def _curve(axes, history, name, theme):
     title(axes, name.replace("_", " ") + (" (logarithmic)" if steep else ""), theme)
 
 
-def _mark(axes, history, name, best, monitor, theme):
+def _mark(
+    axes: "Axes", history: Sequence[Mapping[str, Any]], name: str, best: int, monitor: str | None, theme: Theme
+) -> None:
     """A line at the epoch of the best weights, and a ring around the value that made them the best."""
     title = f"{'best' if monitor else 'last'} epoch: {best}"
     axes.axvline(best, color=theme.muted, linewidth=1.4, linestyle=":", label=title, zorder=1.5)

@@ -8,11 +8,17 @@ import contextlib
 import importlib.resources
 import io
 import os
+import pathlib
 import re
 import shutil
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from zoo import figures, files
 from zoo.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MARK = "keras-zoo report"
 """What the page calls its generator: by it a folder is known to be a report, which another may replace."""
@@ -21,7 +27,7 @@ _PICTURES = re.compile(r'<meta name="pictures" content="([^"]*)">')
 """Where the page names the pictures beside it: no other file is removed with an older report."""
 
 
-def number(value):
+def number(value: Any) -> str:
     """A cell of a table as text: whole numbers with commas, others with four decimals, small ones with an exponent."""
     if value is None:
         return ""
@@ -30,7 +36,7 @@ def number(value):
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def written(template, facts, parts):
+def written(template: str, facts: Mapping[str, Any], parts: Iterable[figures.Part]) -> dict[str, str | bytes]:
     """{file name: content} of a page and its pictures.
 
     Args:
@@ -62,20 +68,20 @@ def written(template, facts, parts):
     return {"index.html": page, **pictures}
 
 
-def _png(figure):
+def _png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=figures.DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _data_uri(png):
+def _data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 # Its folder ---------------------------------------------------------------------------------------------------------
 
 
-def refuse_foreign(target):
+def refuse_foreign(target: pathlib.Path) -> None:
     """Raises where `target` is there and is not a report: what is replaced is deleted."""
     if not target.exists():
         return
@@ -91,7 +97,7 @@ def refuse_foreign(target):
     raise InputError(f"{target} exists and holds something other than a report. Name another folder.")
 
 
-def put_in_place(target, contents):
+def put_in_place(target: pathlib.Path, contents: Mapping[str, str | bytes]) -> None:
     """Makes the folder `target` of {file name: content}, in place of an older one; an error leaves the older one."""
     target = target.resolve()
     new, old = (target.with_name(f".{target.name}.{os.getpid()}.{age}") for age in ("new", "old"))

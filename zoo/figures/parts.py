@@ -11,7 +11,7 @@ class Table:
     """Rows under a header. Cells are text or numbers; None is what there is not."""
 
     header: tuple[str, ...]
-    rows: list[tuple]
+    rows: list[tuple[typing.Any, ...]]
 
 
 @dataclasses.dataclass(frozen=True)

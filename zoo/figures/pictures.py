@@ -1,17 +1,25 @@
 """Figures of images, side by side."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.figures.axes import cut, new
-from zoo.figures.theme import CLASS_COLOURS, FONT, WIDTH
+from zoo.figures.theme import CLASS_COLOURS, FONT, WIDTH, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DRAWN = 200
 """Classes up to which a confusion matrix shows all of them."""
 
 
-def gallery(pictures, captions, theme, columns=4):
+def gallery(
+    pictures: Sequence[np.ndarray], captions: Sequence[Sequence[str]], theme: Theme, columns: int = 4
+) -> "Figure":
     """Pictures in a grid, each as it is, with lines of text below.
 
     Args:
@@ -47,7 +55,7 @@ def gallery(pictures, captions, theme, columns=4):
     return figure
 
 
-def _hang(axes, picture, left, top, side, theme):
+def _hang(axes: "Axes", picture: np.ndarray, left: float, top: float, side: float, theme: Theme) -> None:
     """Draws a picture in the middle of a square, its proportions kept."""
     from matplotlib.patches import Rectangle
 
@@ -60,7 +68,7 @@ def _hang(axes, picture, left, top, side, theme):
     axes.add_patch(Rectangle((left, top), wide, high, fill=False, edgecolor=theme.grid, linewidth=0.8))
 
 
-def tinted(picture, mask):
+def tinted(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A picture, uint8 (height, width, channels), in colour, with the classes of its mask from 1 on tinted."""
     colours = np.array([*CLASS_COLOURS.values()], float)[(mask - 1) % len(CLASS_COLOURS)]  # (height, width, 3)
     pixels = np.broadcast_to(picture[..., :3], (*mask.shape, 3)).astype(float)

@@ -3,10 +3,16 @@
 import dataclasses
 import functools
 import typing
+from collections.abc import Sequence
 
 import numpy as np
 
 from zoo import figures
+
+if typing.TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 POINTS = 2000
 """Rows drawn at most."""
@@ -31,7 +37,7 @@ class Plane:
     true: np.ndarray
     split: str
 
-    def regions(self, model):
+    def regions(self, model: "keras.Model") -> figures.Part:
         """The `Part` that shows which class `model` says where."""
         chances = _softmax(self._ask(model))
         labels = [figures.drawable(label, number) for number, label in enumerate(self.reader.labels)]
@@ -45,7 +51,7 @@ class Plane:
             draw=functools.partial(self._draw, chances, labels, wrong),
         )
 
-    def experts(self, gates):
+    def experts(self, gates: "keras.Model") -> figures.Part:
         """The `Part` that shows which expert answers where, `gates` being a model of their weights."""
         weights = self._ask(gates)
         best = gates.predict(self.inputs, verbose=0).argmax(-1)
@@ -60,19 +66,21 @@ class Plane:
             table=figures.Table(("expert", f"part of the {self.split} split"), rows),
         )
 
-    def _axes(self):
+    def _axes(self) -> np.ndarray:
         """The two grids' coordinates, as the network takes them, with a margin around the rows."""
         low, high = self.inputs.min(0), self.inputs.max(0)
         margin = 0.08 * (high - low) + 1e-6
         return np.linspace(low - margin, high + margin, GRID).T
 
-    def _ask(self, model):
+    def _ask(self, model: "keras.Model") -> np.ndarray:
         """(GRID, GRID, outputs) of `model`; the first axis is the second column, upwards."""
         across, up = np.meshgrid(*self._axes())
         points = np.stack([across.ravel(), up.ravel()], axis=1).astype("float32")
         return model.predict(points, batch_size=4096, verbose=0).reshape(GRID, GRID, -1)
 
-    def _draw(self, weights, names, wrong, theme):
+    def _draw(
+        self, weights: np.ndarray, names: Sequence[str], wrong: np.ndarray | None, theme: figures.Theme
+    ) -> "Figure":
         from matplotlib.colors import to_rgb
 
         figure = figures.new(theme, 4.8, layout="constrained")
@@ -97,7 +105,14 @@ class Plane:
         _name(figure, names, colours, theme)
         return figure
 
-    def _dots(self, axes, colours, scaled, wrong, theme):
+    def _dots(
+        self,
+        axes: "Axes",
+        colours: Sequence[str],
+        scaled: Sequence[tuple[float, float]],
+        wrong: np.ndarray | None,
+        theme: figures.Theme,
+    ) -> None:
         """The rows: in the colours of their classes, with rings around the `wrong` ones; in ink where that is None."""
         shown = slice(0, POINTS)
         x, y = (self.inputs[shown, side] * deviation + mean for side, (mean, deviation) in enumerate(scaled))
@@ -110,7 +125,7 @@ class Plane:
         axes.scatter(x[wrong], y[wrong], s=60, facecolors="none", edgecolors=theme.ink, linewidths=1.2)
 
 
-def residuals(true, predicted, target, split):
+def residuals(true: np.ndarray, predicted: np.ndarray, target: str, split: str) -> figures.Part:
     """The `Part` of a regression: predictions beside the truth, and how far they are off.
 
     Args:
@@ -137,7 +152,7 @@ def residuals(true, predicted, target, split):
     )
 
 
-def _draw_residuals(true, predicted, target, theme):
+def _draw_residuals(true: np.ndarray, predicted: np.ndarray, target: str, theme: figures.Theme) -> "Figure":
     figure = figures.new(theme, 6.0, layout="constrained")
     above, below = figure.subplots(2, height_ratios=(3, 2))
     name = figures.drawable(target, 0)
@@ -155,7 +170,7 @@ def _draw_residuals(true, predicted, target, theme):
     return figure
 
 
-def _name(figure, names, colours, theme):
+def _name(figure: "Figure", names: Sequence[str], colours: Sequence[str], theme: figures.Theme) -> None:
     """A legend above the axes."""
     from matplotlib.patches import Patch
 
@@ -170,6 +185,6 @@ def _name(figure, names, colours, theme):
     )
 
 
-def _softmax(logits):
+def _softmax(logits: np.ndarray) -> np.ndarray:
     odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return odds / odds.sum(axis=-1, keepdims=True)

@@ -1,16 +1,21 @@
 """How good texts are that a network wrote: exact match, BLEU and chrF; and the parts of a report about them."""
 
 import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo import figures
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SHOWN = 60
 """Tokens of a text in a picture at most."""
 
 
-def scores(answers, references):
+def scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """{name: value} of texts beside the one reference of each, in their order.
 
     exact_match: the part that equals its reference; bleu and chrf: 0 to 100, of all texts together.
@@ -25,7 +30,7 @@ def scores(answers, references):
     }
 
 
-def table(found, count, split):
+def table(found: Mapping[str, float], count: int, split: str) -> figures.Part:
     """The `Part` with what `scores` found on `count` texts of a split."""
     rows = [(name.replace("_", " "), value) for name, value in found.items()]
     return figures.Part(
@@ -37,7 +42,7 @@ def table(found, count, split):
     )
 
 
-def samples(name, title, caption, rows):
+def samples(name: str, title: str, caption: str, rows: list[tuple[Any, ...]]) -> figures.Part:
     """The `Part` with rows (text, what is right, what was written, its score)."""
     return figures.Part(
         name=name,
@@ -47,7 +52,7 @@ def samples(name, title, caption, rows):
     )
 
 
-def attention(panels):
+def attention(panels: Iterable[tuple[np.ndarray, Sequence[str], Sequence[str]]]) -> figures.Part:
     """The `Part` with attention weights.
 
     Args:
@@ -62,7 +67,9 @@ def attention(panels):
     )
 
 
-def _draw_attention(panels, theme):
+def _draw_attention(
+    panels: Sequence[tuple[np.ndarray, Sequence[str], Sequence[str]]], theme: figures.Theme
+) -> "Figure":
     from matplotlib.colors import LinearSegmentedColormap
 
     heights = [0.7 + 0.22 * len(written) for _, written, _ in panels]
