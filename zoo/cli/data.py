@@ -1,5 +1,7 @@
 """The verbs about data sets: list, prepare, verify."""
 
+from typing import Any
+
 import click
 
 from zoo.cli.options import Commands, data_dir, quiet
@@ -8,14 +10,14 @@ from zoo.errors import InputError
 
 
 @click.group(cls=Commands)
-def data():
+def data() -> None:
     """List, prepare and verify data sets."""
 
 
 @data.command("list")
 @data_dir
 @quiet
-def data_list(data_dir, quiet):
+def data_list(data_dir: str | None, quiet: bool) -> None:
     """List the data sets that need no network, those prepared, and the other forms."""
     from zoo.data.opening import BUILT_IN, FORMS, TABLES
     from zoo.data.tfds_source import data_root
@@ -38,7 +40,7 @@ def data_list(data_dir, quiet):
 @click.argument("name")
 @data_dir
 @quiet
-def prepare(name, data_dir, quiet):
+def prepare(name: str, data_dir: str | None, quiet: bool) -> None:
     """Prepare the data set NAME (digits, tfds:mnist); twice at once is safe."""
     source = _prepared_source(name, data_dir)
     if not quiet:
@@ -49,14 +51,14 @@ def prepare(name, data_dir, quiet):
 @click.argument("name")
 @data_dir
 @quiet
-def verify(name, data_dir, quiet):
+def verify(name: str, data_dir: str | None, quiet: bool) -> None:
     """Read every example of the data set NAME."""
     count = _prepared_source(name, data_dir).verify()
     if not quiet:
         click.echo(f"{name}: all {count:,} examples were read.")
 
 
-def _prepared_source(name, data_dir):
+def _prepared_source(name: str, data_dir: str | None) -> Any:
     from zoo.data import open_source
 
     load_backend()

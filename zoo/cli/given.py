@@ -1,10 +1,19 @@
 """What stands on the command line as text: a recipe's name and `field=value` pairs, and folders of runs."""
 
+import os
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
 from zoo.cli.screen import load_backend
 from zoo.errors import InputError
 
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
+    from zoo.fields import Declared
+    from zoo.runs import Run
 
-def named(name, pairs):
+
+def named(name: str, pairs: Iterable[str]) -> "tuple[Recipe, dict[str, Any]]":
     """The recipe `name`, and {field: value} of `field=text` arguments: the one place where the shell's names resolve.
 
     A name that does not exist is refused before Keras is loaded, so that it costs no seconds.
@@ -17,13 +26,13 @@ def named(name, pairs):
     return recipe, parsed(type(recipe), pairs)
 
 
-def parsed(cls, pairs):
+def parsed(cls: "type[Declared]", pairs: Iterable[str]) -> dict[str, Any]:
     """{field: value} of `field=text` arguments, read by the fields of the class of a recipe."""
     given = pairs_of(pairs, "Fields are given as name=value.", "{}")
     return {name: cls.field(name).parse(name, text) for name, text in given.items()}
 
 
-def pairs_of(given, rule, called):
+def pairs_of(given: Iterable[str], rule: str, called: str) -> dict[str, str]:
     """{name: text} of `name=text` arguments.
 
     Args:
@@ -41,13 +50,13 @@ def pairs_of(given, rule, called):
     return found
 
 
-def without(part, names):
+def without(part: Mapping[str, Any] | None, names: Collection[str]) -> dict[str, Any]:
     """A part of a job but for what the command line says otherwise; what is no mapping is refused where it is read."""
     part = part or {}
     return {name: value for name, value in part.items() if name not in names}
 
 
-def open_run(path, trust=False):
+def open_run(path: str | os.PathLike[str], trust: bool = False) -> "Run":
     """The run in a folder; a wrong one is refused before Keras is loaded."""
     from zoo.runs import Run
 

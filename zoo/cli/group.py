@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -18,7 +19,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 @click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="zoo")
-def zoo():
+def zoo() -> None:
     """A model zoo on Keras 3: train, tune, evaluate, predict, export, report."""
 
 
@@ -32,7 +33,7 @@ for command in (
 _WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:

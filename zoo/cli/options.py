@@ -8,17 +8,19 @@ from zoo.errors import InputError, nearest
 class Commands(click.Group):
     """Lists commands in the order in which they are defined, and turns our errors into one line and a status."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
-    def resolve_command(self, ctx, args):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             near = nearest(args[0], self.commands)
             raise click.UsageError(f"No such command {args[0]!r}.{near} There are: {', '.join(self.commands)}.")
         return super().resolve_command(ctx, args)
 
 
-def filled(context, parameter, value):
+def filled(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuses an empty path: a shell variable that was not set."""
     if value == "":
         raise InputError(f"{parameter.opts[0]} is empty.")

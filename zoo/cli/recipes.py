@@ -1,5 +1,7 @@
 """The verbs about recipes: list, show, train."""
 
+from typing import Any
+
 import click
 
 from zoo.cli.given import named, open_run, parsed
@@ -12,7 +14,7 @@ from zoo.errors import InputError
 @click.argument("pattern", default="*")
 @click.option("--task", help="Only recipes of this task, such as image_classification.")
 @quiet
-def list_(pattern, task, quiet):
+def list_(pattern: str, task: str | None, quiet: bool) -> None:
     """List recipes, or those that match PATTERN."""
     from zoo import registry
 
@@ -32,7 +34,7 @@ def list_(pattern, task, quiet):
 @click.argument("recipe")
 @fields
 @quiet
-def show(recipe, fields, quiet):
+def show(recipe: Any, fields: tuple[str, ...], quiet: bool) -> None:
     """Show a recipe's fields and its network's cost.
 
     RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py.
@@ -86,7 +88,19 @@ def show(recipe, fields, quiet):
 @skip_bad
 @trust
 @quiet
-def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, skip_bad, trust, quiet):
+def train(
+    recipe: Any,
+    fields: tuple[str, ...],
+    directory: str | None,
+    resume: str | None,
+    until: int | None,
+    best_of: str | None,
+    seeds: int | None,
+    data_dir: str | None,
+    skip_bad: bool,
+    trust: bool,
+    quiet: bool,
+) -> None:
     """Train a recipe, or go on with a run.
 
     RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py. The same command on the same folder
@@ -125,7 +139,9 @@ def train(recipe, fields, directory, resume, until, best_of, seeds, data_dir, sk
     )
 
 
-def _train_best(study, seeds, directory, data_dir, skip_bad, trust, quiet):
+def _train_best(
+    study: Any, seeds: int, directory: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool
+) -> None:
     from zoo.tuning.study import Study
 
     study = Study.open(study, trust)

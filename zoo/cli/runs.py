@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +12,9 @@ from zoo.cli.given import open_run
 from zoo.cli.options import data_dir, filled, quiet, skip_bad, trust
 from zoo.cli.screen import hushed
 from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from zoo.tuning.study import Study
 
 
 @click.command()
@@ -20,7 +25,9 @@ from zoo.errors import InputError
 @skip_bad
 @trust
 @quiet
-def evaluate(run, split, dataset, data_dir, skip_bad, trust, quiet):
+def evaluate(
+    run: Any, split: str, dataset: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool
+) -> None:
     """Print a run's loss and metrics."""
     run = open_run(run, trust)
     from zoo.serving.prediction import evaluate
@@ -49,7 +56,19 @@ def evaluate(run, split, dataset, data_dir, skip_bad, trust, quiet):
 @skip_bad
 @trust
 @quiet
-def predict(run, inputs, top, csv, tile, overlap, masks, strict, skip_bad, trust, quiet):
+def predict(
+    run: Any,
+    inputs: Any,
+    top: int,
+    csv: bool,
+    tile: int | None,
+    overlap: int | None,
+    masks: str,
+    strict: bool,
+    skip_bad: bool,
+    trust: bool,
+    quiet: bool,
+) -> None:
     """Print what a run says of files, or of texts.
 
     Without inputs, texts are the lines of standard input, and each answer is a line. Segmentation prints each class's
@@ -90,7 +109,7 @@ def predict(run, inputs, top, csv, tile, overlap, masks, strict, skip_bad, trust
 )
 @trust
 @quiet
-def export(run, directory, format, version, trust, quiet):
+def export(run: Any, directory: str, format: str, version: int | None, trust: bool, quiet: bool) -> None:
     """Write a run, or a study's best, as a model to serve, verified.
 
     DIRECTORY must not exist; the model in it needs nothing of this package.
@@ -110,7 +129,7 @@ def export(run, directory, format, version, trust, quiet):
 @skip_bad
 @trust
 @quiet
-def report(run, directory, data_dir, skip_bad, trust, quiet):
+def report(run: Any, directory: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool) -> None:
     """Write a page about a run or a study, with pictures.
 
     Of a study, the folder events is written too: `tensorboard --logdir STUDY/events` shows its trials in HParams.
@@ -130,7 +149,7 @@ def report(run, directory, data_dir, skip_bad, trust, quiet):
         click.echo(f"Report written to {page}")
 
 
-def _targets(inputs, folder):
+def _targets(inputs: Iterable[str], folder: str) -> dict[str, pathlib.Path]:
     """{picture: where its mask goes}; a file that is there, or would be written twice, is an `InputError`."""
     targets = {path: pathlib.Path(folder, f"{pathlib.Path(path).stem}.png") for path in inputs}
     places = list(targets.values())
@@ -142,7 +161,7 @@ def _targets(inputs, folder):
     return targets
 
 
-def _study_report(study, directory):
+def _study_report(study: "Study", directory: str | None) -> pathlib.Path:
     """Writes what is told of a study; the page's path."""
     from zoo.tuning.report import report
     from zoo.tuning.tensorboard import write_events

@@ -4,13 +4,14 @@ import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Iterator, Sequence
 
 import click
 
 from zoo.errors import InputError
 
 
-def print_table(rows):
+def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Prints rows in columns; the last may be as long as it likes."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
@@ -19,7 +20,7 @@ def print_table(rows):
 
 
 @contextlib.contextmanager
-def hushed():
+def hushed() -> Iterator[None]:
     """Drops what TensorFlow's libraries write to stderr while they are loaded; an exception says what matters."""
     sys.stderr.flush()
     before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -32,7 +33,7 @@ def hushed():
         os.close(nowhere)
 
 
-def load_backend():
+def load_backend() -> None:
     """Imports Keras and what reads the data: five seconds that only a verb in need of them pays."""
     try:
         with hushed():
@@ -47,7 +48,7 @@ def load_backend():
 
 
 @contextlib.contextmanager
-def worded_warnings():
+def worded_warnings() -> Iterator[None]:
     """Prints what is meant for the user as a line, not as a place in our code."""
     with warnings.catch_warnings():
         shown = warnings.showwarning

@@ -1,5 +1,7 @@
 """The verbs about studies: tune, leaderboard."""
 
+from typing import Any
+
 import click
 
 from zoo.cli.given import named, pairs_of, without
@@ -39,7 +41,15 @@ from zoo.errors import InputError
 @skip_bad
 @trust
 @quiet
-def tune(recipe, fields, space, quiet, skip_bad, trust, **options):
+def tune(
+    recipe: Any,
+    fields: tuple[str, ...],
+    space: tuple[str, ...],
+    quiet: bool,
+    skip_bad: bool,
+    trust: bool,
+    **options: Any,
+) -> None:
     """Tune a recipe: run trials whose fields an oracle chooses.
 
     A FIELD=VALUE is fixed. A job is a file with the same in YAML; what the command line says comes after it. The same
@@ -72,7 +82,7 @@ def tune(recipe, fields, space, quiet, skip_bad, trust, **options):
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Print the first N trials only.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header line.")
 @click.option("--json", is_flag=True, help="Print a JSON list.")
-def leaderboard(study, top, csv, json):
+def leaderboard(study: Any, top: int | None, csv: bool, json: bool) -> None:
     """Print the trials of a study, the best first."""
     from zoo.tuning import leaderboard
     from zoo.tuning.study import Study
