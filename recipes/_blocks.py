@@ -8,6 +8,9 @@ import zoo.layers
 from zoo.errors import InputError
 from zoo.fields import Declared, choice, flag, integer, real
 
+Tensor: typing.TypeAlias = typing.Any
+"""A tensor of the backend that Keras runs on, or a symbolic one; `typing.Any`, because they share no type."""
+
 
 class Blocks(Declared):
     """Fields of a stack of Transformer blocks, and the blocks."""
@@ -43,7 +46,7 @@ class Blocks(Declared):
     dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="of what each half of a block adds")
     attention_dropout: float = real(default=0.0, legal=(0, 0.95), help="of attention weights")
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if self.width % self.heads:
             raise InputError(f"heads must divide width={self.width}. Received: heads={self.heads}.")
@@ -54,11 +57,11 @@ class Blocks(Declared):
                 f"top_k_experts must be at most experts={self.experts}. Received: top_k_experts={self.top_k_experts}."
             )
 
-    def make_initializer(self):
+    def make_initializer(self) -> keras.initializers.Initializer:
         """A new initializer of kernels: one that is drawn from twice gives the same numbers."""
         return keras.initializers.GlorotUniform()
 
-    def make_block(self, kind, name):
+    def make_block(self, kind: type[typing.Any], name: str) -> typing.Any:
         """A block of `kind`, `TransformerEncoderBlock` or `TransformerDecoderBlock`."""
         return kind(
             self.heads,
@@ -72,7 +75,7 @@ class Blocks(Declared):
             name=name,
         )
 
-    def _make_feed_forward(self):
+    def _make_feed_forward(self) -> int | keras.layers.Layer:
         """What a block takes: hidden units, or a layer."""
         if self.ffn == "dense":
             return self.hidden
@@ -91,20 +94,22 @@ class Blocks(Declared):
         output = keras.layers.Dense(self.width, kernel_initializer=self.make_initializer(), name="output")
         return keras.Sequential([hidden, output], name="feed_forward")
 
-    def make_embedding(self, vocabulary, initializer, name="embedding"):
+    def make_embedding(
+        self, vocabulary: int, initializer: keras.initializers.Initializer, name: str = "embedding"
+    ) -> keras.layers.Layer:
         return keras.layers.ReversibleEmbedding(
             vocabulary, self.width, embeddings_initializer=initializer, mask_zero=True, name=name
         )
 
-    def make_positions(self, length, name="positions"):
+    def make_positions(self, length: int, name: str = "positions") -> keras.layers.Layer:
         if self.positions == "sinusoidal":
             return zoo.layers.SinusoidalPositions(name=name)
         return zoo.layers.LearnedPositions(length, keras.initializers.RandomNormal(stddev=0.02), name=name)
 
-    def make_norm(self, name):
+    def make_norm(self, name: str) -> keras.layers.Layer:
         return keras.layers.LayerNormalization(epsilon=self.epsilon, name=name)
 
-    def make_last(self, name):
+    def make_last(self, name: str) -> keras.layers.Layer:
         """What ends a stack: a norm where the blocks have theirs in front, else nothing."""
         return self.make_norm(name) if self.norm == "pre" else keras.layers.Identity(name=name)
 
@@ -114,11 +119,11 @@ class Writes(Declared):
 
     tied: bool = flag(default=False, help="whether the output's matrix is the embedding's")
 
-    def make_head(self, vocabulary):
+    def make_head(self, vocabulary: int) -> keras.layers.Layer:
         """The layer `head`, with which `logits` ends."""
         if self.tied:
             return keras.layers.Identity(dtype="float32", name="head")
         return keras.layers.Dense(vocabulary, dtype="float32", name="head")
 
-    def logits(self, features, embedding, head):
+    def logits(self, features: Tensor, embedding: typing.Any, head: typing.Any) -> Tensor:
         return head(embedding(features, reverse=True) if self.tied else features)

@@ -4,7 +4,7 @@ import keras
 
 import zoo.layers
 from zoo.fields import integer
-from zoo.recipes._blocks import Blocks, Writes
+from zoo.recipes._blocks import Blocks, Tensor, Writes
 from zoo.tasks import MaskedLanguageModel
 
 END = 2
@@ -30,7 +30,7 @@ class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropo
 
     segments: int = integer(default=2, legal=(1, 64), help="parts of a text that are told apart, each ending with END")
 
-    def encode(self, text, embedding):
+    def encode(self, text: Tensor, embedding: typing.Any) -> Tensor:
         """(batch, time, width) of `text`, ids (batch, time)."""
         # Layers
         positions = self.make_positions(self.length)
@@ -48,7 +48,7 @@ class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropo
             x = block(x, mask=mask)
         return self.make_last("encoded")(x)
 
-    def make_initializer(self):
+    def make_initializer(self) -> keras.initializers.Initializer:
         return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
@@ -77,7 +77,7 @@ class BERT(
 
     variants = {"base": {**BASE, "batch_size": 256, "learning_rate": 1e-4, "epochs": 40, "warmup": 0.01}}
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         embedding = self.make_embedding(self.vocabulary, self.make_initializer())
         dense = keras.layers.Dense(self.width, "gelu", kernel_initializer=self.make_initializer(), name="head_dense")

@@ -26,7 +26,7 @@ class BERTClassifier(
 
     variants = {"base": {**BASE, "learning_rate": 3e-5, "epochs": 3}}
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         pool = keras.layers.Dense(self.width, "tanh", kernel_initializer=self.make_initializer(), name="features")
         drop = keras.layers.Dropout(self.dropout, name="head_dropout")

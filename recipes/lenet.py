@@ -53,7 +53,7 @@ class LeNet(
     padding: str = choice("valid", "same", default="valid", help="of C1; same takes 28 x 28 pictures as 32 x 32")
     dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="before the classifier")
 
-    def check(self):
+    def check(self) -> None:
         smallest = 12 if self.padding == "same" else 16
         if min(self.input_shape[:2]) < smallest:
             raise InputError(
@@ -61,7 +61,7 @@ class LeNet(
                 f"Received: input_shape={self.input_shape}. Pictures are resized to input_shape: give a larger one."
             )
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         scale = keras.layers.Rescaling(1.275 / 255, offset=-0.1, name="scale")  # the paper's -0.1 to 1.175
         c1 = keras.layers.Conv2D(self.filters[0], 5, padding=self.padding, activation=self.activation, name="c1")
@@ -82,7 +82,7 @@ class LeNet(
             x = keras.layers.Dropout(self.dropout, name="head_dropout")(x)
         return keras.Model(images, head(x), name="lenet")
 
-    def _make_pool(self, name):
+    def _make_pool(self, name: str) -> keras.layers.Layer:
         match self.pool:
             case "trainable":
                 return zoo.layers.Subsampling2D(2, name=name)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 
 import zoo.layers
@@ -72,13 +74,13 @@ class MLP(TabularPrediction, dataset="moons", epochs=60, batch_size=32, learning
         help="after every hidden layer",
     )  # fmt: skip
 
-    def check(self):
+    def check(self) -> None:
         if not self.units:
             raise InputError("units must name at least one layer; a linear model is hidden=none. Received: units=().")
         if self.top_k is not None and self.top_k > self.expert_count:
             raise InputError(f"top_k must be at most expert_count={self.expert_count}. Received: top_k={self.top_k}.")
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         names = [*(f"hidden{number}" for number in range(1, len(self.units))), "features"]
         hidden = [] if self.hidden == "none" else zip(names, self.units, strict=True)
@@ -93,14 +95,14 @@ class MLP(TabularPrediction, dataset="moons", epochs=60, batch_size=32, learning
                 x = keras.layers.Dropout(self.dropout, name=("head" if name == "features" else name) + "_dropout")(x)
         return keras.Model(table, head(x), name="mlp")
 
-    def make_gates(self, model):
+    def make_gates(self, model: keras.Model) -> keras.Model | None:
         """A model of the weights of the last hidden layer's experts."""
         if self.hidden != "moe":
             return None
         mixture = model.get_layer("features")
         return keras.Model(model.input, mixture.router(mixture.input).probabilities)
 
-    def _hidden(self, x, units, name):
+    def _hidden(self, x: Any, units: int, name: str) -> Any:
         match self.hidden:
             case "dense":
                 return keras.layers.Dense(units, activation=self.activation, name=name)(x)
@@ -115,7 +117,7 @@ class MLP(TabularPrediction, dataset="moons", epochs=60, batch_size=32, learning
                 experts = [self._make_expert(units, f"expert{number + 1}") for number in range(self.expert_count)]
                 return zoo.layers.MixtureOfExperts(experts, top_k=self.top_k, name=name)(x)
 
-    def _make_expert(self, units, name):
+    def _make_expert(self, units: int, name: str) -> keras.layers.Layer:
         if self.experts == "linear":
             return keras.layers.Dense(units, name=name)
         hidden = keras.layers.Dense(self.expert_units, activation="relu", name="hidden")

@@ -95,7 +95,7 @@ class ODENet(
         help="exact, or in constant memory",
     )
 
-    def check(self):
+    def check(self) -> None:
         if min(self.input_shape[:2]) < 12:  # else a group may be one number, whose norm is 0
             raise InputError(
                 f"ODE-Net needs pictures of at least 12 x 12. Received: input_shape={self.input_shape}. "
@@ -104,7 +104,7 @@ class ODENet(
         if self.filters % self._groups:
             raise InputError(f"groups must divide filters={self.filters}. Received: groups={self._groups}.")
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         scale = keras.layers.Rescaling(1 / 255, name="scale")
         stem = [
@@ -139,7 +139,7 @@ class ODENet(
             x = layer(x)
         return keras.Model(images, head(pool(x)), name="odenet")
 
-    def _make_dynamics(self):
+    def _make_dynamics(self) -> keras.Model:
         """f(x, t), whose convolutions see t as one more channel."""
         x = state = keras.Input((None, None, self.filters), name="state")
         t = keras.Input((1,), name="time")
@@ -153,10 +153,10 @@ class ODENet(
         return keras.Model([state, t], x, name="dynamics")
 
     @property
-    def _groups(self):
+    def _groups(self) -> int:
         return self.groups or min(32, self.filters)
 
-    def _make_norm(self, name):
+    def _make_norm(self, name: str) -> list[keras.layers.Layer]:
         return [
             zoo.layers.GroupNorm(self._groups, name=name),
             keras.layers.Activation(self.activation, name=f"{name}_activation"),

@@ -129,7 +129,7 @@ class ResNet(
         help="from features to logits",
     )
 
-    def check(self):
+    def check(self) -> None:
         if self.family == "small" and self.depth % 6 != 2:
             below = self.depth - (self.depth - 2) % 6
             raise InputError(f"depth of family=small must be 6n + 2, such as {below} or {below + 6}. "
@@ -147,7 +147,7 @@ class ResNet(
             raise InputError("stage=ode needs norm=group, layer or none: a batch norm changes its averages while the "
                              "equation is solved. Received: norm=batch.")  # fmt: skip
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         scale = keras.layers.Rescaling(1 / 64, offset=-2.0, name="scale")  # -2 to 2
         stem = self._make_stem()
@@ -164,7 +164,7 @@ class ResNet(
             x = block(x)  # each stage but the first halves the picture and doubles the channels
         return keras.Model(images, head(pool(x)), name="resnet")
 
-    def _make_stem(self):
+    def _make_stem(self) -> list[keras.layers.Layer]:
         large = self.stem == "imagenet" or (self.stem == "family" and self.family == "imagenet")
         size, strides = (7, 2) if large else (3, 1)
         layers = [
@@ -178,7 +178,7 @@ class ResNet(
             ]
         return layers
 
-    def _make_stages(self):
+    def _make_stages(self) -> list[keras.layers.Layer]:
         counts = ((self.depth - 2) // 6,) * 3 if self.family == "small" else BLOCKS[self.depth]
         places = [(stage, index) for stage, count in enumerate(counts) for index in range(count)]
         before, blocks = self._stem_width, []
@@ -203,7 +203,7 @@ class ResNet(
             before = width * self._expansion
         return blocks
 
-    def _make_body(self, width, strides, prefix=""):
+    def _make_body(self, width: int, strides: int, prefix: str = "") -> list[keras.layers.Layer]:
         """Two 3 x 3 convolutions, or a bottleneck of 1 x 1, 3 x 3 and 1 x 1."""
         sizes = [(width, 3, strides), (width, 3, 1)]
         if self._expansion > 1:
@@ -217,7 +217,7 @@ class ResNet(
                 layers.append(keras.layers.Activation(self.activation, name=f"{name}_activation"))
         return layers
 
-    def _make_shortcut(self, before, after, strides):
+    def _make_shortcut(self, before: int, after: int, strides: int) -> keras.layers.Layer | None:
         """None where the identity fits."""
         if before == after and strides == 1:
             return None
@@ -225,7 +225,9 @@ class ResNet(
             return zoo.layers.ZeroPadShortcut(after, strides, name="shortcut")
         return keras.Sequential(self._convolution(after, 1, strides, "shortcut"), name="shortcut")
 
-    def _convolution(self, filters, size, strides, name, zero_init=False):
+    def _convolution(
+        self, filters: int, size: int, strides: int, name: str, zero_init: bool = False
+    ) -> list[keras.layers.Layer]:
         """A convolution and its norm. Strided ones are padded on both sides alike, which "same" does not."""
         normed = self.norm != "none"
         pad = size > 1 and strides > 1
@@ -241,14 +243,14 @@ class ResNet(
         layers = [keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")] if pad else []
         return [*layers, convolve, *([self._make_norm(f"{name}_norm", zero_init)] if normed else [])]
 
-    def _make_norm(self, name, zero_init):
+    def _make_norm(self, name: str, zero_init: bool) -> keras.layers.Layer:
         gamma = "zeros" if zero_init else "ones"
         if self.norm == "batch":
             return zoo.layers.BatchNorm(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)
         groups = self._groups if self.norm == "group" else 1
         return zoo.layers.GroupNorm(groups, gamma_initializer=gamma, name=name)
 
-    def _make_head(self):
+    def _make_head(self) -> keras.layers.Layer:
         shared = {"dtype": "float32", "name": "head"}
         match self.head:
             case "dense":
@@ -260,20 +262,20 @@ class ResNet(
                 return zoo.layers.Quadratic(self.classes, rank=4, **shared)
 
     @property
-    def _expansion(self):
+    def _expansion(self) -> int:
         """Channels of a block's output for one within."""
         return 4 if self.family == "imagenet" and self.depth >= 50 else 1
 
     @property
-    def _stem_width(self):
+    def _stem_width(self) -> int:
         return self._widths[0]
 
     @property
-    def _widths(self):
+    def _widths(self) -> list[int]:
         """Channels of each stage, within its blocks."""
         narrowest, stages = (16, 3) if self.family == "small" else (64, 4)
         return [max(8, round(narrowest * 2**stage * self.width / 8) * 8) for stage in range(stages)]
 
     @property
-    def _groups(self):
+    def _groups(self) -> int:
         return self.groups or min(32, self._widths[0] // 2)

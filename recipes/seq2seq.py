@@ -1,11 +1,15 @@
 import functools
 import typing
+from collections.abc import Callable
 
 import keras
 
 import zoo.layers
 from zoo.fields import choice, integer, real
 from zoo.tasks import SequenceToSequence
+
+if typing.TYPE_CHECKING:
+    from zoo.decoding import Decoder
 
 
 class Seq2Seq(
@@ -74,7 +78,7 @@ class Seq2Seq(
         "glorot", "bahdanau", default="glorot", help="bahdanau: small normal weights, attention that starts uniform"
     )
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         tokens, kernels, alignment, scores = self._initializers()
         source_embedding = keras.layers.Embedding(
@@ -111,13 +115,13 @@ class Seq2Seq(
             return keras.Model([source, target], logits, name="seq2seq")
         return zoo.layers.ScheduledSampling([source, target], logits, rate=self.scheduled_sampling, name="seq2seq")
 
-    def make_decoder(self, model):
+    def make_decoder(self, model: keras.Model) -> "Decoder":
         return _Decoder(model)
 
-    def make_attention(self, model):
+    def make_attention(self, model: keras.Model) -> keras.Model:
         return keras.Model(model.inputs, model.get_layer("decoder").output[2], name="attention")
 
-    def _make_reader(self, kernel_initializer):
+    def _make_reader(self, kernel_initializer: keras.initializers.Initializer) -> keras.layers.Layer:
         kind = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM, "rnn": keras.layers.SimpleRNN}[self.cell]
         options = {"reset_after": False} if self.cell == "gru" else {}  # as the paper
         return kind(
@@ -129,7 +133,7 @@ class Seq2Seq(
             **options,
         )
 
-    def _initializers(self):
+    def _initializers(self) -> tuple[Callable[[], keras.initializers.Initializer], ...]:
         """What makes the initializers of embeddings, kernels, the alignment's kernels and its scores."""
         if self.initialization == "glorot":
             glorot = keras.initializers.GlorotUniform
@@ -141,18 +145,20 @@ class Seq2Seq(
 class _Decoder:
     """`zoo.decoding.Decoder` of a seq2seq: the text is read once, and what attention needs of it made once."""
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         encoder = model.get_layer("encoder").output
         self._encode = keras.Model(model.inputs[0], [encoder[0], model.get_layer("initial").output])
         self._embedding, self._rnn = model.get_layer("target_embedding"), model.get_layer("decoder")
         self._seen, self._readout = model.get_layer("seen"), model.get_layer("features")
         self._head = model.get_layer("head")
 
-    def start(self, source, length):
+    def start(self, source: typing.Any, length: typing.Any) -> tuple[typing.Any, typing.Any]:
         annotations, state = self._encode(source)
         return self._rnn.begin(state), self._rnn.project(annotations, keras.ops.not_equal(source, 0))
 
-    def step(self, tokens, index, state, memory):
+    def step(
+        self, tokens: typing.Any, index: typing.Any, state: typing.Any, memory: typing.Any
+    ) -> tuple[typing.Any, typing.Any]:
         x = self._embedding(tokens)  # (n, embedding)
         context, after = self._rnn.step(x, state, memory)
         return self._head(self._readout(self._seen([state[0], x, context]))), after

@@ -1,9 +1,14 @@
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 import zoo.layers
 from zoo.errors import InputError
-from zoo.recipes._blocks import Blocks, Writes
+from zoo.recipes._blocks import Blocks, Tensor, Writes
 from zoo.tasks import SequenceToSequence
+
+if TYPE_CHECKING:
+    from zoo.decoding import Decoder
 
 PAPER = {
     "dataset": "tfds:wmt14_translate/de-en",
@@ -72,7 +77,7 @@ class Transformer(
         },
     }
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if self.tied and self.vocabulary != self.target_vocabulary:
             raise InputError(
@@ -81,10 +86,10 @@ class Transformer(
             )
 
     @property
-    def shares(self):
+    def shares(self) -> bool:
         return self.tied
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         drawn = keras.initializers.RandomNormal(stddev=self.width**-0.5)
         if self.tied:
@@ -115,10 +120,10 @@ class Transformer(
         features = self.make_last("features")(x)
         return keras.Model([source, target], self.logits(features, target_embedding, head), name="transformer")
 
-    def make_decoder(self, model):
+    def make_decoder(self, model: keras.Model) -> "Decoder":
         return _Decoder(self, model)
 
-    def make_attention(self, model):
+    def make_attention(self, model: keras.Model) -> keras.Model:
         """The weights of the last block, the mean over its heads."""
         before = "target_dropout" if self.depth == 1 else f"decoder{self.depth - 1}"
         x, encoded = model.get_layer(before).output, model.get_layer("encoded").output
@@ -129,17 +134,19 @@ class Transformer(
 class _Weights(keras.layers.Layer):
     """What a block attends to in the encoded sequence, (batch, time, positions), the mean over its heads."""
 
-    def __init__(self, block):
+    def __init__(self, block: keras.layers.Layer) -> None:
         super().__init__(name="weights")
         self.block = block
         self.supports_masking = True
 
-    def call(self, x, encoded, x_mask=None, encoded_mask=None):
+    def call(
+        self, x: Tensor, encoded: Tensor, x_mask: Tensor | None = None, encoded_mask: Tensor | None = None
+    ) -> Tensor:
         masks = {"inputs_mask": x_mask, "encoded_mask": encoded_mask}
         _, weights = self.block(x, encoded, return_attention_scores=True, **masks)
         return keras.ops.mean(weights, axis=1)
 
-    def compute_mask(self, x, previous_mask=None):
+    def compute_mask(self, x: Tensor, previous_mask: Tensor | None = None) -> None:
         return None
 
 
@@ -147,7 +154,7 @@ class _Decoder:
     """`zoo.decoding.Decoder` of a Transformer: keys and values of what was written are cached, and of the source made
     once."""
 
-    def __init__(self, recipe, model):
+    def __init__(self, recipe: Transformer, model: keras.Model) -> None:
         self._recipe = recipe
         self._encode = keras.Model(model.inputs[0], model.get_layer("encoded").output)
         self._embedding = model.get_layer("embedding" if recipe.tied else "target_embedding")
@@ -155,12 +162,12 @@ class _Decoder:
         self._blocks = [model.get_layer(f"decoder{number}") for number in range(1, recipe.depth + 1)]
         self._last, self._head = model.get_layer("features"), model.get_layer("head")
 
-    def start(self, source, length):
+    def start(self, source: Tensor, length: Any) -> tuple[Any, Any]:
         encoded = self._encode(source)
         memory = {"mask": keras.ops.not_equal(source, 0), "blocks": [block.project(encoded) for block in self._blocks]}
         return [block.empty_cache(keras.ops.shape(source)[0], length) for block in self._blocks], memory
 
-    def step(self, tokens, index, state, memory):
+    def step(self, tokens: Tensor, index: Tensor, state: Any, memory: Any) -> tuple[Tensor, Any]:
         x = self._positions(self._scale(self._embedding(tokens[:, None])), start=index)  # (n, 1, width)
         caches = []
         for block, cache, keys_values in zip(self._blocks, state, memory["blocks"], strict=True):

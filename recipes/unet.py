@@ -1,3 +1,6 @@
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 
 import zoo.layers
@@ -85,7 +88,7 @@ class UNet(
     )
     dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="at the end of the path down")
 
-    def check(self):
+    def check(self) -> None:
         least = 2 * self.margin + 1
         if min(self.input_shape[:2]) < least:
             raise InputError(f"U-Net with padding={self.padding} and depth={self.depth} needs pieces of at least "
@@ -94,18 +97,18 @@ class UNet(
             raise InputError(f"groups must divide filters={self.filters}. Received: groups={self._groups}.")
 
     @property
-    def margin(self):
+    def margin(self) -> int:
         return self._lost(self.depth)
 
     @property
-    def step(self):
+    def step(self) -> int:
         return 2**self.depth
 
     @property
-    def reach(self):
+    def reach(self) -> int:
         return self.margin or 6 * 2**self.depth - 2
 
-    def network(self):
+    def network(self) -> keras.Model:
         # Layers
         scale = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")
         step = 2**self.depth
@@ -134,7 +137,7 @@ class UNet(
         features = keras.layers.Identity(name="features")(x)
         return keras.Model(images, crop([head(features), images]), name="unet")
 
-    def _make_convolutions(self, level, name):
+    def _make_convolutions(self, level: int, name: str) -> list[keras.layers.Layer]:
         """Two 3 x 3 convolutions, each with its norm and a ReLU."""
         layers = []
         for number in (1, 2):
@@ -150,7 +153,7 @@ class UNet(
             layers.append(keras.layers.Activation("relu", name=f"{name}_relu{number}"))
         return layers
 
-    def _make_norm(self, name):
+    def _make_norm(self, name: str) -> list[keras.layers.Layer]:
         match self.norm:
             case "none":
                 return []
@@ -159,7 +162,7 @@ class UNet(
             case _:
                 return [zoo.layers.GroupNorm(self._groups if self.norm == "group" else 1, name=name)]
 
-    def _make_doubling(self, level):
+    def _make_doubling(self, level: int) -> list[keras.layers.Layer]:
         """Twice the picture, half the channels."""
         name, filters = f"up{level + 1}", self.filters * 2**level
         if self.up == "transpose":
@@ -169,7 +172,7 @@ class UNet(
             keras.layers.Conv2D(filters, 2, padding="same", kernel_initializer="he_normal", name=f"{name}_double"),
         ]
 
-    def _join(self, level, seen, x):
+    def _join(self, level: int, seen: Any, x: Any) -> Any:
         lost = self._lost(self.depth - level) - 4 if self.padding == "valid" else 0
         if lost:
             seen = keras.layers.Cropping2D(lost, name=f"up{level + 1}_crop")(seen)
@@ -177,16 +180,16 @@ class UNet(
             return keras.layers.Concatenate(name=f"up{level + 1}_join")([seen, x])
         return zoo.layers.SoftGate(name=f"up{level + 1}_gate")([seen, x])
 
-    def _lost(self, depth):
+    def _lost(self, depth: int) -> int:
         """Pixels lost on each side by `depth` levels of unpadded convolutions and those below them."""
         return 6 * 2**depth - 4 if self.padding == "valid" else 0
 
     @property
-    def _groups(self):
+    def _groups(self) -> int:
         return self.groups or max(1, min(32, self.filters // 2))
 
 
-def _through(layers, x):
+def _through(layers: Iterable[keras.layers.Layer], x: Any) -> Any:
     for layer in layers:
         x = layer(x)
     return x
