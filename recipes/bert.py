@@ -9,7 +9,7 @@ from zoo.tasks import MaskedLanguageModel
 
 END = 2
 
-BASE = {
+BASE: dict[str, typing.Any] = {
     "dataset": None,
     "tokens": "words",
     "vocabulary": 30_522,
@@ -75,7 +75,9 @@ class BERT(
     Plain `bert` is a small one. `zoo train bert_classifier init_from=RUN` goes on with its encoder.
     """
 
-    variants = {"base": {**BASE, "batch_size": 256, "learning_rate": 1e-4, "epochs": 40, "warmup": 0.01}}
+    variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {
+        "base": {**BASE, "batch_size": 256, "learning_rate": 1e-4, "epochs": 40, "warmup": 0.01}
+    }
 
     def network(self) -> keras.Model:
         # Layers

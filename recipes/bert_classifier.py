@@ -1,3 +1,5 @@
+from typing import Any, ClassVar
+
 import keras
 
 from zoo.recipes.bert import BASE, Encoder
@@ -24,7 +26,7 @@ class BERTClassifier(
     come from there. `bert_classifier/base` has 109,482,240 parameters before its head.
     """
 
-    variants = {"base": {**BASE, "learning_rate": 3e-5, "epochs": 3}}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"base": {**BASE, "learning_rate": 3e-5, "epochs": 3}}
 
     def network(self) -> keras.Model:
         # Layers

@@ -37,7 +37,7 @@ class GPT(
     124,439,808 parameters. Plain `gpt` is a small one of characters, for the English of Python's documentation.
     """
 
-    variants = {
+    variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {
         "124m": {
             "dataset": None,
             "tokens": "subwords",

@@ -1,3 +1,5 @@
+from typing import Any, ClassVar
+
 import keras
 
 import zoo.layers
@@ -31,7 +33,7 @@ class LeNet(
     seeds; an SVC 98.89 %) in 10 and 6 seconds of training on 2 CPU cores: `python benchmarks/digits.py`.
     """
 
-    variants = {"5": {}, "modern": {"activation": "relu", "pool": "max"}}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"5": {}, "modern": {"activation": "relu", "pool": "max"}}
 
     filters: tuple[int, int] = integers(
         default=(6, 16), legal=(1, 512), search=((6, 16), (12, 32), (20, 50)), help="channels of C1 and C3"

@@ -1,3 +1,5 @@
+from typing import Any, ClassVar
+
 import keras
 
 import zoo.layers
@@ -34,7 +36,7 @@ class ODENet(
     JAX, which has no other way, that holds too.
     """
 
-    variants = {
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
         "mnist": {
             "dataset": "tfds:mnist",
             "input_shape": (28, 28, 1),

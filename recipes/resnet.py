@@ -1,3 +1,5 @@
+from typing import Any, ClassVar
+
 import keras
 
 import zoo.layers
@@ -8,7 +10,7 @@ from zoo.tasks import ImageClassification
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Residual blocks of each stage in the imagenet family; from depth 50 on they are bottlenecks."""
 
-CIFAR = {
+CIFAR: dict[str, Any] = {
     "family": "small",
     "dataset": "tfds:cifar10",
     "input_shape": (32, 32, 3),
@@ -27,7 +29,7 @@ CIFAR = {
     "shift": 0.0,
     "mixup": 0.0,
 }
-IMAGENET = CIFAR | {
+IMAGENET: dict[str, Any] = CIFAR | {
     "family": "imagenet",
     "dataset": "tfds:imagenet2012",
     "input_shape": (224, 224, 3),
@@ -70,7 +72,7 @@ class ResNet(
     `jit_compile` is off because on a CPU XLA's convolutions are slower: `python benchmarks/vision.py`.
     """
 
-    variants = {
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
         **{str(depth): CIFAR | {"depth": depth} for depth in (20, 32, 44, 56)},
         "110": CIFAR | {"depth": 110, "warmup": 0.006},  # the paper's 400 steps of a smaller rate
         **{str(depth): IMAGENET | {"depth": depth} for depth in BLOCKS},

@@ -36,7 +36,7 @@ class Seq2Seq(
     step costs up to twice as much.
     """
 
-    variants = {
+    variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {
         "rnnsearch": {
             "dataset": "tfds:wmt14_translate/fr-en",
             "tokens": "words",

@@ -1,4 +1,4 @@
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
@@ -10,7 +10,7 @@ from zoo.tasks import SequenceToSequence
 if TYPE_CHECKING:
     from zoo.decoding import Decoder
 
-PAPER = {
+PAPER: dict[str, Any] = {
     "dataset": "tfds:wmt14_translate/de-en",
     "tokens": "subwords",
     "vocabulary": 37_000,
@@ -54,7 +54,7 @@ class Transformer(
     `ffn` replaces the second half of every block: gated units (Shazeer 2020), quadratic units, or a mixture of experts.
     """
 
-    variants = {
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
         "base": {
             **PAPER,
             "width": 512,

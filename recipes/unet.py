@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -42,7 +42,7 @@ class UNet(
     watershed 0.607), in 5 to 12 minutes on 2 CPU cores that other work shared: `python benchmarks/cells.py`.
     """
 
-    variants = {
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
         "original": {
             "input_shape": (572, 572, 1),
             "classes": 2,
