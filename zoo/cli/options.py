@@ -1,8 +1,14 @@
 """What the verbs share: options, and the class of their group."""
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import click
 
 from zoo.errors import InputError, nearest
+
+Decorator: TypeAlias = Callable[[Any], Any]
+"""What adds an option or an argument to a verb."""
 
 
 class Commands(click.Group):
@@ -27,10 +33,10 @@ def filled(context: click.Context, parameter: click.Parameter, value: str | None
     return value
 
 
-quiet = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
-data_dir = click.option("--data-dir", metavar="DIR", help="Where prepared data lie (default: ZOO_DATA).")
-skip_bad = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be read.")
-trust = click.option(
+quiet: Decorator = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
+data_dir: Decorator = click.option("--data-dir", metavar="DIR", help="Where prepared data lie (default: ZOO_DATA).")
+skip_bad: Decorator = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be read.")
+trust: Decorator = click.option(
     "--trust", is_flag=True, help="Run the recipe file that a run, study or job names: whoever wrote it chose it."
 )
-fields = click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
+fields: Decorator = click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
