@@ -88,8 +88,8 @@ class _Decoder:
         self._blocks = [model.get_layer(f"decoder{number}") for number in range(1, recipe.depth + 1)]
         self._last, self._head = model.get_layer("features"), model.get_layer("head")
 
-    def start(self, prompts: Tensor, length: typing.Any) -> tuple[typing.Any, typing.Any]:
-        prompts = self._end(prompts, self._recipe.length + 1 - length)
+    def start(self, inputs: Tensor, length: typing.Any) -> tuple[typing.Any, typing.Any]:
+        prompts = self._end(inputs, self._recipe.length + 1 - length)
         batch, count = keras.ops.shape(prompts)
         place = _counts(prompts) - 1  # of the last token, (batch,)
         # what the cache holds of padding is written over before anything may attend to it

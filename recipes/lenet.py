@@ -84,7 +84,7 @@ class LeNet(
             x = keras.layers.Dropout(self.dropout, name="head_dropout")(x)
         return keras.Model(images, head(x), name="lenet")
 
-    def _make_pool(self, name: str) -> keras.layers.Layer:
+    def _make_pool(self, name: str) -> Any:
         match self.pool:
             case "trainable":
                 return zoo.layers.Subsampling2D(2, name=name)

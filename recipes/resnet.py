@@ -252,7 +252,7 @@ class ResNet(
         groups = self._groups if self.norm == "group" else 1
         return zoo.layers.GroupNorm(groups, gamma_initializer=gamma, name=name)
 
-    def _make_head(self) -> keras.layers.Layer:
+    def _make_head(self) -> Any:
         shared = {"dtype": "float32", "name": "head"}
         match self.head:
             case "dense":

@@ -152,9 +152,9 @@ class _Decoder:
         self._seen, self._readout = model.get_layer("seen"), model.get_layer("features")
         self._head = model.get_layer("head")
 
-    def start(self, source: typing.Any, length: typing.Any) -> tuple[typing.Any, typing.Any]:
-        annotations, state = self._encode(source)
-        return self._rnn.begin(state), self._rnn.project(annotations, keras.ops.not_equal(source, 0))
+    def start(self, inputs: typing.Any, length: typing.Any) -> tuple[typing.Any, typing.Any]:
+        annotations, state = self._encode(inputs)
+        return self._rnn.begin(state), self._rnn.project(annotations, keras.ops.not_equal(inputs, 0))
 
     def step(
         self, tokens: typing.Any, index: typing.Any, state: typing.Any, memory: typing.Any

@@ -162,10 +162,10 @@ class _Decoder:
         self._blocks = [model.get_layer(f"decoder{number}") for number in range(1, recipe.depth + 1)]
         self._last, self._head = model.get_layer("features"), model.get_layer("head")
 
-    def start(self, source: Tensor, length: Any) -> tuple[Any, Any]:
-        encoded = self._encode(source)
-        memory = {"mask": keras.ops.not_equal(source, 0), "blocks": [block.project(encoded) for block in self._blocks]}
-        return [block.empty_cache(keras.ops.shape(source)[0], length) for block in self._blocks], memory
+    def start(self, inputs: Tensor, length: Any) -> tuple[Any, Any]:
+        encoded = self._encode(inputs)
+        memory = {"mask": keras.ops.not_equal(inputs, 0), "blocks": [block.project(encoded) for block in self._blocks]}
+        return [block.empty_cache(keras.ops.shape(inputs)[0], length) for block in self._blocks], memory
 
     def step(self, tokens: Tensor, index: Tensor, state: Any, memory: Any) -> tuple[Tensor, Any]:
         x = self._positions(self._scale(self._embedding(tokens[:, None])), start=index)  # (n, 1, width)

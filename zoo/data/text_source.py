@@ -34,7 +34,7 @@ class TextSource(Source):
     def _fill(
         self,
         name: str,
-        features: dict[str, Text | Label],
+        features: Mapping[str, Feature],
         columns: dict[str, list[Any]],
         rows: Mapping[str, np.ndarray],
     ) -> None:

@@ -62,7 +62,7 @@ class TableReader(keras.layers.Layer):
     # From raw to tensors ----------------------------------------------------------------------------------------
 
     def parse(
-        self, table: Mapping[str, Sequence[Any]], where: Callable[[int], str], skip_bad: bool = False
+        self, table: Mapping[str, Sequence[Any] | np.ndarray], where: Callable[[int], str], skip_bad: bool = False
     ) -> dict[str, np.ndarray]:
         """{column: array}, float32 or text, of what is in `table` {column: values}.
 
