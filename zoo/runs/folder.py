@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from zoo import files
 from zoo.errors import InputError
@@ -44,8 +45,8 @@ class Kind:
         """Whether the JSON file is in the folder `path`."""
         return (pathlib.Path(path) / self.file).exists()
 
-    def read(self, path: pathlib.Path) -> dict:
-        """What the JSON file of the folder `path` says, as a mapping.
+    def read(self, path: pathlib.Path) -> dict[str, Any]:
+        """Returns what the JSON file of the folder `path` says, as a mapping.
 
         Raises: `InputError` where it is missing, damaged, or of a newer schema.
         """
