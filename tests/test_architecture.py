@@ -149,6 +149,7 @@ UNIMPORTED = {
     "ruff": "a command: lint and format",
     "pytest-xdist": "pytest finds it: the option -n",
     "build": "a command: python -m build",
+    "pyright": "a command: tests/test_types.py",
 }
 
 

@@ -27,14 +27,16 @@ Count: typing.TypeAlias = typing.Any
 class Decoder(typing.Protocol):
     """What a network must do to be decoded from."""
 
-    def start(self, inputs: Nest, length: Count) -> tuple[Nest, Nest]:
+    def start(self, inputs: Nest, /, length: Count) -> tuple[Nest, Nest]:
         """Returns (state, memory) before the first of at most `length` steps; `inputs` as the network takes them."""
+        ...
 
     def step(self, tokens: Tensor, index: Tensor, state: Nest, memory: Nest) -> tuple[Tensor, Nest]:
         """Returns (logits (n, vocabulary) of the next tokens, state) after `tokens` (n,), which are the `index`-th.
 
         The first tokens are START. Row i belongs to the sentence i // (n / sentences).
         """
+        ...
 
 
 class Decoded(typing.NamedTuple):

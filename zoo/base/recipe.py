@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
+import numpy as np
 
 from zoo import devices, fields
 from zoo.base.models import attach, cut, freeze
@@ -147,6 +148,34 @@ class Recipe(fields.Declared):
     def view(self, source: "Source") -> "Source":
         """Returns `source` as this kind of problem reads it: a table may be one of texts."""
         return source
+
+    def adapt(self, source: "Source") -> dict[str, tuple[typing.Any, str]]:
+        """Returns what the data decide, as `adapted` takes it: {field: (value, why)}."""
+        raise NotImplementedError
+
+    def make_reader(self, source: "Source") -> typing.Any:
+        """Returns what reads raw inputs for this recipe's network, a layer of `zoo.readers`, fitted to the data."""
+        raise NotImplementedError
+
+    def default_reader(self, labels: Sequence[str] | None = None) -> typing.Any:
+        """Returns a reader without data, for a model that its owner fitted."""
+        raise NotImplementedError
+
+    def make_preparation(self, reader: typing.Any, source: "Source") -> typing.Any:
+        """Returns the `zoo.data.pipeline.Preparation` of examples; None for batches that are ready."""
+        raise NotImplementedError
+
+    def make_predictions(self, reader: typing.Any, names: Sequence[str], outputs: typing.Any) -> list[typing.Any]:
+        """Returns one prediction a name, readable, of what `ask` returned."""
+        raise NotImplementedError
+
+    def make_probe(self, reader: typing.Any, examples: Iterable[typing.Any]) -> dict[str, np.ndarray]:
+        """Returns {signature/input: array} of examples: what an export is verified on."""
+        raise NotImplementedError
+
+    def make_noise(self, count: int) -> list[dict[str, typing.Any]]:
+        """Returns `count` random examples, for a probe without data."""
+        raise NotImplementedError
 
     def check(self) -> None:
         """Raises `InputError` where two fields make each other impossible."""

@@ -46,7 +46,7 @@ def open_recipe(
     if source.ready or not adapt:
         return recipe.replace(**given), source
     # what is given may decide how data are read, and may count on these data only
-    hopeful = recipe.restored(recipe.origin, recipe.normal(recipe.values() | given))
+    hopeful = recipe.restored(recipe.origin, recipe.normal({**recipe.values(), **given}))
     recipe = recipe.adapted(hopeful.adapt(source)).replace(**given)
     return recipe.adapted(recipe.adapt(source)), source
 

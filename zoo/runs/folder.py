@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from zoo import files
 from zoo.errors import InputError
@@ -40,12 +42,12 @@ class Kind:
         """The name of the JSON file."""
         return f"{self.noun}.json"
 
-    def exists(self, path: str | pathlib.Path) -> bool:
-        """Whether the JSON file is in the folder `path`."""
+    def exists(self, path: str | os.PathLike[str]) -> bool:
+        """Returns whether the JSON file is in the folder `path`."""
         return (pathlib.Path(path) / self.file).exists()
 
-    def read(self, path: pathlib.Path) -> dict:
-        """What the JSON file of the folder `path` says, as a mapping.
+    def read(self, path: pathlib.Path) -> dict[str, Any]:
+        """Returns what the JSON file of the folder `path` says, as a mapping.
 
         Raises: `InputError` where it is missing, damaged, or of a newer schema.
         """
@@ -83,8 +85,8 @@ class Kind:
         if path.exists() and not self.exists(path) and not self.only_begun(path):
             raise InputError(f"{path} exists and is not a {self.noun}. Name another --directory.")
 
-    def only_begun(self, path: str | pathlib.Path) -> bool:
-        """Whether a folder holds nothing but what a process left that was killed while it made one of these there.
+    def only_begun(self, path: str | os.PathLike[str]) -> bool:
+        """Returns whether a folder holds nothing but what a process left that was killed while it made one of these.
 
         The lock comes first, so everything else in the folder is ours only beside it.
         """

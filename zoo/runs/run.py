@@ -55,7 +55,7 @@ class Run:
     """A run's folder. `Run.open(path)` reads one; `zoo.train` makes one."""
 
     def __init__(self, path: str | os.PathLike[str], facts: dict[str, Any], trusted: bool = False) -> None:
-        self.path = pathlib.Path(path)
+        self.path: pathlib.Path = pathlib.Path(path)
         self._facts = facts
         self._trusted = trusted
 

@@ -39,19 +39,19 @@ def compare(
     """Returns the largest difference of logits, as a part of the largest; beyond the tolerance the process ends."""
     if "text" in answers:
         return compare_texts(answers, expected, signature)
-    expected = expected["logits"]
+    known = expected["logits"]
     logits = np.asarray(answers["logits" if "logits" in answers else "scaled"])
-    if logits.shape != expected.shape or not np.isfinite(logits).all():
-        sys.exit(f"{signature} answers {logits.shape}, not {expected.shape} finite numbers.")
-    scale = max(1e-6, float(np.abs(expected).max()))
-    worst = float(np.abs(logits - expected).max()) / scale
+    if logits.shape != known.shape or not np.isfinite(logits).all():
+        sys.exit(f"{signature} answers {logits.shape}, not {known.shape} finite numbers.")
+    scale = max(1e-6, float(np.abs(known).max()))
+    worst = float(np.abs(logits - known).max()) / scale
     if worst > TOLERANCE:
         sys.exit(f"{signature} is off by {worst:.1e} of the largest output; {TOLERANCE:.0e} is allowed.")
     if not labels:
         return worst
-    ranked = np.sort(expected, axis=-1)
+    ranked = np.sort(known, axis=-1)
     clear = ranked[..., -1] - ranked[..., -2] > TOLERANCE * scale
-    ours = np.array(labels)[expected.argmax(-1)]
+    ours = np.array(labels)[known.argmax(-1)]
     theirs = answers["label"] if "label" in answers else np.array(labels)[answers.get("mask", logits.argmax(-1))]
     if (ours != theirs)[clear].any():
         sys.exit(f"{signature} answers other labels than the trained network.")

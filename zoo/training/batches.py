@@ -25,7 +25,7 @@ def dataset(
     skip_bad: bool = False,
     trust: bool = False,
     **given: Any,
-) -> "tf.data.Dataset":
+) -> "tf.data.Dataset[Any]":
     """Returns a split as the network of `recipe` takes it: a `tf.data.Dataset` of batches.
 
     `model.fit(zoo.dataset(model, "train"), shuffle=False)`: training batches are shuffled and augmented already, anew

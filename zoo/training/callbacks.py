@@ -194,8 +194,8 @@ class Recorder(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self.best: float | None = None
         self.best_epoch: int | None = None
-        self.wait = 0
-        self.stopped_early = False
+        self.wait: int = 0
+        self.stopped_early: bool = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         optimizer = weights.inner(self.model.optimizer)
