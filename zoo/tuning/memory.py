@@ -35,13 +35,13 @@ class Tried(set):
         super().__init__(items)
         self.added, self.removed = set(self), set()
 
-    def add(self, item):
+    def add(self, item: str) -> None:
         if item not in self:
             super().add(item)
             self.added.add(item)
             self.removed.discard(item)
 
-    def remove(self, item):
+    def remove(self, item: str) -> None:
         super().remove(item)
         self.added.discard(item)
         self.removed.add(item)
