@@ -62,8 +62,9 @@ def rational(**arguments):
 
 def solved(block, x, **arguments):
     """(block(x), d sum / d x, d sum / d weights in one vector)"""
+    y = array(block(x, **arguments))
     of_x, by_path = of_all(block, x, **arguments)
-    return array(block(x, **arguments)), of_x, np.concatenate([by_path[path].ravel() for path in sorted(by_path)])
+    return y, of_x, np.concatenate([by_path[path].ravel() for path in sorted(by_path)])
 
 
 def relative(found, expected):
