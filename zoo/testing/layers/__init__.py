@@ -95,10 +95,10 @@ def check_layer(
         layer = check_build(case)
         check_inference(case, layer)
         check_training(case, layer)
-        if batch_independent:
-            check_rows(case, layer)
         check_masks(case, layer, masks, axes)
         model = check_compiled(case, layer, axes)
+        if batch_independent:
+            check_rows(case, layer, model)
         check_gradients(case, layer)
         check_dtypes(case)
         check_steps(case, "float32", 1)
