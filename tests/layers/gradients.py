@@ -4,8 +4,11 @@ import keras
 import numpy as np
 
 
-def gradients(function, *arrays):
-    """d sum(function(*tensors)) / d each of `arrays`, as NumPy arrays."""
+def gradients(function, *arrays, compiled=False):
+    """d sum(function(*tensors)) / d each of `arrays`, as NumPy arrays.
+
+    With `compiled`, for a function without side effects, JAX compiles it as a whole and not each operation alone.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -20,6 +23,7 @@ def gradients(function, *arrays):
         import jax
 
         total = jax.grad(lambda *tensors: function(*tensors).sum(), argnums=tuple(range(len(arrays))))
+        total = jax.jit(total) if compiled else total
         return [np.asarray(found) for found in total(*(jax.numpy.asarray(array) for array in arrays))]
     import torch
 
