@@ -1,6 +1,16 @@
 """What all tests share. Nothing of theirs touches the user's folders or the network."""
 
+import os
+
 import pytest
+
+# Without these flags XLA spends most of a test's time on optimising code that runs only a few times. TensorFlow and JAX
+# read them once, before they first compile. A version of XLA that lacks one of them stops with a message: then set
+# XLA_FLAGS yourself, for example to "".
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,3 +1,4 @@
+import keras
 import pytest
 
 from tests.layers import arrays
@@ -7,3 +8,16 @@ from tests.layers import arrays
 def _reseeded():
     """A test's arrays are its own, whatever ran before it."""
     arrays.reseed()
+
+
+@pytest.fixture(autouse=True)
+def _traced_once(monkeypatch):
+    """`compile` makes the optimizer's variables: a training step that makes them is traced twice on TensorFlow."""
+    compile_ = keras.Model.compile
+
+    def compiled(self, *arguments, **options):
+        compile_(self, *arguments, **options)
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    monkeypatch.setattr(keras.Model, "compile", compiled)

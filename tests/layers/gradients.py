@@ -4,8 +4,11 @@ import keras
 import numpy as np
 
 
-def gradients(function, *arrays):
-    """d sum(function(*tensors)) / d each of `arrays`, as NumPy arrays."""
+def gradients(function, *arrays, compiled=False):
+    """d sum(function(*tensors)) / d each of `arrays`, as NumPy arrays.
+
+    With `compiled`, for a function without side effects, JAX compiles it as a whole and not each operation alone.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -20,6 +23,7 @@ def gradients(function, *arrays):
         import jax
 
         total = jax.grad(lambda *tensors: function(*tensors).sum(), argnums=tuple(range(len(arrays))))
+        total = jax.jit(total) if compiled else total
         return [np.asarray(found) for found in total(*(jax.numpy.asarray(array) for array in arrays))]
     import torch
 
@@ -28,14 +32,15 @@ def gradients(function, *arrays):
     return [np.zeros_like(array) if one is None else one.numpy() for one, array in zip(found, arrays, strict=True)]
 
 
-def of_weights(layer, inputs, **arguments):
-    """{path: d sum(layer(inputs)) / d weight} of the trainable weights of a built layer."""
+def of_all(layer, inputs, **arguments):
+    """(d sum(layer(inputs)) / d inputs, {path: d of it / d weight}), by one pass through a built layer."""
     trained = layer.trainable_variables
     others = [(variable, variable.value) for variable in layer.non_trainable_variables]
 
-    def total(*values):
+    def total(inputs, *values):
         with keras.StatelessScope([*zip(trained, values, strict=True), *others]):
             return layer(inputs, **arguments)
 
-    found = gradients(total, *(np.array(keras.ops.convert_to_numpy(variable.value)) for variable in trained))
-    return {variable.path: gradient for variable, gradient in zip(trained, found, strict=True)}
+    values = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in trained]
+    of_inputs, *found = gradients(total, inputs, *values)
+    return of_inputs, {variable.path: gradient for variable, gradient in zip(trained, found, strict=True)}

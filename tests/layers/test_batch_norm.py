@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tests.layers.arrays import RNG, normal, numbers
+from tests.layers.configurations import thorough_once
 from tests.layers.gradients import gradients
 from zoo.layers import BatchNorm
 from zoo.testing import check_layer
@@ -21,14 +22,14 @@ def pair(shape, **arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shape", "weights"),
-    [
-        ({}, (4, 4, 4, 3), 2),
+    ("arguments", "shape", "weights", "thorough"),
+    thorough_once(
         ({"momentum": 0.9, "epsilon": 1e-5, "scale": False}, (4, 4, 4, 3), 1),
+        ({}, (4, 4, 4, 3), 2),
         ({"axis": 1}, (4, 3, 5), 2),
-    ],
+    ),
 )
-def test_conforms(arguments, shape, weights):
+def test_conforms(arguments, shape, weights, thorough):
     check_layer(
         BatchNorm,
         arguments,
@@ -39,6 +40,7 @@ def test_conforms(arguments, shape, weights):
         expected_num_seed_generators=0,
         expected_num_losses=0,
         supports_masking=True,
+        thorough=thorough,
     )
 
 

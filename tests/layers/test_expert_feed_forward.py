@@ -11,6 +11,8 @@ from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
+# Most tests are of 30 tokens, 4 experts and 16 hidden units: JAX compiles each operation anew for each shape.
+
 
 def number(tensor):
     return numbers(tensor).item()
@@ -168,7 +170,7 @@ def test_is_the_loop_where_experts_get_all_or_nothing():
 
 @pytest.mark.parametrize(("experts", "top_k"), [(3, 3), (64, 2)])
 def test_has_the_gradients_of_the_form_that_computes_every_expert(experts, top_k):
-    same_gradients(built(experts, 16, top_k), normal(40, 8))
+    same_gradients(built(experts, 16, top_k), normal(30, 8))
 
 
 def same_gradients(layer, x):
@@ -181,7 +183,7 @@ def same_gradients(layer, x):
             with keras.StatelessScope([*zip(layer.trainable_variables, values, strict=True), *others]):
                 return keras.ops.square(function(x))
 
-        return gradients(total, x, *values)
+        return gradients(total, x, *values, compiled=True)
 
     ours, theirs = loss(lambda x: layer(x, training=True)), loss(lambda x: every_expert(layer, x))
     for mine, other in zip(ours, theirs, strict=True):
@@ -191,7 +193,7 @@ def same_gradients(layer, x):
 
 def test_the_gradient_is_the_same_compiled():
     """Through `fit`'s own step: one step of SGD, compiled, moves the weights as the eager gradient says."""
-    layer, x, y = built(4, 16, 2, balance_loss=0.0), normal(40, 8), normal(40, 8)
+    layer, x, y = built(4, 16, 2, balance_loss=0.0), normal(30, 8), normal(30, 8)
     model = keras.Sequential([keras.Input((8,)), layer])
     start = model.get_weights()
     results = []
@@ -216,13 +218,13 @@ def test_the_gradient_is_the_same_compiled():
 def test_all_chosen_is_the_softmax_mixture(gated):
     sparse, dense = built(4, 16, 4, gated=gated), built(4, 16, None, gated=gated)
     dense.set_weights(sparse.get_weights())
-    x = normal(10, 8)
+    x = normal(30, 8)
     np.testing.assert_allclose(numbers(sparse(x)), numbers(dense(x)), atol=1e-5)
 
 
 @pytest.mark.parametrize("top_k", [1, None])
 def test_one_expert_is_a_feed_forward_layer(top_k):
-    layer, x = built(1, 16, top_k), normal(10, 8)
+    layer, x = built(1, 16, top_k), normal(30, 8)
     dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(8)])
     weights = (layer.kernel_in, layer.bias_in, layer.kernel_out, layer.bias_out)
     dense.set_weights([numbers(weight.value)[0] for weight in weights])
@@ -230,14 +232,14 @@ def test_one_expert_is_a_feed_forward_layer(top_k):
 
 
 def test_gated_experts_are_gated_linear_units():
-    layer, x = built(1, 16, 1, gated=True, use_bias=False, activation="silu"), normal(10, 8)
+    layer, x = built(1, 16, 1, gated=True, use_bias=False, activation="silu"), normal(30, 8)
     gates, values = np.split(x @ numbers(layer.kernel_in.value)[0], 2, axis=-1)
     expected = (gates / (1 + np.exp(-gates)) * values) @ numbers(layer.kernel_out.value)[0]
     np.testing.assert_allclose(numbers(layer(x)), expected, atol=1e-4)
 
 
 def test_identical_experts_are_one():
-    layer, x = built(4, 16, 2), normal(10, 8)
+    layer, x = built(4, 16, 2), normal(30, 8)
     for weight in (layer.kernel_in, layer.kernel_out, layer.bias_in, layer.bias_out):
         weight.assign(np.repeat(numbers(weight.value)[:1], 4, axis=0))
     alone = built(1, 16, 1)
@@ -246,9 +248,9 @@ def test_identical_experts_are_one():
 
 
 def test_experts_may_change_places_with_the_routers_columns():
-    layer, x = built(5, 16, 2), normal(20, 8)
+    layer, x = built(4, 16, 2), normal(30, 8)
     before = numbers(layer(x))
-    order = [3, 0, 4, 1, 2]
+    order = [3, 0, 1, 2]
     layer.router.kernel.assign(numbers(layer.router.kernel.value)[:, order])
     for weight in (layer.kernel_in, layer.kernel_out, layer.bias_in, layer.bias_out):
         weight.assign(numbers(weight.value)[order])
@@ -257,9 +259,9 @@ def test_experts_may_change_places_with_the_routers_columns():
 
 @pytest.mark.parametrize(("training", "factor"), [(False, None), (True, None), (False, 0.5)])
 def test_no_output_depends_on_the_other_tokens(training, factor):
-    layer, x = built(4, 16, 2, capacity_factor=factor), normal(50, 8)
+    layer, x = built(4, 16, 2, capacity_factor=factor), normal(30, 8)
     whole = numbers(layer(x, training=training))
-    order = RNG.permutation(50)
+    order = RNG.permutation(30)
     np.testing.assert_allclose(numbers(layer(x[order], training=training)), whole[order], atol=1e-5)
     np.testing.assert_allclose(numbers(layer(x[7:8], training=training)), whole[7:8], atol=1e-5)
 
@@ -282,12 +284,12 @@ def test_capacity(tokens, experts, top_k, factor, capacity):
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 4.0])
 def test_capacity_keeps_first_choices_first_and_drops_the_rest_to_0(factor):
-    layer, x = built(4, 16, 2, capacity_factor=factor), normal(40, 8)
+    layer, x = built(4, 16, 2, capacity_factor=factor), normal(30, 8)
     experts = numbers(layer.router(x).experts)
-    limit = int(np.ceil(factor * 2 * 40 / 4))
-    kept, taken = np.zeros((40, 2), bool), [0] * 4
+    limit = int(np.ceil(factor * 2 * 30 / 4))
+    kept, taken = np.zeros((30, 2), bool), [0] * 4
     for rank in range(2):
-        for t in range(40):
+        for t in range(30):
             e = experts[t, rank]
             kept[t, rank] = taken[e] < limit
             taken[e] += 1
@@ -330,7 +332,7 @@ def test_mask_of_an_embedding_is_taken_and_passed_on():
 
 
 def test_a_token_that_is_not_a_number_stays_one_and_harms_no_other():
-    layer, x = built(4, 16, 2), normal(10, 8)
+    layer, x = built(4, 16, 2), normal(30, 8)
     before = numbers(layer(x))
     x[3] = np.nan
     after = numbers(layer(x))
@@ -339,7 +341,7 @@ def test_a_token_that_is_not_a_number_stays_one_and_harms_no_other():
 
 
 def test_the_router_of_a_single_choice_learns():
-    layer, x = built(4, 16, 1, balance_loss=0.0), normal(20, 8)
+    layer, x = built(4, 16, 1, balance_loss=0.0), normal(30, 8)
     same_gradients(layer, x)  # whose router's gradient is not zero
 
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tests.layers.arrays import normal, numbers
+from tests.layers.configurations import thorough_once
 from zoo.layers import HyperDense, Quadratic
 from zoo.testing import check_layer
 
@@ -10,14 +11,14 @@ pytestmark = pytest.mark.backend
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shapes", "out", "weights"),
-    [
-        ({"units": 4}, [(2, 3), (2, 5)], (2, 4), 2),
+    ("arguments", "shapes", "out", "weights", "thorough"),
+    thorough_once(
         ({"units": 4, "use_base": True, "activation": "tanh"}, [(2, 7, 3), (2, 5)], (2, 7, 4), 3),
+        ({"units": 4}, [(2, 3), (2, 5)], (2, 4), 2),
         ({"units": 1, "use_bias": False}, [(2, 4, 4, 3), (2, 5)], (2, 4, 4, 1), 1),
-    ],
+    ),
 )
-def test_conforms(arguments, shapes, out, weights):
+def test_conforms(arguments, shapes, out, weights, thorough):
     check_layer(
         HyperDense,
         arguments,
@@ -28,6 +29,7 @@ def test_conforms(arguments, shapes, out, weights):
         expected_num_seed_generators=0,
         expected_num_losses=0,
         supports_masking=True,
+        thorough=thorough,
     )
 
 

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.configurations import thorough_once
 from zoo.layers import Maxout
 from zoo.testing import check_layer
 
@@ -9,13 +10,13 @@ pytestmark = pytest.mark.backend
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shape", "out", "weights"),
-    [
-        ({"units": 4}, (2, 3), (2, 4), 2),
+    ("arguments", "shape", "out", "weights", "thorough"),
+    thorough_once(
         ({"units": 4, "pieces": 3, "use_bias": False, "kernel_initializer": "he_normal"}, (2, 5, 3), (2, 5, 4), 1),
-    ],
+        ({"units": 4}, (2, 3), (2, 4), 2),
+    ),
 )
-def test_conforms(arguments, shape, out, weights):
+def test_conforms(arguments, shape, out, weights, thorough):
     check_layer(
         Maxout,
         arguments,
@@ -26,6 +27,7 @@ def test_conforms(arguments, shape, out, weights):
         expected_num_seed_generators=0,
         expected_num_losses=0,
         supports_masking=True,
+        thorough=thorough,
     )
 
 

@@ -138,7 +138,7 @@ def test_has_the_gradients_of_the_form_that_computes_every_expert(experts, facto
             with keras.StatelessScope([*zip(layer.trainable_variables, values, strict=True), *others]):
                 return keras.ops.square(function(x))
 
-        return gradients(total, x, *values)
+        return gradients(total, x, *values, compiled=True)
 
     ours, theirs = loss(lambda x: layer(x, training=True)), loss(lambda x: every_expert(layer, x))
     for mine, other in zip(ours, theirs, strict=True):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tests.layers.arrays import normal, numbers
+from tests.layers.configurations import thorough_once
 from zoo.layers import Quadratic
 from zoo.testing import check_layer
 
@@ -15,15 +16,15 @@ def pure(units, **arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shape", "out", "weights"),
-    [
-        ({"units": 4}, (2, 3), (2, 4), 3),
+    ("arguments", "shape", "out", "weights", "thorough"),
+    thorough_once(
         ({"units": 4, "rank": 2, "activation": "relu"}, (2, 5, 3), (2, 5, 4), 4),
+        ({"units": 4}, (2, 3), (2, 4), 3),
         ({"units": 4, "rank": 2, "kernel_regularizer": "l2"}, [(2, 3), (2, 6)], (2, 4), 4),
         ({"units": 1, "use_linear": False, "use_bias": False}, [(2, 5, 3), (2, 5, 6)], (2, 5, 1), 1),
-    ],
+    ),
 )
-def test_conforms(arguments, shape, out, weights):
+def test_conforms(arguments, shape, out, weights, thorough):
     check_layer(
         Quadratic,
         arguments,
@@ -33,6 +34,7 @@ def test_conforms(arguments, shape, out, weights):
         expected_num_non_trainable_weights=0,
         expected_num_seed_generators=0,
         supports_masking=True,
+        thorough=thorough,
     )
 
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tests.layers.arrays import normal
+from tests.layers.configurations import thorough_once
 from tests.layers.gradients import gradients
 from zoo.layers import SoftGate, SoftmaxGate
 from zoo.testing import check_layer
@@ -15,14 +16,14 @@ def sigmoid(r):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shapes", "weights"),
-    [
+    ("arguments", "shapes", "weights", "thorough"),
+    thorough_once(
+        ({"bias_initializer": "ones", "kernel_regularizer": "l2"}, [(2, 5, 3), (2, 5, 3)], 2),
         ({}, [(2, 5, 3), (2, 5, 3), (2, 5, 3)], 0),
         ({}, [(2, 4, 4, 3), (2, 4, 4, 3), (2, 1, 1, 3)], 0),
-        ({"bias_initializer": "ones", "kernel_regularizer": "l2"}, [(2, 5, 3), (2, 5, 3)], 2),
-    ],
+    ),
 )
-def test_conforms(arguments, shapes, weights):
+def test_conforms(arguments, shapes, weights, thorough):
     check_layer(
         SoftGate,
         arguments,
@@ -33,6 +34,7 @@ def test_conforms(arguments, shapes, weights):
         expected_num_seed_generators=0,
         expected_num_losses=1 if weights else 0,
         supports_masking=True,
+        thorough=thorough,
     )
 
 

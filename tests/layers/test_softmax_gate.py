@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tests.layers.arrays import normal, numbers
+from tests.layers.configurations import thorough_once
 from tests.layers.gradients import gradients
 from zoo.layers import SoftmaxGate
 from zoo.testing import check_layer
@@ -13,15 +14,15 @@ P = np.array([0.09003057, 0.24472847, 0.66524096])  # softmax of 1, 2, 3
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shape", "out", "weights"),
-    [
+    ("arguments", "shape", "out", "weights", "thorough"),
+    thorough_once(
+        ({"bias_initializer": "ones"}, (2, 3, 4, 5), (2, 4, 5), 2),
         ({}, [(2, 3, 5), (2, 3)], (2, 5), 0),
         ({"temperature": 0.5, "hard": True}, [(2, 3, 4, 4, 5), (2, 3)], (2, 4, 4, 5), 0),
-        ({"bias_initializer": "ones"}, (2, 3, 4, 5), (2, 4, 5), 2),
         ({}, (2, 3), (2,), 2),
-    ],
+    ),
 )
-def test_conforms(arguments, shape, out, weights):
+def test_conforms(arguments, shape, out, weights, thorough):
     check_layer(
         SoftmaxGate,
         arguments,
@@ -32,6 +33,7 @@ def test_conforms(arguments, shape, out, weights):
         expected_num_seed_generators=0,
         expected_num_losses=0,
         supports_masking=True,
+        thorough=thorough,
     )
 
 

@@ -3,20 +3,21 @@ import numpy as np
 import pytest
 
 import zoo.layers
+from tests.layers.configurations import thorough_once
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shape", "out"),
-    [
-        ({}, (2, 8, 8, 3), (2, 4, 4, 3)),
+    ("arguments", "shape", "out", "thorough"),
+    thorough_once(
         ({"pool_size": 3}, (2, 10, 9, 4), (2, 3, 3, 4)),
+        ({}, (2, 8, 8, 3), (2, 4, 4, 3)),
         ({"pool_size": 1, "name": "s2"}, (2, 4, 4, 1), (2, 4, 4, 1)),
-    ],
+    ),
 )
-def test_conforms(arguments, shape, out):
+def test_conforms(arguments, shape, out, thorough):
     check_layer(
         zoo.layers.Subsampling2D,
         arguments,
@@ -26,6 +27,7 @@ def test_conforms(arguments, shape, out):
         expected_num_non_trainable_weights=0,
         expected_num_seed_generators=0,
         expected_num_losses=0,
+        thorough=thorough,
     )
 
 

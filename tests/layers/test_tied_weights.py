@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tests.layers.arrays import normal, numbers
-from tests.layers.gradients import of_weights
+from tests.layers.gradients import of_all
 from zoo.layers import TiedWeights
 from zoo.testing import check_layer
 
@@ -52,7 +52,7 @@ def test_gradient_is_the_sum_over_the_uses():
     layer.build(x.shape)
     free.build(x.shape)
     free.kernel.assign(numbers(layer.u.value)[TURNS])
-    (of_u,), (of_kernel,) = of_weights(layer, x).values(), of_weights(free, x).values()
+    (of_u,), (of_kernel,) = (of_all(one, x)[1].values() for one in (layer, free))
     np.testing.assert_allclose(of_u, [of_kernel[turn == TURNS].sum() for turn in range(4)], atol=1e-5)
 
 

@@ -3,7 +3,10 @@
 import functools
 import hashlib
 import json
+import os
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +18,13 @@ from zoo.fields import sweep
 from zoo.training import make_plan
 
 
-def check_recipe(name, *, samples=None, data_dir=None, **given):
+def check_recipe(
+    name: str,
+    *,
+    samples: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike | None = None,
+    **given: Any,
+) -> None:
     """Raises AssertionError where a recipe breaks a law that all recipes keep; needs keras-tuner.
 
     Every default is legal and within its search range; sampling nothing is the default; the network is the same
