@@ -2,6 +2,16 @@
 
 import pytest
 
+from tests import order, shared
+
+
+def pytest_configure(config):
+    order.configure(config)
+
+
+def pytest_collection_modifyitems(config, items):
+    order.sort(items, config.rootpath)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _folders(tmp_path_factory):
@@ -17,7 +27,10 @@ def finished(tmp_path_factory):
     """A run of two epochs, done. Read it, do not change it: `shutil.copytree` it first."""
     import zoo
 
-    return zoo.train("lenet", epochs=2, directory=tmp_path_factory.mktemp("runs") / "finished", quiet=True)
+    def make(folder):
+        zoo.train("lenet", epochs=2, directory=folder, quiet=True)
+
+    return zoo.Run.open(shared.once(tmp_path_factory, "finished", make))
 
 
 @pytest.fixture
