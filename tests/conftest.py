@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from tests import order, shared
+
 # Without these flags XLA spends most of a test's time on optimising code that runs only a few times. TensorFlow and JAX
 # read them once, before they first compile. A version of XLA that lacks one of them stops with a message: then set
 # XLA_FLAGS yourself, for example to "".
@@ -11,6 +13,14 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false",
 )
+
+
+def pytest_configure(config):
+    order.configure(config)
+
+
+def pytest_collection_modifyitems(config, items):
+    order.sort(items, config.rootpath)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,7 +37,10 @@ def finished(tmp_path_factory):
     """A run of two epochs, done. Read it, do not change it: `shutil.copytree` it first."""
     import zoo
 
-    return zoo.train("lenet", epochs=2, directory=tmp_path_factory.mktemp("runs") / "finished", quiet=True)
+    def make(folder):
+        zoo.train("lenet", epochs=2, directory=folder, quiet=True)
+
+    return zoo.Run.open(shared.once(tmp_path_factory, "finished", make))
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ PRIVATE = {
     ("zoo.layers.tied_weights", "_trainable_variables"): "Keras: one variable takes the place of another",
     ("zoo.layers.tied_weights", "_untrack_variable"): "Keras: one variable takes the place of another",
     ("zoo.objective.optimizers", "_use_weight_decay"): "Keras: which variables decay is asked nowhere else",
-    ("zoo.testing.layers._keras", "keras.src"): "Keras: its own conformance test of a layer, worth having, is nowhere public",
+    ("zoo.testing.layers._keras", "keras.src"): "Keras: its conformance test of a layer is nowhere public",
     ("zoo.training.callbacks", "_flatten_layers"): "Keras: layers with readings, however deep",
     ("zoo.tuning.oracles", "_brackets"): "keras-tuner: the state of hyperband",
     ("zoo.tuning.oracles", "_compute_values_hash"): "keras-tuner: how tried values are remembered",

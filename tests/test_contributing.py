@@ -3,10 +3,11 @@
 import os
 import pathlib
 import re
-import subprocess
 import sys
 
 import pytest
+
+from tests import warm
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -31,7 +32,7 @@ def test_a_newcomers_recipe_is_found_through_its_entry_point_trains_and_keeps_th
 
     def run(*arguments):
         command = [sys.executable, "-m", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = warm.run(command, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -51,6 +52,6 @@ def test_a_newcomers_layer_keeps_the_laws(tmp_path):
     (tmp_path / "test_leaky_sum.py").write_text(found["test_leaky_sum.py"])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     command = [sys.executable, "-W", "default", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_leaky_sum.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = warm.run(command, cwd=tmp_path, env=environment)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
     assert "ResourceWarning" not in done.stderr

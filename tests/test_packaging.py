@@ -20,6 +20,8 @@ import zipfile
 
 import pytest
 
+from tests import warm
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MAPPED = {"zoo": "zoo", "layers": "zoo/layers", "recipes": "zoo/recipes"}
 SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
@@ -247,7 +249,7 @@ import keras, zoo.layers
 model = keras.Sequential([keras.Input((4, 4, 3)), zoo.layers.Subsampling2D(2)])
 model.save({str(path)!r})
 """
-    start("-c", code, cwd=ROOT)
+    warm.run([sys.executable, "-c", code], cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)), check=True)
     return path
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.testing import check_recipe
+from tests.recipes import laws
 
 pytestmark = pytest.mark.backend
 
@@ -57,9 +57,10 @@ def test_a_tighter_tolerance_takes_more_evaluations_and_approaches_the_solution(
     assert np.abs(answers[1] - answers[2]).max() <= np.abs(answers[0] - answers[2]).max()
 
 
-def test_every_recipe_law_holds(finished):
+@pytest.mark.parametrize("check", laws.CHECKS)
+def test_every_recipe_law_holds(check, finished, monkeypatch):
     samples = {"freeze": "conv*", "init_from": str(finished.path), "monitor": "val_accuracy"}
-    check_recipe("odenet", samples=samples, filters=8, input_shape=(12, 12, 1))
+    check("odenet", monkeypatch, samples=samples, filters=8, input_shape=(12, 12, 1))
 
 
 @pytest.mark.parametrize(

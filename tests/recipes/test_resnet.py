@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 import zoo
+from tests.recipes import laws
 from zoo.cost import multiply_adds, summarize
-from zoo.testing import check_recipe
 
 PUBLISHED = {  # trainable parameters, millions of multiply-adds
     "20": (269_722, 40.55),
@@ -25,7 +25,7 @@ PUBLISHED = {  # trainable parameters, millions of multiply-adds
 )
 def test_has_the_published_parameters_and_multiply_adds(variant):
     parameters, millions = PUBLISHED[variant]
-    model = zoo.build(f"resnet/{variant}")
+    model = zoo.recipe(f"resnet/{variant}").network()
     assert summarize(model).trainable == parameters
     np.testing.assert_allclose(multiply_adds(model) / 1e6, millions, rtol=2e-4)
 
@@ -46,9 +46,10 @@ def test_depth_20_counts_by_field(fields, parameters):
 
 
 @pytest.mark.backend
-def test_every_recipe_law_holds(finished):
+@pytest.mark.parametrize("check", laws.CHECKS)
+def test_every_recipe_law_holds(check, finished, monkeypatch):
     samples = {"freeze": "stem*", "init_from": str(finished.path), "monitor": "val_accuracy"}
-    check_recipe("resnet", samples=samples, depth=8, width=0.5, input_shape=(8, 8, 1))
+    check("resnet", monkeypatch, samples=samples, depth=8, width=0.5, input_shape=(8, 8, 1))
 
 
 @pytest.mark.backend
@@ -56,7 +57,8 @@ def test_every_recipe_law_holds(finished):
 @pytest.mark.parametrize("family", ["small", "imagenet"])
 def test_takes_pictures_of_any_size_and_channels(shape, family):
     depth = 8 if family == "small" else 18
-    model = zoo.build("resnet", family=family, depth=depth, width=0.5, input_shape=shape, classes=3)
+    recipe = zoo.recipe("resnet", family=family, depth=depth, width=0.5, input_shape=shape, classes=3)
+    model = recipe.network()
     assert model(np.zeros((2, *shape), "float32")).shape == (2, 3)
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 import zoo
+from tests import warm
 from zoo import weights
 from zoo.runs import Run
+from zoo.serving import exporting
 
 ALONE = """
 import json, sys
@@ -43,14 +46,17 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def exported(finished, tmp_path_factory):
-    return zoo.export(finished, tmp_path_factory.mktemp("exports") / "digits")
+    """An export whose processes are started as a user's are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "subprocess", subprocess)
+        return zoo.export(finished, tmp_path_factory.mktemp("exports") / "digits")
 
 
 def test_an_export_answers_where_there_is_only_tensorflow(finished, exported, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 11, 9, 1), "uint8")
     np.save(tmp_path / "pixels.npy", pixels)
     command = [sys.executable, "-I", "-c", ALONE, str(exported), str(tmp_path / "pixels.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = warm.run(command, cwd=tmp_path, check=True)
     found = json.loads(done.stdout.strip().splitlines()[-1])
     assert found["signatures"] == ["serve_images", "serve_tensors", "serving_default"]
     assert found["dtypes"] == {
@@ -127,11 +133,7 @@ def test_a_run_of_another_backend_is_exported_the_same_way(backend, tmp_path):
         "zoo.export(zoo.build('lenet'), sys.argv[2] + '2', quiet=False)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "export")]
-    import os
-
-    done = subprocess.run(
-        command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True, check=False
-    )
+    done = warm.run(command, env={**os.environ, "KERAS_BACKEND": backend})
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Verified") == 2
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import types
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 import zoo
+from tests import warm
 from zoo import files
 from zoo.runs import Run
 from zoo.tuning import loop
@@ -78,8 +78,8 @@ def board(study):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A study of four trials that nothing happened to. Read it, do not change it."""
-    return tune(tmp_path_factory.mktemp("studies") / "whole", max_trials=4, keep=2)
+    """A study of three trials that nothing happened to. Read it, do not change it."""
+    return tune(tmp_path_factory.mktemp("studies") / "whole", max_trials=3, keep=2)
 
 
 def test_a_trial_is_a_run_as_zoo_train_makes_it(whole, tmp_path):
@@ -123,19 +123,19 @@ def test_a_study_in_parts_is_the_whole(whole, tmp_path):
     """Ended by one budget after another, in the middle of trials too, it is the study that was never ended."""
     study = tune(tmp_path / "parts", max_epochs_total=4, keep=2)  # trial 1 is paused after its first epoch
     assert [(trial.status, trial.epochs) for trial in study.trials] == [("completed", 3), ("running", 1)]
-    tune(tmp_path / "parts", max_trials=3, keep=2)
-    assert board(tune(tmp_path / "parts", max_trials=4, keep=2)) == board(whole)
+    tune(tmp_path / "parts", max_trials=2, keep=2)
+    assert board(tune(tmp_path / "parts", max_trials=3, keep=2)) == board(whole)
     for trial in whole.trials:
         assert (study.path / f"trials/{trial.number:04d}/history.csv").read_text() == (
             trial.path / "history.csv"
         ).read_text()
     with pytest.raises(zoo.InputError, match=r"fixed: epochs=4 \(there 3\)"):
-        tune(tmp_path / "parts", epochs=4, max_trials=4)
+        tune(tmp_path / "parts", epochs=4, max_trials=3)
 
 
 @pytest.mark.slow
 def test_workers_share_the_trials(whole, tmp_path):
-    study = tune(tmp_path / "study", max_trials=4, workers=2)
+    study = tune(tmp_path / "study", max_trials=3, workers=2)
     found, expected = ({str(trial.values): trial.score for trial in one.trials} for one in (study, whole))
     assert found == expected
     first, second, *_ = study.trials
@@ -376,7 +376,7 @@ def _start(directory):
         f"import zoo; zoo.tune('mlp', space={SPACE!r}, fixed={fixed!r}, oracle='random', max_trials=5, quiet=True, "
         f"directory={str(directory)!r})"
     )
-    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    return warm.start([sys.executable, "-c", code])
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 
 import keras
@@ -14,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from tests import warm
 from zoo import cli, weights
 from zoo.data import open_source, pipeline
 from zoo.data.table_source import CsvSource
@@ -370,7 +370,7 @@ print(json.dumps({name: [v.decode() if isinstance(v, bytes) else v for v in valu
 
 def alone(export, columns, folder):
     command = [sys.executable, "-I", "-c", ALONE, str(export), json.dumps(columns)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True)
+    done = warm.run(command, cwd=folder, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -437,13 +437,8 @@ def test_a_fresh_process_of_another_backend_answers_the_same(run, path, backend)
     code = (
         "import json, sys, zoo; print(json.dumps([one.probabilities for one in zoo.predict(sys.argv[1], sys.argv[2])]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(run.path), str(path)],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", code, str(run.path), str(path)]
+    done = warm.run(command, env={**os.environ, "KERAS_BACKEND": backend}, check=True)
     theirs = json.loads(done.stdout.strip().splitlines()[-1])
     for ours, other in zip(zoo.predict(run, path), theirs, strict=True):
         assert other == pytest.approx(ours.probabilities, abs=1e-5)

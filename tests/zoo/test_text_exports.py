@@ -1,7 +1,6 @@
 """What writes and reads text leaves as files that take strings and need TensorFlow alone."""
 
 import json
-import subprocess
 import sys
 
 import keras
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 import zoo
+from tests import warm
 
 pytestmark = [
     pytest.mark.slow,
@@ -69,7 +69,7 @@ def served(request, tmp_path_factory):
     if name == "gpt":
         asked += [("serve_sample", {"text": TEXTS, "seed": seed}) for seed in (5, 5, 6)]
     command = [sys.executable, "-I", "-c", ALONE, str(exported), json.dumps(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True)
+    done = warm.run(command, cwd=folder, check=True)
     found = json.loads(done.stdout.strip().splitlines()[-1])
     return run, [found["answers"][str(number)] for number in range(len(asked))], found
 

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import subprocess
 import sys
 
 import keras
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import warm
 from zoo.data.english import topics
 from zoo.data.tokens import END, START, UNKNOWN
 from zoo.errors import InputError
@@ -288,7 +288,7 @@ def test_an_export_reads_and_writes_where_there_is_only_tensorflow(tokenizers, t
         archive.add_endpoint(kind, there_and_back(reader), input_signature=[spec])
     archive.write_out(str(tmp_path / "export"), verbose=False)
     command = [sys.executable, "-I", "-c", ALONE, str(tmp_path / "export"), json.dumps(ODD)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    said = warm.run(command, check=True, cwd=tmp_path).stdout
     found = json.loads(said.splitlines()[-1])
     for kind, tokenizer in tokenizers.items():
         assert found[kind] == decoded(tokenizer, encoded(tokenizer, ODD)), kind

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import sys
@@ -19,10 +20,10 @@ def sentences(count, seed=0):
     return [" ".join(rng.choice(WORDS, rng.integers(3, 9))) for _ in range(count)]
 
 
-@pytest.fixture
-def running(tmp_path):
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
     """`text:PATH` of running text."""
-    path = tmp_path / "running.txt"
+    path = tmp_path_factory.mktemp("running") / "running.txt"
     path.write_text("\n".join(sentences(400)), encoding="utf-8")
     return f"text:{path}"
 
@@ -34,7 +35,7 @@ def pairs():
             (("train", slice(0, 40)), ("validation", slice(40, 60)))}  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def labelled():
     texts = sentences(60)
     return {split: (texts[rows], [int("dog" in text) for text in texts[rows]]) for split, rows in
@@ -45,6 +46,27 @@ def labelled():
 def translator(pairs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("translator") / "run"
     return zoo.train("seq2seq", dataset=pairs, beam_width=2, directory=folder, **TRANSLATE)
+
+
+@pytest.fixture(scope="module")
+def writer(running, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("writer") / "run"
+    return zoo.train("gpt", dataset=running, length=16, answer_length=5, directory=folder, **TINY)
+
+
+@pytest.fixture(scope="module")
+def encoder(running, tmp_path_factory):
+    return zoo.train("bert", dataset=running, length=16, directory=tmp_path_factory.mktemp("encoder") / "run", **TINY)
+
+
+@pytest.fixture(scope="module")
+def classified(encoder, labelled, tmp_path_factory):
+    """(a classifier that started from the encoder, what was said of it)."""
+    said, folder = io.StringIO(), tmp_path_factory.mktemp("classifier") / "run"
+    options = {**TINY, "length": 16, "init_from": str(encoder.path), "quiet": False}
+    with contextlib.redirect_stdout(said):
+        run = zoo.train("bert_classifier", dataset=labelled, directory=folder, **options)
+    return run, said.getvalue()
 
 
 def test_a_translator_trains_and_is_asked(translator, pairs):
@@ -93,45 +115,37 @@ def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys)
         assert asked(option, lines=lines) == (2, [], message)
 
 
-def test_a_language_model_goes_on(running, tmp_path):
-    run = zoo.train("gpt", dataset=running, length=16, answer_length=5, directory=tmp_path / "run", **TINY)
-    assert "bits_per_character" in zoo.evaluate(run)
-    first, again = (zoo.predict(run, ["the cat ", "a dog ran"]) for _ in range(2))
+def test_a_language_model_goes_on(writer):
+    assert "bits_per_character" in zoo.evaluate(writer)
+    first, again = (zoo.predict(writer, ["the cat ", "a dog ran"]) for _ in range(2))
     assert first == again  # the seed draws
     assert all(len(answer.text) <= 5 for answer in first)
     words = zoo.recipe("gpt", tokens="words")
     assert [metric.name for metric in words.make_metrics()] == ["token_accuracy", "perplexity"]
 
 
-def test_weights_and_vocabulary_of_an_encoder_are_carried_over(running, labelled, tmp_path, capsys):
-    run = zoo.train("bert", dataset=running, length=16, directory=tmp_path / "bert", **TINY)
-    (answer,) = zoo.predict(run, ["the zebra sat"])  # nobody has seen a zebra: it is found anew
+def test_weights_and_vocabulary_of_an_encoder_are_carried_over(encoder, classified):
+    (answer,) = zoo.predict(encoder, ["the zebra sat"])  # nobody has seen a zebra: it is found anew
     assert answer.text.startswith("the")
     assert answer.text.endswith(" sat")
-    quiet = {**TINY, "quiet": False}
-    fine = zoo.train(
-        "bert_classifier", dataset=labelled, init_from=str(run.path), length=16, directory=tmp_path / "fine", **quiet
-    )
-    assert fine.reader().tokenizer.get_config()["tokens"] == run.reader().tokenizer.get_config()["tokens"]
-    said = capsys.readouterr().out
+    fine, said = classified
+    assert fine.reader().tokenizer.get_config()["tokens"] == encoder.reader().tokenizer.get_config()["tokens"]
     for layer in ("embedding", "positions", "encoder1/self_attention/query_key_value", "norm"):
         assert f"  {layer}: taken" in said
     assert "features: left as it was" in said
     assert zoo.predict(fine, ["a dog ran"])[0].label in ("0", "1")
 
 
-def test_what_networks_on_text_do_is_shown(pairs, running, labelled, tmp_path):
+def test_what_networks_on_text_do_is_shown(translator, writer, encoder, classified, pairs, labelled):
     from zoo.reporting import Outcome
 
-    cases = {
-        "seq2seq": (pairs, TRANSLATE, ["scores", "examples", "mistakes", "attention"]),
-        "gpt": (running, {**TINY, "length": 16, "answer_length": 5}, ["examples"]),
-        "bert": (running, {**TINY, "length": 16}, ["examples"]),
-        "bert_classifier": (labelled, {**TINY, "length": 16}, ["confusion", "classes", "mistakes"]),
-    }
-    for name, (data, fields, names) in cases.items():
-        run = zoo.train(name, dataset=data, directory=tmp_path / name, **fields)
-        given = {} if isinstance(data, str) else {"dataset": data}
+    cases = [
+        (translator, {"dataset": pairs}, ["scores", "examples", "mistakes", "attention"]),
+        (writer, {}, ["examples"]),
+        (encoder, {}, ["examples"]),
+        (classified[0], {"dataset": labelled}, ["confusion", "classes", "mistakes"]),
+    ]
+    for run, given, names in cases:
         model = zoo.load(run)
         batches = zoo.dataset(model, "validation", **given)
         parts = run.recipe.report_parts(Outcome(model, model.reader, "validation", batches))
@@ -141,7 +155,7 @@ def test_what_networks_on_text_do_is_shown(pairs, running, labelled, tmp_path):
                 part.draw(figures.LIGHT)
         table = next(part.table for part in parts if part.table is not None)
         assert all(len(row) == len(table.header) for row in table.rows)
-    model = zoo.load(tmp_path / "gpt")
+    model = zoo.load(writer)
     (examples,) = model.recipe.report_parts(Outcome(model, model.reader, "test", zoo.dataset(model, "test")))
     whole = "\n".join(sentences(400))
     assert all(text + right in whole for text, right, *_ in examples.table.rows)

@@ -2,9 +2,9 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import zoo
+from tests import warm
 from zoo import runs, weights
 from zoo.runs import Run
 from zoo.training import direction
@@ -21,8 +22,11 @@ HARD = {"dropout": 0.3, "blur": 0.5, "ema": 0.9, "patience": 3, "accumulate": 2,
 """Every kind of state at once: dropout, augmentation, averages, early stopping, accumulated gradients."""
 
 
-def train(directory, **options):
-    return zoo.train("lenet", directory=directory, quiet=True, **{"epochs": 3, **options})
+SMALL = str(pathlib.Path(__file__).with_name("small.py"))
+
+
+def train(directory, recipe=SMALL, **options):
+    return zoo.train(recipe, directory=directory, quiet=True, **{"epochs": 3, **options})
 
 
 def assert_same(first, second):
@@ -43,11 +47,17 @@ def uninterrupted(tmp_path_factory):
     return train(tmp_path_factory.mktemp("runs") / "whole", **HARD)
 
 
+@pytest.fixture(scope="module")
+def paused(tmp_path_factory):
+    """The same run, paused after two epochs. Read it, do not change it: `shutil.copytree` it first."""
+    return train(tmp_path_factory.mktemp("runs") / "paused", until=2, **HARD)
+
+
 @pytest.mark.backend
-def test_a_run_that_paused_ends_as_one_that_did_not(uninterrupted, tmp_path):
-    paused = train(tmp_path / "run", until=2, **HARD)
+def test_a_run_that_paused_ends_as_one_that_did_not(uninterrupted, paused, tmp_path):
     assert paused.status == "paused"
     assert len(paused.history) == 2
+    shutil.copytree(paused.path, tmp_path / "run")
     done = zoo.train(resume=tmp_path / "run", quiet=True)
     assert done.status == "done"
     assert_same(uninterrupted, done)
@@ -68,7 +78,7 @@ def test_an_exception_in_an_epoch_loses_that_epoch_alone(uninterrupted, tmp_path
 
 def test_the_same_call_on_a_done_run_is_nothing_more(uninterrupted, capsys):
     before = {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")}
-    again = zoo.train("lenet", epochs=3, directory=uninterrupted.path, **HARD)
+    again = zoo.train(SMALL, epochs=3, directory=uninterrupted.path, **HARD)
     assert "is done" in capsys.readouterr().out
     assert again.history == uninterrupted.history
     after = {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")}
@@ -77,19 +87,19 @@ def test_the_same_call_on_a_done_run_is_nothing_more(uninterrupted, capsys):
     }
 
 
-def test_a_damaged_checkpoint_is_passed_over(uninterrupted, tmp_path):
-    train(tmp_path / "run", until=2, **HARD)
+def test_a_damaged_checkpoint_is_passed_over(uninterrupted, paused, tmp_path):
+    shutil.copytree(paused.path, tmp_path / "run")
     newest = tmp_path / "run" / "checkpoints" / "000002" / "weights.npz"
     newest.write_bytes(newest.read_bytes()[:-100])
     with pytest.warns(UserWarning, match="000002 is damaged and passed over"):
         assert_same(uninterrupted, train(tmp_path / "run", **HARD))
 
 
-def test_a_checkpoint_that_was_not_renamed_is_no_checkpoint(uninterrupted, tmp_path):
-    train(tmp_path / "run", until=1, **HARD)
+def test_a_checkpoint_that_was_not_renamed_is_no_checkpoint(uninterrupted, paused, tmp_path):
+    shutil.copytree(paused.path, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"
-    shutil.copytree(folder / "000001", folder / ".000002.123")
-    (folder / ".000002.123" / "hashes.json").unlink()
+    shutil.copytree(folder / "000002", folder / ".000003.123")
+    (folder / ".000003.123" / "hashes.json").unlink()
     done = train(tmp_path / "run", **HARD)
     assert_same(uninterrupted, done)
     assert not list(folder.glob(".*"))
@@ -368,7 +378,8 @@ def test_init_from_takes_the_head_only_for_the_same_labels(finished, tmp_path, c
 
             png = tf.io.encode_png(images[row][..., None]).numpy()
             (tmp_path / "data" / f"class{label}" / f"{row}.png").write_bytes(png)
-    train(tmp_path / "run", epochs=1, dataset=f"folder:{tmp_path / 'data'}", init_from=str(finished.path))
+    start = {"init_from": str(finished.path), "dataset": f"folder:{tmp_path / 'data'}"}
+    train(tmp_path / "run", "lenet", epochs=1, **start)
     zoo.build("lenet", init_from=str(finished.path))
     out = capsys.readouterr().out
     assert "head: taken" in out  # zoo.build: labels unknown
@@ -399,8 +410,8 @@ def test_training_leaves_global_state_alone(tmp_path):
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_and_resumes(precision, tmp_path):
-    whole = train(tmp_path / "whole", epochs=2, precision=precision)
-    train(tmp_path / "half", epochs=2, precision=precision, until=1)
+    whole = train(tmp_path / "whole", "lenet", epochs=2, precision=precision)
+    train(tmp_path / "half", "lenet", epochs=2, precision=precision, until=1)
     assert_same(whole, zoo.train(resume=tmp_path / "half", quiet=True))
     assert whole.history[-1]["accuracy"] > 0.6
 
@@ -435,8 +446,8 @@ KILLED = {**HARD, "epochs": 60, "patience": 59}
 
 
 def _start(directory):
-    code = f"import zoo; zoo.train('lenet', directory={str(directory)!r}, quiet=True, **{KILLED!r})"
-    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    code = f"import zoo; zoo.train({SMALL!r}, directory={str(directory)!r}, quiet=True, **{KILLED!r})"
+    return warm.start([sys.executable, "-c", code])
 
 
 @pytest.mark.slow

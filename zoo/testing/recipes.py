@@ -94,7 +94,7 @@ def _check_fields(recipe, samples, data_dir):
         if name in changed or name == "dataset":
             continue
         try:
-            differs = any(known(effect, first) != effect(second, source) for effect in (_made, _fed, _stepped))
+            differs = any(known(effect, first) != effect(second, source) for effect in (_told, _made, _fed, _stepped))
         except InputError:
             continue  # the field and the data do
         tried.add(name)
@@ -106,17 +106,25 @@ def _check_fields(recipe, samples, data_dir):
 # Everything that a recipe decides, but for the outcome of training; what is quickly seen comes first.
 
 
+def _told(recipe, source):
+    """What a network is compiled with, as far as it can be told without one."""
+    parts = {"optimizer": recipe.make_optimizer(10), "loss": recipe.make_loss()}
+    return {
+        "search": repr(recipe.make_search()),
+        **{name: json.dumps(keras.saving.serialize_keras_object(part), sort_keys=True, default=str)
+           for name, part in parts.items()},
+    }  # fmt: skip
+
+
 def _made(recipe, source):
-    """The network, its weights, and what it is compiled with."""
+    """The network, its weights, and the rest of what it is compiled with."""
     model = building.build(recipe, steps_per_epoch=10)
     return {
         "network": model.to_json(),
         "weights": {path: _hash(array) for path, array in weights.of(model).items()},
         "trainable": [variable.path for variable in model.trainable_variables],
         "optimizer": json.dumps(keras.saving.serialize_keras_object(model.optimizer), sort_keys=True, default=str),
-        "loss": json.dumps(keras.saving.serialize_keras_object(recipe.make_loss()), sort_keys=True, default=str),
         "jit": model.jit_compile,
-        "search": repr(recipe.make_search()),
     }
 
 

@@ -1,0 +1,43 @@
+"""The laws of recipes on a sample of the fields that a recipe shares with others of its task."""
+
+import functools
+import os
+import random
+
+import pytest
+
+from zoo import registry, testing
+
+SEED = int(os.environ.get("ZOO_TESTS_SEED", "0"))
+"""What the sample is drawn by; it stands in the names of the tests that use one."""
+
+SHARED = 4
+"""How many of the shared fields are in a sample."""
+
+
+def check_sampled(name, monkeypatch, **options):
+    """`check_recipe`, where all fields count that the recipe declares or has another default of, and a few others."""
+    cls = type(registry.recipe(name))
+    fields, theirs = cls.fields(), cls.__bases__[0].fields()
+    shared = sorted(one for one in theirs if fields[one].default == theirs[one].default)
+    kept = {*fields} - {*shared} | {*random.Random(f"{SEED} {name}").sample(shared, SHARED)}
+    sweep = testing.recipes.sweep
+
+    @functools.wraps(sweep)
+    def sampled(*arguments):
+        return (one for one in sweep(*arguments) if one[0] in kept)
+
+    monkeypatch.setattr(testing.recipes, "sweep", sampled)
+    testing.check_recipe(name, **options)
+
+
+def check_whole(name, monkeypatch, **options):
+    """`check_recipe`; what `check_sampled` is a part of."""
+    testing.check_recipe(name, **options)
+
+
+CHECKS = [
+    pytest.param(check_sampled, id=f"sample of seed {SEED}"),
+    pytest.param(check_whole, id="whole", marks=pytest.mark.slow),
+]
+"""For `pytest.mark.parametrize`: the quick suite has a sample, the slow one the whole."""
