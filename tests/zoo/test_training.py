@@ -14,8 +14,9 @@ import pytest
 
 import zoo
 from tests import warm
-from zoo import runs, weights
+from zoo import weights
 from zoo.runs import Run
+from zoo.runs.run import KIND
 from zoo.training import direction
 
 HARD = {"dropout": 0.3, "blur": 0.5, "ema": 0.9, "patience": 3, "accumulate": 2, "clip_norm": 1.0, "batch_size": 64}
@@ -295,7 +296,7 @@ def test_a_folder_that_is_no_run_is_named(damage, finished, tmp_path):
         shutil.copytree(finished.path, path, dirs_exist_ok=True)
         facts = json.loads((path / "run.json").read_text())
         text = (
-            json.dumps({**facts, "schema": runs.SCHEMA + 1})
+            json.dumps({**facts, "schema": KIND.schema + 1})
             if damage == "newer"
             else (path / "run.json").read_text()[:50]
         )
