@@ -81,7 +81,8 @@ def test_margin_and_step_tell_how_far_a_pixel_is_seen(depth):
     side = 3 * margin
     images = np.random.default_rng(0).uniform(0, 255, (1, side, side, 1)).astype("float32").repeat(2, axis=0)
     images[1, :, 0] = 255 - images[0, :, 0]
-    logits = keras.ops.convert_to_numpy(network(images))
+    # one call each: within a batch, rounding may depend on the place of an example
+    logits = [keras.ops.convert_to_numpy(network(images[row : row + 1]))[0] for row in (0, 1)]
     changed = np.flatnonzero((logits[0] != logits[1]).any(axis=(0, 2)))
     assert 0 in changed
     assert margin <= changed.max() < margin + recipe.step
