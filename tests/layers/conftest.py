@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import pytest
 
@@ -15,6 +17,7 @@ def _traced_once(monkeypatch):
     """`compile` makes the optimizer's variables: a training step that makes them is traced twice on TensorFlow."""
     compile_ = keras.Model.compile
 
+    @functools.wraps(compile_)  # Keras marks its own `compile`, and tells by the mark what a saved model is to call
     def compiled(self, *arguments, **options):
         compile_(self, *arguments, **options)
         if self.built and self.optimizer is not None:
