@@ -1,5 +1,6 @@
 """What the zoo did not write, it neither removes, renames nor overwrites."""
 
+import shutil
 import types
 
 import pytest
@@ -63,12 +64,17 @@ def test_what_a_killed_beginning_left_is_known_by_its_exact_names(tmp_path):
 
 
 def test_notes_among_the_checkpoints_stay(tmp_path):
-    run = runs.Run(tmp_path, {})
+    run, folder = runs.Run(tmp_path, {}), tmp_path / "checkpoints"
     mine = fill(tmp_path, "checkpoints/notes.txt", "checkpoints/.hidden", "checkpoints/000002-good/weights.npz")
     state = {"history": [{"epoch": 1}]}
     for epoch in range(1, 5):
         run.save_checkpoint(epoch, {}, state, best=1)
-    kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+        shutil.copytree(
+            tmp_path / "checkpoints" / "000001", tmp_path / "checkpoints" / "000009 copy", dirs_exist_ok=True
+        )
+        assert run.checkpoint().name == f"{epoch:06d}"  # a whole copy of a checkpoint is none of the run's
+    shutil.rmtree(folder / "000009 copy")
+    kept = {path.name for path in folder.iterdir()}
     assert kept == {"000001", "000003", "000004", "notes.txt", ".hidden", "000002-good"}
     runs.drop_checkpoints(tmp_path)
     assert {name: text for name, text in contents(tmp_path).items() if "checkpoints" in name} == mine

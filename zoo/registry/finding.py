@@ -16,6 +16,7 @@ from zoo.registry.headers import Entry, entries
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
+
 FILE = re.compile(r"\.py(/[^/]+)?$")
 
 

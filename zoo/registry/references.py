@@ -17,6 +17,7 @@ from zoo.registry.headers import GROUP, TASKS, source_of
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
+
 _CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[\w.<>]+")
 """`module:Class`, as `reference` writes it."""
 

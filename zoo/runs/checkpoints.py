@@ -9,8 +9,19 @@ import shutil
 
 from zoo import files
 
-NAME = re.compile(r"(\.old\.)?\d{6}(\.\d+)?|\.\d{6}\.\d+")
-"""Names of checkpoints, and of those that were not yet renamed into place or not yet quite removed."""
+_NAME = re.compile(r"\d{6,}")
+_OURS = re.compile(r"(\.old\.)?\d{6,}(\.\d+)?|\.\d{6,}\.\d+")
+
+
+def names(folder: pathlib.Path) -> list[str]:
+    """Returns the names of the checkpoints in a folder, the newest first; what else lies there is not one."""
+    found = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return sorted((name for name in found if _NAME.fullmatch(name)), key=int, reverse=True)
+
+
+def is_ours(name: str) -> bool:
+    """Returns whether a name is that of a checkpoint, of one that is being written, or of one that is being removed."""
+    return _OURS.fullmatch(name) is not None
 
 
 def drop_checkpoints(path: str | os.PathLike[str]) -> None:
@@ -19,7 +30,7 @@ def drop_checkpoints(path: str | os.PathLike[str]) -> None:
     if not folder.is_dir():
         return
     for old in folder.iterdir():
-        if NAME.fullmatch(old.name):
+        if is_ours(old.name):
             drop(old)
     with contextlib.suppress(OSError):  # something else is in it
         folder.rmdir()
@@ -27,10 +38,9 @@ def drop_checkpoints(path: str | os.PathLike[str]) -> None:
 
 def drop(folder: pathlib.Path) -> None:
     """Removes a checkpoint so that a kill on the way leaves no half of it under its name."""
-    aside = folder.with_name(f".old.{folder.name.lstrip('.')}")
-    if folder.name.startswith(".old."):
-        aside = folder
-    else:
+    aside = folder
+    if not folder.name.startswith(".old."):
+        aside = folder.with_name(f".old.{folder.name.lstrip('.')}")
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(folder, aside)
     shutil.rmtree(aside, ignore_errors=True)

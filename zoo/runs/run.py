@@ -28,7 +28,7 @@ import numpy as np
 
 from zoo import files, registry, weights
 from zoo.errors import InputError, RunError
-from zoo.runs.checkpoints import NAME, drop, is_whole
+from zoo.runs.checkpoints import drop, is_ours, is_whole, names
 from zoo.runs.folder import Kind
 from zoo.runs.history import table
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
     from zoo.data.source import Source
     from zoo.training.plan import Plan
+
 KIND = Kind(
     noun="run",
     verb="train",
@@ -208,7 +209,7 @@ class Run:
             ) from error
         keep = {name, f"{epoch - 1:06d}", f"{best:06d}" if best is not None else name}
         for old in folder.iterdir():
-            if old.name not in keep and NAME.fullmatch(old.name):
+            if old.name not in keep and is_ours(old.name):
                 drop(old)
 
     def point(self, epoch: int, best: int | None, history: Sequence[Mapping[str, Any]]) -> None:
@@ -224,12 +225,12 @@ class Run:
         A damaged one is passed over with a warning.
         """
         folder = self.path / "checkpoints"
-        names = sorted((p.name for p in folder.glob("[0-9]*")), reverse=True) if folder.is_dir() else []
+        newest_first = names(folder)
         if which == "best" and (self.path / "best").exists():
             name = (self.path / "best").read_text().strip()
-            if name in names:
-                names.insert(0, names.pop(names.index(name)))
-        for name in names:
+            if name in newest_first:
+                newest_first.insert(0, newest_first.pop(newest_first.index(name)))
+        for name in newest_first:
             if is_whole(folder / name):
                 return folder / name
             warnings.warn(f"{folder / name} is damaged and passed over.", stacklevel=2)
