@@ -327,11 +327,11 @@ def _canonical(config: Any) -> Any:
             for one in value:
                 collect(one)
 
-    def plain(value):
+    def plain(value, names=names):
         if isinstance(value, dict):
-            return {key: one if key == "dtype" else plain(one) for key, one in value.items() if not _draws(key)}
+            return {key: plain(one, {} if key == "dtype" else names) for key, one in value.items() if not _draws(key)}
         if isinstance(value, (list, tuple)):
-            return [plain(one) for one in value]
+            return [plain(one, names) for one in value]
         return ("name", names[value]) if isinstance(value, str) and value in names else value
 
     collect(config)

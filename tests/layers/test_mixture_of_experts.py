@@ -346,6 +346,7 @@ def test_experts_of_two_mixtures_come_back_shared(tmp_path):
     one, other = (layer for layer in again.layers if isinstance(layer, MixtureOfExperts))
     assert all(mine is theirs for mine, theirs in zip(one.experts, other.experts, strict=True))
     assert again.count_params() == model.count_params()
+    assert other.supports_jit == second.supports_jit  # on TensorFlow, that experts are alike, and so can be stacked
 
 
 def test_the_router_is_not_quantised():
