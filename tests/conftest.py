@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests import order, shared
+from tests import order, sampling, shared
 
 # Without these flags XLA spends most of a test's time on optimising code that runs only a few times. TensorFlow and JAX
 # read them once, before they first compile. A version of XLA that lacks one of them stops with a message: then set
@@ -15,11 +15,21 @@ os.environ.setdefault(
 )
 
 
+def pytest_addoption(parser):
+    sampling.add_option(parser)
+
+
 def pytest_configure(config):
     order.configure(config)
 
 
+def pytest_report_header(config):
+    return sampling.header(config)
+
+
+@pytest.hookimpl(trylast=True)  # behind the choice by markers
 def pytest_collection_modifyitems(config, items):
+    sampling.deselect(config, items)
     order.sort(items, config.rootpath)
 
 

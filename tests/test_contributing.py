@@ -3,11 +3,16 @@
 import os
 import pathlib
 import re
+import shlex
+import shutil
+import subprocess
 import sys
+import tomllib
 
 import pytest
 
 from tests import warm
+from zoo.errors import install_line
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -55,3 +60,41 @@ def test_a_newcomers_layer_keeps_the_laws(tmp_path):
     done = warm.run(command, cwd=tmp_path, env=environment)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
     assert "ResourceWarning" not in done.stderr
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def extras():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def installed():
+    """The targets of each `pip install` in the pages, and of what error messages say."""
+    lines = [line for page in PAGES for line in re.findall(r"pip install [^`&#\n]*", page.read_text())]
+    return {
+        shlex.split(line)[-1] for line in [*lines, *(install_line(extra).partition("run ")[2] for extra in extras())]
+    }
+
+
+def test_every_install_line_installs_from_the_checkout():
+    """The package is on no index, where its name would be anybody's."""
+    named = {path.relative_to(ROOT).as_posix() for path in [*PAGES, *(ROOT / "zoo").rglob("*.py")]
+             if "keras-zoo[" in path.read_text()}  # fmt: skip
+    assert not named
+    assert installed() <= {".", *(f".[{extra}]" for extra in extras())}
+
+
+@pytest.mark.slow
+def test_the_install_lines_find_all_that_they_need(tmp_path):
+    """All extras at once: each alone would be most of it again."""
+    source = tmp_path / "zoo"
+    source.mkdir()
+    for name in ("zoo", "layers", "recipes"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
+        shutil.copy(ROOT / name, source)
+    target = f".[{','.join(sorted(line.strip('.[]') for line in installed() - {'.'}))}]"
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "-c", "constraints.txt", target]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -33,6 +33,11 @@ def nearest(name: object, choices: Iterable[object]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def install_line(extra: str) -> str:
+    """Returns what to run for an extra of pyproject.toml: the package is on no index, so its checkout installs it."""
+    return f"in the checkout of zoo, run pip install -c constraints.txt '.[{extra}]'"
+
+
 def check_whole(name: str, value: object, least: int) -> int:
     """Returns `value` as an int; what is no whole number of at least `least` is an `InputError`.
 

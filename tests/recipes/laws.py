@@ -1,15 +1,12 @@
 """The laws of recipes on a sample of the fields that a recipe shares with others of its task."""
 
 import functools
-import os
 import random
 
 import pytest
 
+from tests.sampling import SEED
 from zoo import registry, testing
-
-SEED = int(os.environ.get("ZOO_TESTS_SEED", "0"))
-"""What the sample is drawn by; it stands in the names of the tests that use one."""
 
 SHARED = 4
 """How many of the shared fields are in a sample."""

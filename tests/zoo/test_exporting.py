@@ -151,7 +151,7 @@ def test_other_formats_are_verified_the_same_way(finished, format, module, file,
 
 def test_a_format_without_its_extra_says_what_to_install(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(zoo.InputError, match=r"pip install 'keras-zoo\[onnx\]'"):
+    with pytest.raises(zoo.InputError, match=r"pip install -c constraints.txt '\.\[onnx\]'"):
         zoo.export(finished, tmp_path / "export", format="onnx")
 
 

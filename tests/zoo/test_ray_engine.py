@@ -47,7 +47,7 @@ def test_a_cluster_that_is_not_installed_or_not_there_is_one_line(tmp_path, monk
     asked = {"engine": "ray", "address": f"127.0.0.1:{free_port()}", "directory": tmp_path / "study"}
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "ray", None)
-        with pytest.raises(zoo.InputError, match=re.escape("pip install 'keras-zoo[cluster]'")):
+        with pytest.raises(zoo.InputError, match=re.escape("pip install -c constraints.txt '.[cluster]'")):
             zoo.tune("mlp", max_trials=1, **asked)
     pytest.importorskip("ray")
     with pytest.raises(zoo.InputError, match=f"Nothing answers at address={asked['address']} .*refused"):

@@ -119,7 +119,7 @@ def test_times_are_read(seconds, text):
 
 def test_a_data_frame_without_pandas(study, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(zoo.InputError, match=re.escape("pip install 'keras-zoo[pandas]'")):
+    with pytest.raises(zoo.InputError, match=re.escape("pip install -c constraints.txt '.[pandas]'")):
         leaderboard.to_dataframe(study)
 
 

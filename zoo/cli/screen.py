@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from zoo.errors import InputError
+from zoo.errors import InputError, install_line
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -42,8 +42,8 @@ def load_backend() -> None:
     except (ImportError, ValueError) as error:
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
         raise InputError(
-            f"KERAS_BACKEND={backend} cannot be loaded: {error}. There are tensorflow, jax and torch; "
-            "pip install 'keras-zoo[jax]' or 'keras-zoo[torch]' brings the latter two."
+            f"KERAS_BACKEND={backend} cannot be loaded: {error}. There are tensorflow, jax and torch. For jax, "
+            f"{install_line('jax')}; for torch, {install_line('torch')}."
         ) from error
 
 

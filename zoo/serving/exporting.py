@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zoo import files, registry, runs, weights
-from zoo.errors import InputError, RunError, check_whole
+from zoo.errors import InputError, RunError, check_whole, install_line
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +60,7 @@ def export(
         raise InputError(f"format must be one of {', '.join(FORMATS)}. Received: format={format!r}.")
     missing = [name for name in FORMATS[format] if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f"format={format} needs {', '.join(missing)}: pip install 'keras-zoo[{format}]'")
+        raise InputError(f"format={format} needs {', '.join(missing)}: {install_line(format)}.")
     if version is not None:
         version = check_whole("version", version, 1)
     target = pathlib.Path(directory) if version is None else pathlib.Path(directory, str(version))

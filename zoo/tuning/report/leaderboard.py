@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from zoo import runs
-from zoo.errors import InputError
+from zoo.errors import InputError, install_line
 from zoo.fields import show
 from zoo.figures import cut
 from zoo.tuning.report.snapshot import Snapshot, Source
@@ -127,7 +127,7 @@ def to_dataframe(study: Source) -> "pd.DataFrame":
     try:
         import pandas as pd
     except ImportError:
-        raise InputError("A data frame needs pandas: pip install 'keras-zoo[pandas]'") from None
+        raise InputError(f"A data frame needs pandas: {install_line('pandas')}.") from None
 
     study = Snapshot.of(study)
     return pd.DataFrame.from_records([*_flat(study)], columns=_columns(study))

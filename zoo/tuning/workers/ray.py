@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo import files
-from zoo.errors import InputError, RunError
+from zoo.errors import InputError, RunError, install_line
 
 if TYPE_CHECKING:
     from zoo.tuning.workers.trial import Job  # a node imports Keras after `start` has chosen its backend
@@ -300,7 +300,7 @@ def _connected(address):
     try:
         import ray
     except ImportError:
-        raise InputError("engine=ray needs Ray: pip install 'keras-zoo[cluster]'") from None
+        raise InputError(f"engine=ray needs Ray: {install_line('cluster')}.") from None
     if ray.is_initialized():
         raise InputError("This process is connected to a Ray cluster already: call ray.shutdown() first.")
     try:  # Ray itself would try for minutes
