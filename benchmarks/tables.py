@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 import zoo
 from zoo.data import open_source
-from zoo.readers.tables import fit
+from zoo.readers.table_fitting import fit
 
 PLANES = {"moons": {}, "xor": {}, "spirals": {}}
 TABLES = {name: {"batch_size": 8} for name in ("iris", "wine", "breast_cancer")}  # 90 rows of 32 are 2 steps an epoch

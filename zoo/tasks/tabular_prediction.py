@@ -12,8 +12,9 @@ from zoo.data.table_source import TableSource, named, numbers
 from zoo.errors import InputError
 from zoo.figures import tables as drawings
 from zoo.objective.metrics import Accuracy
-from zoo.readers import tables
-from zoo.readers.tables import TableReader
+from zoo.readers import notation, table_fitting
+from zoo.readers.notation import Notation
+from zoo.readers.tables import TableReader, whole_text
 from zoo.tasks import _classes
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class TabularPrediction(Recipe):
         """What reading learns from the data: means and deviations, categories, classes."""
         if source.ready:
             return self.default_reader()
-        return tables.fit(
+        return table_fitting.fit(
             _table(source),
             self._target(source),
             regression=not self.classifies,
@@ -143,7 +144,8 @@ class TabularPrediction(Recipe):
         """How rows of `source` become batches; a class that the reader has not is an `InputError`."""
         if source.ready:
             return None
-        rows = reader.read(reader.parse(_table(source).columns, source.where, source.skip_bad))
+        table = _table(source)
+        rows = reader.read(reader.parse(table.columns, table.where, table.skip_bad, table.numbers))
         return _Preparation(rows, self._targets(reader, source))
 
     # Answers ----------------------------------------------------------------------------------------------------
@@ -210,10 +212,12 @@ class TabularPrediction(Recipe):
         named(reader.target, list(source.columns), "The network predicts another column")
         if not self.classifies:
             mean, deviation = reader.scale
-            values = tables.target_numbers(source, reader.target).astype("float64")
+            written = None if reader.target_notation is None else Notation(**reader.target_notation)
+            values = table_fitting.target_numbers(source, reader.target, written)
             return ((values - mean) / deviation).astype("float32")[:, None]
         numbers = {label: number for number, label in enumerate(reader.labels)}
-        texts = tables.target_texts(source, reader.target)
+        texts = table_fitting.target_texts(source, reader.target)
+        texts = [text if text in numbers else whole_text(text) for text in texts]
         for row, text in enumerate(texts):
             if text not in numbers:
                 known = ", ".join(reader.labels[:10])
@@ -243,7 +247,9 @@ def _refuse_texts(reader: TableReader) -> None:
 def _refuse_numbers(reader: TableReader) -> None:
     """Raises where the classes look like measured numbers."""
     found, bad = numbers(reader.labels)
-    if bad or (len(found) <= MOST_NUMBERS and (found == found.round()).all()):
+    if bad and not notation.are_numbers(reader.labels):
+        return
+    if not bad and len(found) <= MOST_NUMBERS and (found == found.round()).all():
         return
     raise InputError(
         f"The target {reader.target!r} has {len(found):,} different numbers, such as {reader.labels[0]}: predict it as "
