@@ -17,7 +17,7 @@ from tests import warm
 from zoo import cli, weights
 from zoo.data import open_source, pipeline
 from zoo.data.table_source import CsvSource
-from zoo.figures import tables
+from zoo.figures import pages, tables
 from zoo.readers.table_fitting import fit
 from zoo.readers.tables import TableReader
 from zoo.registry import open_recipe
@@ -475,7 +475,10 @@ def test_predictions_want_the_columns_of_training(run, tmp_path):
 
 def test_other_data_are_read_as_the_run_learned_to(run, tmp_path):
     rows = [row | {"city": "Oslo", "code": "1"} for row in table() if row["label"] == "ja"]
-    found = zoo.evaluate(run, "train", dataset=f"csv:{write(tmp_path / 'ja.csv', rows)}")
+    source = open_source(f"csv:{write(tmp_path / 'ja.csv', rows)}")
+    new = f"'city': {source.sizes['test']} cells have categories that training did not have, of {source.sizes['test']}"
+    with pytest.warns(UserWarning, match=new):
+        found = zoo.evaluate(run, dataset=source.name)
     assert 0 <= found["accuracy"] <= 1
     unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in table()]
     with pytest.raises(zoo.InputError, match="there is no column 'label'"):
@@ -540,7 +543,8 @@ def test_an_export_takes_columns_where_there_is_only_tensorflow(run, tmp_path):
     }
     answers = alone(target, columns, tmp_path)
     rows = {"alter (Jahre)": [30.5, None], "city": ["Zürich", "Oslo"], "code": [1, 2], "income": [4e4, 5e4]}
-    expected = zoo.predict(run, rows)
+    with pytest.warns(UserWarning, match="'city': 1 cell has a category that training did not have, of 2"):
+        expected = zoo.predict(run, rows)
     assert answers["label"] == [one.label for one in expected]
     assert answers["probability"] == pytest.approx([one.probability for one in expected], abs=1e-5)
     description = json.loads((target / "signature.json").read_text())
@@ -600,6 +604,60 @@ def test_a_fresh_process_of_another_backend_answers_the_same(run, path, backend)
         assert other == pytest.approx(ours.probabilities, abs=1e-5)
 
 
+def test_an_absolute_error_is_in_the_unit_of_the_target(regression, path):
+    recipe, source = open_recipe("mlp", {"dataset": f"csv:{path}", "target": "income", "loss": "huber"})
+    income = source.columns["income"][source.rows["test"]].astype(float)
+    rows = columns(source, "test")
+    said = [one.value for one in zoo.predict(regression, {name: list(cells) for name, cells in rows.items()})]
+    found = zoo.evaluate(regression)
+    assert found["absolute_error"] == pytest.approx(np.abs(np.array(said) - income).mean(), rel=1e-4)
+    assert found["absolute_error"] > 100 * found["loss"]
+    assert recipe.in_units(regression.reader(), {"val_absolute_error": 1.0, "r2": 0.5}) == {
+        "val_absolute_error": regression.reader().scale[1],
+        "r2": 0.5,
+    }
+
+
+def test_a_training_says_how_each_column_is_read(tmp_path):
+    cells = {
+        "share": [f"{n},5 %" for n in range(60)],
+        "when": [f"2024-{1 + n // 28:02}-{1 + n % 28:02}" for n in range(60)],
+        "city": ["Rome", "Oslo"] * 30,
+        "name": [f"n{n}" for n in range(60)],
+        "age": list(map(str, range(60))),
+    }
+    source, reader = learned(tmp_path, ";", **cells)
+    recipe, _ = open_recipe("mlp", {"dataset": source.name, "target": "y"})
+    assert recipe.describe(reader, source) == [
+        "Columns: numbers share (a decimal comma and percent signs), age; dates when (day of week); "
+        "categories city (2). 7 inputs.",
+        "Left out: name (60 different texts in 60 training rows). To read such a column: categorical=name.",
+    ]
+    many = TableReader([{"name": f"c{n}", "mean": 0.0, "deviation": 1.0, "gaps": False} for n in range(2000)], "y")
+    assert len(many.describe()[0]) < 120
+
+
+def test_classes_that_are_hardly_trained_are_named_and_classes_can_weigh_the_same(tmp_path):
+    rows = [{"x": str(n), "y": "often" if n > 9 else "seldom"} for n in range(40)] + [{"x": "7", "y": "once"}]
+    write(tmp_path / "train.csv", rows)
+    write(tmp_path / "test.csv", [{"x": "3", "y": "never"}])
+    given = {"dataset": f"csv:{tmp_path}", "target": "y", "batch_size": 41, "class_weight": "balanced"}
+    recipe, source = open_recipe("mlp", given)
+    reader = recipe.make_reader(source)
+    assert recipe.describe(reader, source)[1:] == [
+        "The class 'never' has no training example.",
+        "The class 'once' has one training example only.",
+    ]
+    preparation = recipe.make_preparation(reader, source)
+    batch = next(iter(pipeline.training(source, preparation, batch_size=41, seed=0).as_numpy_iterator()))
+    counts = {"often": 30, "seldom": 10, "once": 1}
+    expected = [41 / (4 * counts[reader.labels[label]]) for label in batch[1]]
+    np.testing.assert_allclose(batch[2], expected, rtol=1e-6)
+    assert len(next(iter(pipeline.evaluation(source, "test", preparation, batch_size=41)))) == 2
+    with pytest.raises(zoo.InputError, match="class_weight"):
+        open_recipe("mlp", {**given, "target": "x", "loss": "mse"})
+
+
 def test_arrays_are_columns_of_numbers():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(100, 3)), rng.integers(0, 4, 100)
@@ -647,6 +705,7 @@ def test_reports_show_what_a_table_has_to_show(run, regression, tmp_path):
     page = zoo.report(regression)
     assert {part.stem for part in page.parent.glob("*.png")} == {"curves", "residuals"}
     assert "in the units of income" in page.read_text()
+    assert page.read_text().count(pages.number(zoo.evaluate(regression)["absolute_error"])) >= 2  # card and table
 
 
 def test_a_report_on_a_plane_shows_the_regions_and_the_experts(tmp_path):

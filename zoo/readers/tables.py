@@ -16,7 +16,7 @@ from zoo.data.csv_file import read_csv
 from zoo.data.table_source import GAPS, as_text, is_number, named, numbers
 from zoo.errors import InputError
 from zoo.readers.images import Signatures, class_answers
-from zoo.readers.notation import Notation, read_cycle, read_dates
+from zoo.readers.notation import CYCLES, Notation, read_cycle, read_dates
 
 WHOLE = r"-?[0-9]+\.0+"
 """A whole number as pandas writes it into a column with gaps."""
@@ -167,6 +167,27 @@ class TableReader(keras.layers.Layer):
         rank = {column["name"]: number for number, column in enumerate(self.columns)}
         return np.argsort([rank[name] for name in parts], kind="stable")
 
+    def describe(self) -> list[str]:
+        """Lines that say how each column is read, which are left out, and how many inputs that makes."""
+        kinds: dict[str, list[str]] = {"numbers": [], "dates": [], "categories": []}
+        for column in self.columns:
+            name, said = column["name"], ""
+            if "values" in column:
+                kinds["categories"].append(f"{name} ({len(column['values']):,})")
+            elif "cycles" in column:
+                said = ", ".join(CYCLES[cycle] for cycle in column["cycles"])
+                kinds["dates"].append(f"{name} ({said})" if said else name)
+            else:
+                said = Notation(**column["notation"]).describe() if "notation" in column else ""
+                kinds["numbers"].append(f"{name} ({said})" if said else name)
+        parts = [f"{kind} {_some(names)}" for kind, names in kinds.items() if names]
+        lines = [f"Columns: {'; '.join(parts)}. {self.width:,} input{'s' if self.width > 1 else ''}."]
+        if self.left_out:
+            left = _some([f"{name} ({why})" for name, why in self.left_out.items()])
+            first = next(iter(self.left_out))
+            lines.append(f"Left out: {left}. To read such a column: categorical={first}.")
+        return lines
+
     def unseen(self, rows: np.ndarray) -> dict[str, int]:
         """{column: how many of `rows`, float32 (n, width), have a category that training did not have}."""
         owner = np.concatenate([np.full(_width(column), index) for index, column in enumerate(self.columns)])
@@ -192,7 +213,11 @@ class TableReader(keras.layers.Layer):
     @functools.cached_property
     def _read_now(self) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
         """`_read_blocks` as a graph; not a `tf.Function`, which TensorFlow would save with a model."""
-        graph = tensorflow().function(self._read_blocks, reduce_retracing=True)
+        tf = tensorflow()
+
+        numbers = tf.TensorSpec([None, len(self._plain)], tf.float64)
+        texts = {column["name"]: tf.TensorSpec([None], tf.string) for column in self.columns if is_text(column)}
+        graph = tf.function(self._read_blocks, input_signature=[numbers, texts])
         return lambda numbers, texts: graph(numbers, texts)
 
     def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], np.ndarray]:
@@ -296,6 +321,12 @@ def find_cells(values: Sequence[Any] | np.ndarray, column: Mapping[str, Any]) ->
 def whole_text(text: str) -> str:
     """A category without the `.0` that pandas writes behind whole numbers in a column with gaps."""
     return text.partition(".")[0] if re.fullmatch(WHOLE, text) else text
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _width(column: Mapping[str, Any]) -> int:

@@ -1,4 +1,5 @@
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class TabularPrediction(Recipe):
 
     The network takes float32 (batch, inputs), numbers scaled and categories one-hot, and returns logits
     (batch, classes); in regression (batch, 1), the number in deviations of the training rows from their mean, the
-    unit of the loss and of `absolute_error` too.
+    unit of the loss, and of `absolute_error` in the history too; `zoo.evaluate` and reports have the target's own.
     """
 
     target: str | None = fields.text(
@@ -77,6 +78,7 @@ class TabularPrediction(Recipe):
     classes: int = fields.integer(
         default=2, legal=(2, 10_000_000), when={"loss": CLASSIFICATION}, help="how many, taken from the data"
     )
+    class_weight: str = _classes.class_weight(when={"loss": CLASSIFICATION})
 
     def make_loss(self) -> Any:
         match self.loss:
@@ -146,9 +148,38 @@ class TabularPrediction(Recipe):
             return None
         table = _table(source)
         rows = reader.read(reader.parse(table.columns, table.where, table.skip_bad, table.numbers))
-        return _Preparation(rows, self._targets(reader, source))
+        targets = self._targets(reader, table)
+        weights = _classes.balanced_weights(self, table, lambda: self._counts(targets, table))
+        return _Preparation(rows, targets, weights)
+
+    def describe(self, reader: TableReader, source: "Source") -> list[str]:
+        """How each column is read, and classes with too few training rows."""
+        lines = reader.describe()
+        if self.classifies:
+            table = _table(source)
+            lines += _classes.scarce(reader.labels, self._counts(self._targets(reader, table), table))
+        return lines
+
+    def in_units(self, reader: TableReader, measured: Mapping[str, Any]) -> dict[str, Any]:
+        """`measured` with absolute errors of a regression in the unit of the target."""
+        factor = 1.0 if self.classifies else reader.scale[1]
+        return {
+            name: value * factor if name.endswith("absolute_error") and value is not None else value
+            for name, value in measured.items()
+        }
 
     # Answers ----------------------------------------------------------------------------------------------------
+
+    def ask(self, model: keras.Model, tensors: np.ndarray) -> np.ndarray:
+        """What `model` says of `tensors`, float32 (n, inputs); categories that are new to it are a warning."""
+        _tell_unseen(model.reader, tensors)
+        return super().ask(model, tensors)
+
+    def judge(self, model: keras.Model, reader: TableReader, data: Any) -> dict[str, float]:
+        """No scores; a warning with the categories of `data` that training did not have."""
+        if any("values" in column for column in reader.columns):
+            _tell_unseen(reader, np.concatenate([rows for rows, *_ in data.as_numpy_iterator()]))
+        return {}
 
     def make_predictions(
         self, reader: TableReader, names: Sequence[str], outputs: np.ndarray
@@ -207,6 +238,10 @@ class TabularPrediction(Recipe):
         columns = ", ".join(source.columns)
         raise InputError(f"Name the column of dataset={source.name} to predict: target=COLUMN. There are: {columns}.")
 
+    def _counts(self, targets: np.ndarray, source: TableSource) -> np.ndarray:
+        """How many training rows each class has, of the class numbers (rows,) of a table."""
+        return np.bincount(targets[source.rows["train"]], minlength=self.classes)
+
     def _targets(self, reader: TableReader, source: TableSource) -> np.ndarray:
         """(rows,) class numbers, or (rows, 1) float32 in deviations from the mean."""
         named(reader.target, list(source.columns), "The network predicts another column")
@@ -231,6 +266,16 @@ def _table(source: "Source") -> TableSource:
             f"dataset={source.name} must be a table, such as csv:PATH. It has: {', '.join(source.features)}."
         )
     return source
+
+
+def _tell_unseen(reader: TableReader, rows: np.ndarray) -> None:
+    """Warns where `rows`, float32 (n, inputs), have categories that training did not have."""
+    for name, count in reader.unseen(rows).items():
+        cells = "1 cell has a category" if count == 1 else f"{count:,} cells have categories"
+        warnings.warn(
+            f"Column {name!r}: {cells} that training did not have, of {len(rows):,}: they are read as no category.",
+            stacklevel=2,
+        )
 
 
 def _refuse_texts(reader: TableReader) -> None:
@@ -270,7 +315,8 @@ def _plain(value: Any) -> Any:
 class _Preparation:
     """`zoo.data.pipeline.Preparation` of rows that are read already, all in one step."""
 
-    def __init__(self, rows: np.ndarray, targets: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, targets: np.ndarray, weights: _classes.BalancedWeights | None) -> None:
+        self._weights = weights
         with tensorflow().device("CPU:0"):
             self._values = tuple(map(tensorflow().constant, (rows, targets)))
 
@@ -281,4 +327,4 @@ class _Preparation:
         return batch
 
     def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[Any, ...]:
-        return batch
+        return batch if self._weights is None else (*batch, self._weights.of(batch[1]))
