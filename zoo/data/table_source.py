@@ -200,7 +200,11 @@ def _floats(values: Sequence[Any] | np.ndarray) -> np.ndarray | None:
         found = np.fromiter(map(float, values), "float64", len(values))
     except (TypeError, ValueError, OverflowError):
         return None
-    return None if any(isinstance(value, str) and "_" in value for value in values) else found
+    try:
+        odd = "_" in "".join(values)  # which Python allows
+    except TypeError:
+        odd = any(isinstance(value, str) and "_" in value for value in values)
+    return None if odd else found
 
 
 def _number(value: Any) -> float | None:

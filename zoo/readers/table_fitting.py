@@ -89,7 +89,7 @@ def _fit_column(source: TableSource, name: str, categorical: bool) -> dict[str, 
             return _fit_text(source, name, {"name": name, "notation": dataclasses.asdict(written)})
         found, bad = source.numbers(name)
         known = np.isfinite(found[rows])
-        if known.sum() > np.isin(bad, rows).sum():
+        if known.sum() > (np.isin(bad, rows).sum() if bad else 0):
             values = found[rows][known]
             texts = _codes(source, name, values)
             if texts is None:
