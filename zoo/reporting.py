@@ -107,7 +107,7 @@ class _Trained:
 def _measure(run: runs.Run, dataset: typing.Any, data_dir: str | os.PathLike[str] | None, skip_bad: bool) -> _Trained:
     model, history, epoch = runs.load(run), run.history, run.best_epoch()
     recipe = model.recipe
-    best = next(row for row in history if row["epoch"] == epoch)
+    best = recipe.in_units(model.reader, next(row for row in history if row["epoch"] == epoch))
     source = _open(run, recipe, dataset, data_dir, skip_bad)
     splits = {} if source is None else _splits(model, source)
     return _Trained(
@@ -119,7 +119,10 @@ def _measure(run: runs.Run, dataset: typing.Any, data_dir: str | os.PathLike[str
         monitor=recipe.monitor if recipe.monitor in best else None,
         source=source,
         splits=splits,
-        measured={split: model.evaluate(data, verbose=0, return_dict=True) for split, data in splits.items()},
+        measured={
+            split: recipe.in_units(model.reader, model.evaluate(data, verbose=0, return_dict=True))
+            for split, data in splits.items()
+        },
         readings={column: reading for column, (_, _, reading) in readings(model).items()},
     )
 

@@ -17,8 +17,9 @@ from tests import warm
 from zoo import cli, weights
 from zoo.data import open_source, pipeline
 from zoo.data.table_source import CsvSource
-from zoo.figures import tables
-from zoo.readers.tables import TableReader, fit
+from zoo.figures import pages, tables
+from zoo.readers.table_fitting import fit
+from zoo.readers.tables import TableReader
 from zoo.registry import open_recipe
 
 CITIES = ("Berlin", 'Paris, "nord"', "Zürich", "")
@@ -117,11 +118,15 @@ def test_a_folder_may_have_its_own_splits(tmp_path):
     ("größe\t猫\n 1 \t x \n", {"größe": ["1"], "猫": ["x"]}),
     ('a,b\n"two\nlines",2\n3,\n', {"a": ["two\nlines", "3"], "b": ["2", ""]}),
     ("a\n1\n2\n", {"a": ["1", "2"]}),
+    (",a,b\n0,1,x\n1,2,y\n", {"a": ["1", "2"], "b": ["x", "y"]}),
+    ("a,b,\n1,x,\n2,y,\n", {"a": ["1", "2"], "b": ["x", "y"]}),
+    ('sep=;\r\na;b\r\n"1,5";x\r\n', {"a": ["1,5"], "b": ["x"]}),
 ])  # fmt: skip
 def test_cells_are_what_the_file_says(text, expected, tmp_path):
     (tmp_path / "t.csv").write_bytes(text.encode())
     source = CsvSource(f"csv:{_in_train(tmp_path / 't.csv')}")
     assert {name: values.tolist() for name, values in source.columns.items()} == expected
+    assert len(source.notes) == 1 + ("," in (text[0], text.partition("\n")[0][-1]))  # the first: there is no validation
 
 
 def _in_train(path):
@@ -218,6 +223,154 @@ def test_inputs_of_an_export_have_plain_names():
     assert plain[:3] == ["km_h", "groe_cm", "a_b"]
 
 
+def learned(tmp_path, delimiter=",", **cells):
+    """(the source, its reader) of a train.csv of columns of text, and a class."""
+    count = len(next(iter(cells.values())))
+    rows = [{name: cells[name][n] for name in cells} | {"y": "ab"[n % 2]} for n in range(count)]
+    path = write(tmp_path / "train.csv", rows, delimiter)
+    source = open_source(f"csv:{path.parent}")
+    return source, fit(source, "y", regression=False)
+
+
+def exported(reader, **cells):
+    """What an export reads of columns of text or numbers."""
+    read, specs = reader.signatures()["serving_default"]
+    return read(*(tf.constant(cells[name], spec.dtype) for name, spec in specs.items())).numpy()
+
+
+@pytest.mark.parametrize(("cells", "beside", "delimiter", "numbers"), [
+    (("0,455", "12,5", "-3", ""), "", ";", (0.455, 12.5, -3, None)),
+    (("0,455", "0,365", "0,53"), "", ",", (0.455, 0.365, 0.53)),
+    (("1,234", "2,500", "950"), "", ",", (1234, 2500, 950)),
+    (("1,234", "2,500", "950"), "", ";", (1.234, 2.5, 950)),
+    (("1,234", "2,500", "950"), "0.5", ";", (1234, 2500, 950)),
+    (("1,234,567", "8", "1,000"), "", ";", (1234567, 8, 1000)),
+    (("1,234.50", "950.00", "12.25"), "", ",", (1234.5, 950, 12.25)),
+    (("1.234,5", "950", "1.000.000"), "", ";", (1234.5, 950, 1e6)),
+    (("1.234", "12.500", "950"), "0,5", ";", (1234, 12500, 950)),
+    (("1.234", "12.500", "950"), "", ";", (1.234, 12.5, 950)),
+    (("1 234,5", "12\u00a0000", "950"), "", ";", (1234.5, 12000, 950)),
+    (("1'234.5", "12\u2019000", "950"), "", ",", (1234.5, 12000, 950)),
+    (("12%", "3.5 %", "NA"), "", ",", (12, 3.5, None)),
+    (("12,5 %", "3 %", "0,1%"), "", ";", (12.5, 3, 0.1)),
+    (("1,5e3", "2,5E-1", "4"), "", ";", (1500, 0.25, 4)),
+])  # fmt: skip
+def test_numbers_are_read_as_they_are_written_in_training_and_in_the_export(
+    cells, beside, delimiter, numbers, tmp_path
+):
+    columns = {"x": cells} | ({"z": [beside, *"12345"[: len(cells) - 1]]} if beside else {})
+    source, reader = learned(tmp_path, delimiter, **columns)
+    known = np.array([number for number in numbers if number is not None])
+    expected = [0 if one is None else (one - known.mean()) / known.std() for one in numbers]
+    read = reader.read(reader.parse(source.columns, str))
+    np.testing.assert_allclose(read[:, 0], expected, atol=1e-6)
+    names = ["x", *(["z"] if beside else [])]
+    asked = {name: list(reader.parse(source.columns, str)[name]) for name in names}
+    np.testing.assert_array_equal(exported(reader, **asked), read)
+    assert reader.columns[0]["gaps"] == (None in numbers)
+
+
+def test_a_number_that_is_written_otherwise_is_named(tmp_path):
+    _, reader = learned(tmp_path, ";", x=("0,455", "12,5", "-3"))
+    (tmp_path / "new.csv").write_text("x\n1.5\n")
+    message = "new.csv:2, column 'x': '1.5' is text where training has numbers with a decimal comma"
+    with pytest.raises(zoo.InputError, match=re.escape(message)):
+        reader.read_raw([tmp_path / "new.csv"])
+    by_number, by_text, missing = reader.read_raw([{"x": 12.5}, {"x": "12,5"}, {"x": None}])[1]
+    assert by_number == by_text
+    assert missing == exported(reader, x=["no number"]) == 0
+
+
+def test_a_target_is_read_as_it_is_written(tmp_path):
+    rows = [{"a": str(n), "y": f"{n / 8:.3f}".replace(".", ",")} for n in range(8)]
+    source = open_source(f"csv:{write(tmp_path / 'train.csv', rows, ';').parent}")
+    reader = fit(source, "y", regression=True)
+    np.testing.assert_allclose(reader.scale, (np.mean(np.arange(8) / 8), np.std(np.arange(8) / 8)))
+    with pytest.raises(zoo.InputError, match="predict it as a number with loss=mse"):
+        open_recipe("mlp", {"dataset": f"csv:{tmp_path}", "target": "y"})
+
+
+def test_large_numbers_keep_their_differences(tmp_path):
+    now = [1_700_000_000_000 + 1000 * n * n for n in range(12)]
+    _, reader = learned(tmp_path, x=list(map(str, now)))
+    expected = (np.array(now) - np.mean(now)) / np.std(now)
+    np.testing.assert_allclose(reader.read_raw([{"x": now}])[1][:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(exported(reader, x=now)[:, 0], expected, atol=1e-6)
+    _, reader = learned(tmp_path, x=[f"{n / 8}" for n in range(12)])
+    assert reader.signatures()["serving_default"][1]["x"].dtype == tf.float32  # as small numbers always were
+
+
+def test_identifiers_beyond_float64_are_left_out_and_named(tmp_path):
+    _, reader = learned(tmp_path, x=[str(10**18 + n) for n in range(60)], a=list(map(str, range(60))))
+    assert reader.left_out == {"x": "60 different texts in 60 training rows"}
+    assert [column["name"] for column in reader.columns] == ["a"]
+    _, reader = learned(tmp_path, x=[str(10**18 + n % 3) for n in range(60)])
+    assert reader.columns[0]["values"] == [str(10**18 + n) for n in range(3)]
+
+
+def test_whole_numbers_that_pandas_wrote_after_a_gap_are_the_same_categories(tmp_path):
+    for cells, asked in (("0123" * 3, "{}.0"), ([f"{n % 4}.0" for n in range(12)], "{}")):
+        source = open_source(
+            f"csv:{write(tmp_path / 'train.csv', [{'x': c, 'y': 'ab'[n % 2]} for n, c in enumerate(cells)]).parent}"
+        )
+        reader = fit(source, "y", regression=False, categorical=("x",))
+        texts = [asked.format(n) for n in range(4)]
+        np.testing.assert_array_equal(reader.read_raw([{"x": texts}])[1], np.eye(4))
+        np.testing.assert_array_equal(exported(reader, x=texts), np.eye(4))
+    before = TableReader([{"name": "x", "values": ["1", "1.0"]}], "y")  # as it was written before
+    np.testing.assert_array_equal(before.read_raw([{"x": ["1", "1.0"]}])[1], np.eye(2))
+
+
+def test_cells_of_categories_that_training_did_not_have_are_counted(tmp_path):
+    _, reader = learned(tmp_path, x=["p", "q"] * 4, a=list("12345678"))
+    rows = reader.read_raw([{"x": ["p", "r", "s", "q"], "a": [1, 2, 3, 4]}])[1]
+    assert reader.unseen(rows) == {"x": 2}
+    assert reader.unseen(rows[:1]) == {}
+
+
+DATES = (
+    "2024-02-29",
+    "1969-12-31 18:00",
+    "2000-01-01T00:00:30.5Z",
+    "2024-03-01T01:30+02:00",
+    "1900-03-01 00:00:00 -0130",
+)
+
+
+def test_dates_are_days_and_cycles_in_training_and_in_the_export(tmp_path):
+    source, reader = learned(tmp_path, when=[*DATES, ""])
+    days = np.array([19782, -0.25, 10957 + 30.5 / 86400, 19782 + 23.5 / 24, -25508 + 1.5 / 24])
+    read = reader.read(reader.parse(source.columns, str))
+    assert read.shape == (6, 8)
+    np.testing.assert_allclose(read[:5, 0], (days - days.mean()) / days.std(), atol=1e-6)
+    assert read[5].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
+    for place, turns in ((2, days), (4, np.floor(days) / 7), (6, np.floor(days) / 365.2425)):
+        np.testing.assert_allclose(read[:5, place], np.sin(2 * np.pi * turns), atol=1e-5)
+        np.testing.assert_allclose(read[:5, place + 1], np.cos(2 * np.pi * turns), atol=1e-5)
+    np.testing.assert_array_equal(exported(reader, when=[*DATES, ""]), read)
+    np.testing.assert_array_equal(exported(reader, when=["2023-02-29"]), read[5:])
+    with pytest.raises(zoo.InputError, match="'2023-02-29' is text where training has dates"):
+        reader.read_raw([{"when": "2023-02-29"}])
+
+
+@pytest.mark.parametrize(("cells", "cycles"), [
+    ([f"2024-01-{n:02}" for n in range(1, 11)], []),
+    ([f"2024-01-{n:02}" for n in range(1, 31)], [7.0]),
+    ([f"{y}-0{m}-01" for y in (2022, 2023) for m in range(1, 8)], [7.0, 365.2425]),
+    ([f"{n:02}:30" for n in range(20)], [1.0]),
+])  # fmt: skip
+def test_dates_have_the_cycles_that_training_shows(cells, cycles, tmp_path):
+    assert learned(tmp_path, when=cells)[1].columns[0]["cycles"] == cycles
+
+
+def test_a_column_of_texts_is_left_out_where_most_rows_have_their_own(tmp_path):
+    names, few = [f"n{n}" for n in range(60)], [f"c{n % 30}" for n in range(60)]
+    source, reader = learned(tmp_path, name=names, few=few)
+    assert reader.left_out == {"name": "60 different texts in 60 training rows"}
+    assert (reader.width, reader.columns[0]["name"]) == (30, "few")
+    assert fit(source, "y", regression=False, categorical=("name",)).width == 90
+
+
 # Bad input ------------------------------------------------------------------------------------------------------------
 
 
@@ -242,7 +395,8 @@ def broken(row, **cells):
     (table(), {"target": "income"}, "predict it as a number with loss=mse"),
     (table(), {"target": "city", "loss": "mse"}, "line 2: the target 'city' is "),
     (table(), {"target": "label", "ignore": "alter (Jahre),city,code,income"}, "no column beside the target"),
-    ([row | {"id": f"x{n}"} for n, row in enumerate(table(2000))], {}, "ignore=id"),
+    ([row | {"id": f"x{n // 3}"} for n, row in enumerate(table(4000))], {}, "ignore=id"),
+    ([{"id": f"x{n}", "label": row["label"]} for n, row in enumerate(table())], {}, "categorical=id keeps it"),
 ])  # fmt: skip
 def test_what_a_table_has_wrong_is_one_line_that_says_where(rows, fields, message, tmp_path):
     path = write(tmp_path / "t.csv", rows)
@@ -259,6 +413,8 @@ def test_what_a_table_has_wrong_is_one_line_that_says_where(rows, fields, messag
     (b"a,b\n", "no row below its header"),
     (b"a,a\n1,2\n", "every column needs a name of its own. Received: a, a."),
     (b"a,\n1,2\n", "every column needs a name"),
+    (b"a,,c\n1,2,3\n", "every column needs a name"),
+    (b"sep=;\na;b\n1;2\n3\n", "line 4: 1 cell, but the header has 2"),
     (b"a,b\n1,2\n3\n", "line 3: 1 cell, but the header has 2"),
     (b'a,b\n1,"2\n3,4\n', "Is a quote missing?"),
     ("a,b\nß,2\n".encode("latin-1"), "line 2: this is not UTF-8 text (byte 4)"),
@@ -319,7 +475,10 @@ def test_predictions_want_the_columns_of_training(run, tmp_path):
 
 def test_other_data_are_read_as_the_run_learned_to(run, tmp_path):
     rows = [row | {"city": "Oslo", "code": "1"} for row in table() if row["label"] == "ja"]
-    found = zoo.evaluate(run, "train", dataset=f"csv:{write(tmp_path / 'ja.csv', rows)}")
+    source = open_source(f"csv:{write(tmp_path / 'ja.csv', rows)}")
+    new = f"'city': {source.sizes['test']} cells have categories that training did not have, of {source.sizes['test']}"
+    with pytest.warns(UserWarning, match=new):
+        found = zoo.evaluate(run, dataset=source.name)
     assert 0 <= found["accuracy"] <= 1
     unlabelled = [{name: cell for name, cell in row.items() if name != "label"} for row in table()]
     with pytest.raises(zoo.InputError, match="there is no column 'label'"):
@@ -384,7 +543,8 @@ def test_an_export_takes_columns_where_there_is_only_tensorflow(run, tmp_path):
     }
     answers = alone(target, columns, tmp_path)
     rows = {"alter (Jahre)": [30.5, None], "city": ["Zürich", "Oslo"], "code": [1, 2], "income": [4e4, 5e4]}
-    expected = zoo.predict(run, rows)
+    with pytest.warns(UserWarning, match="'city': 1 cell has a category that training did not have, of 2"):
+        expected = zoo.predict(run, rows)
     assert answers["label"] == [one.label for one in expected]
     assert answers["probability"] == pytest.approx([one.probability for one in expected], abs=1e-5)
     description = json.loads((target / "signature.json").read_text())
@@ -444,6 +604,60 @@ def test_a_fresh_process_of_another_backend_answers_the_same(run, path, backend)
         assert other == pytest.approx(ours.probabilities, abs=1e-5)
 
 
+def test_an_absolute_error_is_in_the_unit_of_the_target(regression, path):
+    recipe, source = open_recipe("mlp", {"dataset": f"csv:{path}", "target": "income", "loss": "huber"})
+    income = source.columns["income"][source.rows["test"]].astype(float)
+    rows = columns(source, "test")
+    said = [one.value for one in zoo.predict(regression, {name: list(cells) for name, cells in rows.items()})]
+    found = zoo.evaluate(regression)
+    assert found["absolute_error"] == pytest.approx(np.abs(np.array(said) - income).mean(), rel=1e-4)
+    assert found["absolute_error"] > 100 * found["loss"]
+    assert recipe.in_units(regression.reader(), {"val_absolute_error": 1.0, "r2": 0.5}) == {
+        "val_absolute_error": regression.reader().scale[1],
+        "r2": 0.5,
+    }
+
+
+def test_a_training_says_how_each_column_is_read(tmp_path):
+    cells = {
+        "share": [f"{n},5 %" for n in range(60)],
+        "when": [f"2024-{1 + n // 28:02}-{1 + n % 28:02}" for n in range(60)],
+        "city": ["Rome", "Oslo"] * 30,
+        "name": [f"n{n}" for n in range(60)],
+        "age": list(map(str, range(60))),
+    }
+    source, reader = learned(tmp_path, ";", **cells)
+    recipe, _ = open_recipe("mlp", {"dataset": source.name, "target": "y"})
+    assert recipe.describe(reader, source) == [
+        "Columns: numbers share (a decimal comma and percent signs), age; dates when (day of week); "
+        "categories city (2). 7 inputs.",
+        "Left out: name (60 different texts in 60 training rows). To read such a column: categorical=name.",
+    ]
+    many = TableReader([{"name": f"c{n}", "mean": 0.0, "deviation": 1.0, "gaps": False} for n in range(2000)], "y")
+    assert len(many.describe()[0]) < 120
+
+
+def test_classes_that_are_hardly_trained_are_named_and_classes_can_weigh_the_same(tmp_path):
+    rows = [{"x": str(n), "y": "often" if n > 9 else "seldom"} for n in range(40)] + [{"x": "7", "y": "once"}]
+    write(tmp_path / "train.csv", rows)
+    write(tmp_path / "test.csv", [{"x": "3", "y": "never"}])
+    given = {"dataset": f"csv:{tmp_path}", "target": "y", "batch_size": 41, "class_weight": "balanced"}
+    recipe, source = open_recipe("mlp", given)
+    reader = recipe.make_reader(source)
+    assert recipe.describe(reader, source)[1:] == [
+        "The class 'never' has no training example.",
+        "The class 'once' has one training example only.",
+    ]
+    preparation = recipe.make_preparation(reader, source)
+    batch = next(iter(pipeline.training(source, preparation, batch_size=41, seed=0).as_numpy_iterator()))
+    counts = {"often": 30, "seldom": 10, "once": 1}
+    expected = [41 / (4 * counts[reader.labels[label]]) for label in batch[1]]
+    np.testing.assert_allclose(batch[2], expected, rtol=1e-6)
+    assert len(next(iter(pipeline.evaluation(source, "test", preparation, batch_size=41)))) == 2
+    with pytest.raises(zoo.InputError, match="class_weight"):
+        open_recipe("mlp", {**given, "target": "x", "loss": "mse"})
+
+
 def test_arrays_are_columns_of_numbers():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(100, 3)), rng.integers(0, 4, 100)
@@ -491,6 +705,7 @@ def test_reports_show_what_a_table_has_to_show(run, regression, tmp_path):
     page = zoo.report(regression)
     assert {part.stem for part in page.parent.glob("*.png")} == {"curves", "residuals"}
     assert "in the units of income" in page.read_text()
+    assert page.read_text().count(pages.number(zoo.evaluate(regression)["absolute_error"])) >= 2  # card and table
 
 
 def test_a_report_on_a_plane_shows_the_regions_and_the_experts(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 import zoo
 from zoo import cli, figures
+from zoo.registry import open_recipe
 
 TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
 TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "target_length": 64, "epochs": 1,
@@ -172,6 +173,20 @@ def test_batches_are_sized_by_their_ids(pairs, labelled):
         assert max(ids) <= 300
         assert np.median(ids) > 200
         assert 30 <= texts <= 40  # what is left over is in another epoch's
+
+
+def test_balanced_weights_give_classes_of_texts_the_same_sum(labelled):
+    recipe = zoo.recipe("bert_classifier", class_weight="balanced")
+    (_, labels, weights), *_ = zoo.dataset(recipe, "train", dataset=labelled, batch_size=40).as_numpy_iterator()
+    assert 0 < labels.sum() < 40
+    assert weights[labels == 0].sum() == pytest.approx(20)
+    assert weights.sum() == pytest.approx(40)
+    rare = {"train": (labelled["train"][0], [0] * 39 + [2])}
+    recipe, source = open_recipe("bert_classifier", {"dataset": {**rare, "validation": labelled["validation"]}})
+    assert recipe.describe(recipe.make_reader(source), source) == [
+        "The class '1' has no training example.",
+        "The class '2' has one training example only.",
+    ]
 
 
 def test_a_given_vocabulary_is_the_most_there_is(pairs):

@@ -200,6 +200,14 @@ class Recipe(fields.Declared):
         """Returns {name: value} of scores that no metric of `fit` computes, on batches of a split, for `evaluate`."""
         return {}
 
+    def describe(self, reader: typing.Any, source: "Source") -> list[str]:
+        """Returns lines that `train` prints about how the data are read."""
+        return []
+
+    def in_units(self, reader: typing.Any, measured: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+        """Returns `measured` {name: value}, of the loss and metrics of `fit`, in the units that a person reads."""
+        return dict(measured)
+
     def endpoints(
         self, network: keras.Model, reader: typing.Any
     ) -> dict[str, tuple[Callable[..., typing.Any], dict[str, typing.Any]]]:

@@ -86,6 +86,10 @@ class Source(abc.ABC):
     def examples(self, split: str) -> "tf.data.Dataset[typing.Any]":
         """A `tf.data.Dataset` of {feature: value}, one example an element, in a fixed order."""
 
+    def samples(self, split: str, count: int) -> typing.Any:
+        """The first `count` raw examples of a split, an iterable of {feature: value}."""
+        return self.examples(split).take(count)
+
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """A context in which what breaks while examples are read is said with the folder and the way out."""
         return contextlib.nullcontext()

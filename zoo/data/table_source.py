@@ -1,11 +1,8 @@
 """Tables: `csv:PATH`, arrays of numbers handed over in memory, and those that come with the package."""
 
-import csv
 import functools
 import hashlib
-import io
 import math
-import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
+from zoo.data.csv_file import read_csv
 from zoo.data.memory_source import check_splits, part_of, stratified
 from zoo.data.source import SPLITS, Column, Feature, Source, own_splits
 from zoo.errors import InputError, nearest
@@ -20,10 +18,8 @@ from zoo.errors import InputError, nearest
 if TYPE_CHECKING:
     import tensorflow as tf
 
-GAPS = ("", "?", "na", "n/a", "nan", "none", "null")
+GAPS = ("", "?", "na", "n/a", "nan", "nat", "none", "null")
 """What stands for a missing number, in any case; in a column of categories only the empty cell is missing."""
-
-DELIMITERS = ",;\t|"
 
 LARGEST = float(np.finfo("float32").max)
 
@@ -36,13 +32,16 @@ class TableSource(Source):
         rows: {split: indices}.
         target: the column that is usually predicted, or None.
         skip_bad: whether a cell that cannot be read counts as missing.
+        delimiter: what stands between cells in the file; None of what is no file.
         numbers: a function that reads a column as `numbers` does, once.
+        learned: what readers learned of columns, which is asked for several times; its keys are theirs.
     """
 
     columns: dict[str, np.ndarray]
     rows: dict[str, np.ndarray]
     target: str | None = None
     skip_bad: bool = False
+    delimiter: str | None = None
     numbers: Callable[[str], tuple[np.ndarray, list[int]]]
 
     def _fill(self, name: str, columns: dict[str, np.ndarray], rows: Mapping[str, np.ndarray]) -> None:
@@ -54,12 +53,16 @@ class TableSource(Source):
         self.features: Mapping[str, Feature] = {column: Column() for column in columns}
         self.sizes: Mapping[str, int] = {split: len(indices) for split, indices in self.rows.items()}
         self.numbers = functools.cache(lambda column: numbers(self.columns[column]))
+        self.learned: dict[Any, Any] = {}
 
     def examples(self, split: str) -> "tf.data.Dataset[Any]":
-        """Elements {"row": its number, "columns": {name: value}}."""
-        rows = self.rows[split]
-        columns = {name: list(values[rows]) for name, values in self.columns.items()}
-        return tensorflow().data.Dataset.from_tensor_slices({"row": rows, "columns": columns})
+        """Elements {"row": its number}."""
+        return tensorflow().data.Dataset.from_tensor_slices({"row": self.rows[split]})
+
+    def samples(self, split: str, count: int) -> list[dict[str, Any]]:
+        """The first `count` rows, {"columns": {name: value}} each."""
+        rows = self.rows[split][:count]
+        return [{"columns": {name: values[row] for name, values in self.columns.items()}} for row in rows]
 
     def where(self, row: int) -> str:
         """How a person finds a row."""
@@ -138,7 +141,8 @@ class CsvSource(TableSource):
             if set(file.header) != set(first.header):
                 odd = sorted(set(file.header) ^ set(first.header))
                 raise InputError(f"dataset={spec}: {paths[split]} has other columns than train.csv: {', '.join(odd)}.")
-        columns = {name: np.concatenate([file.column(name) for file in files.values()]) for name in first.header}
+        parts = [file.columns() for file in files.values()]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in first.header}
         self._lines = [(paths[split], line) for split, file in files.items() for line in file.lines]
         if own:
             ends = np.cumsum([len(file.lines) for file in files.values()])
@@ -149,6 +153,8 @@ class CsvSource(TableSource):
         self.notes: tuple[str, ...] = (
             (f"{dropped} unreadable row{'s' if dropped > 1 else ''} left out",) if dropped else ()
         )
+        self.notes += first.notes
+        self.delimiter: str = first.delimiter
         if own and "validation" not in own:
             self.notes += ("no validation split: training goes without",)
         digest = hashlib.sha256()
@@ -162,76 +168,12 @@ class CsvSource(TableSource):
         return f"{path}, line {line}"
 
 
-class CsvFile:
-    """The cells of a CSV file as text, without the blanks around them.
-
-    Attributes:
-        header: the names of the columns.
-        cells: rows of text.
-        lines: the line of the file in which each row ends.
-        dropped: how many rows were left out.
-    """
-
-    def __init__(self, header: list[str], cells: list[list[str]], lines: list[int], dropped: int) -> None:
-        self.header = header
-        self.cells = cells
-        self.lines = lines
-        self.dropped = dropped
-
-    def column(self, name: str) -> np.ndarray:
-        index = self.header.index(name)
-        return np.array([row[index] for row in self.cells], object)
-
-
-def read_csv(path: str | os.PathLike[str], skip_bad: bool = False) -> CsvFile:
-    """The `CsvFile` at `path`: UTF-8, a header line, cells apart by a comma, semicolon, tab or bar.
-
-    Raises: `InputError` for a file that is none; for a row with more or fewer cells than the header, unless `skip_bad`.
-    """
-    cells, lines, dropped = [], [], 0
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            text = io.StringIO(file.read(), newline="")
-        first = text.readline()
-        text.seek(0)
-        delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), ())))
-        reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
-        header = [name.strip() for name in next(reader, ())]
-        for row in reader:
-            if len(row) == len(header):
-                cells.append([cell.strip() for cell in row])
-                lines.append(reader.line_num)
-            elif row and not skip_bad:
-                cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
-                raise InputError(
-                    f"{path}, line {reader.line_num}: {cells}, but the header has {len(header)}. "
-                    "Mend the row, or leave such rows out with --skip-bad."
-                )
-            else:
-                dropped += bool(row)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, error) from None
-    except csv.Error as error:
-        last = lines[-1] if lines else 0
-        raise InputError(f"{path} is not CSV behind line {last}: {error}. Is a quote missing?") from None
-    if not header or not all(header) or len(set(header)) < len(header):
-        raise InputError(f"{path}: every column needs a name of its own. Received: {', '.join(header) or 'no header'}.")
-    if not cells:
-        raise InputError(f"{path} has no row below its header.")
-    return CsvFile(header, cells, lines, dropped)
-
-
-def not_utf8(path: str | os.PathLike[str], error: UnicodeDecodeError) -> InputError:
-    """The `InputError` for a file that was read at once, with the line of the `UnicodeDecodeError`."""
-    line = error.object[: error.start].count(b"\n") + 1
-    return InputError(f"{path}, line {line:,}: this is not UTF-8 text (byte {error.start:,}). Save it as UTF-8.")
-
-
 def numbers(values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """(float32 (n,), NaN where a value is missing; the indices of those that are no number) of numbers or text."""
-    found = np.empty(len(values), "float32")
+    """(float64 (n,), NaN where a value is missing; the indices of those that are no number) of numbers or text."""
+    found = _numbers_at_once(values)
+    if found is not None:
+        return found, []
+    found = np.empty(len(values), "float64")
     bad = []
     for row, value in enumerate(values):
         number = _number(value)
@@ -239,6 +181,30 @@ def numbers(values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
             bad.append(row)
         found[row] = math.nan if number is None else number
     return found, bad
+
+
+def _numbers_at_once(values: Sequence[Any] | np.ndarray) -> np.ndarray | None:
+    """`numbers` of values of which all are numbers, and gaps empty; None where it takes a look at each."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        found = values.astype("float64") if values.dtype.kind in "biuf" else None
+    else:
+        found = _floats(values)
+        if found is None:
+            found = _floats(["nan" if isinstance(value, str) and not value else value for value in values])
+    return None if found is None or (np.abs(found) > LARGEST).any() else found
+
+
+def _floats(values: Sequence[Any] | np.ndarray) -> np.ndarray | None:
+    """float64 (n,) of what Python reads as numbers; None where a value is none."""
+    try:
+        found = np.fromiter(map(float, values), "float64", len(values))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    try:
+        odd = "_" in "".join(values)  # which Python allows
+    except TypeError:
+        odd = any(isinstance(value, str) and "_" in value for value in values)
+    return None if odd else found
 
 
 def _number(value: Any) -> float | None:
@@ -252,9 +218,14 @@ def _number(value: Any) -> float | None:
             return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isnan(number) or abs(number) <= LARGEST else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a cell is a number, not text, and there."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def as_text(value: Any) -> str:

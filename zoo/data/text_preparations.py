@@ -1,7 +1,7 @@
 """How texts become batches: what a task on text hands to `zoo.data.pipeline`, one class for each kind of problem."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.masking import hide_tokens
@@ -11,6 +11,14 @@ from zoo.data.tokens import END, PADDING, START
 if TYPE_CHECKING:
     from zoo.data.source import Source
     from zoo.readers.texts import TextReader
+
+
+class Weights(Protocol):
+    """Weights of classes, such as `zoo.tasks` makes of counts."""
+
+    def of(self, labels: Tensor) -> Tensor:
+        """float32 of integers of any shape."""
+        ...
 
 
 class PairPreparation(SequencePreparation):
@@ -32,13 +40,27 @@ class PairPreparation(SequencePreparation):
 
 
 class LabelledPreparation(SequencePreparation):
-    """A text into a class: (ids, class numbers)."""
+    """A text into a class: (ids, class numbers), in training with weights where there are any.
+
+    Args:
+        source, reader, tokens: as of `SequencePreparation`.
+        weights: its `of` gives class numbers their weights. Defaults to `None`: none.
+    """
+
+    def __init__(
+        self, source: "Source", reader: "TextReader", tokens: int | None = None, weights: "Weights | None" = None
+    ) -> None:
+        super().__init__(source, reader, tokens=tokens)
+        self._weights = weights
 
     def encode(self, examples: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return self._reader.encode(examples["text"]), examples["label"]
 
     def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         return batch
+
+    def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[Any, ...]:
+        return batch if self._weights is None else (*batch, self._weights.of(batch[1]))
 
 
 class RunningPreparation(SequencePreparation):

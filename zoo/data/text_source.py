@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
+from zoo.data.csv_file import not_utf8
 from zoo.data.memory_source import check_splits, part_of
 from zoo.data.source import SPLITS, Feature, Label, Source, Text, own_splits
-from zoo.data.table_source import TableSource, hashed, not_utf8
+from zoo.data.table_source import TableSource, hashed
 from zoo.errors import InputError
 
 if TYPE_CHECKING:

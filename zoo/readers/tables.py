@@ -5,32 +5,42 @@ import keyword
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.data._tensorflow import Tensor, tensorflow
-from zoo.data.table_source import TableSource, as_text, named, numbers, read_csv
+from zoo.data.csv_file import read_csv
+from zoo.data.table_source import GAPS, as_text, is_number, named, numbers
 from zoo.errors import InputError
 from zoo.readers.images import Signatures, class_answers
+from zoo.readers.notation import CYCLES, Notation, read_cycle, read_dates
+
+WHOLE = r"-?[0-9]+\.0+"
+"""A whole number as pandas writes it into a column with gaps."""
 
 
 @keras.saving.register_keras_serializable("zoo")
 class TableReader(keras.layers.Layer):
-    """Reads rows by `keras.utils.FeatureSpace`: numbers are scaled to mean 0 and deviation 1, categories are one-hot.
+    """Reads rows: numbers are scaled to mean 0 and deviation 1, categories are one-hot, dates are numbers of days.
 
-    What is missing: a number that is not there is read as the mean of training; where training had such gaps too, a
-    further input is 1 for a gap and 0 else. An empty cell of a column of categories is a category like others. A
-    category that training had not is read as all zeros.
+    What is missing: a number or date that is not there is read as the mean of training; where training had such gaps
+    too, a further input is 1 for a gap and 0 else. An empty cell of a column of categories is a category like others.
+    A category that training did not have is read as all zeros.
 
     Args:
-        columns: for each column a mapping with its `name`, and `mean`, `deviation`, `gaps` (whether training had
-            some) where it is of numbers, or `values` where it is of categories.
+        columns: for each column a mapping with its `name`. Of categories it has `values`, and `whole`, whether `1.0` is
+            read as `1` (default False). Of numbers and dates it has `mean`, `deviation` and `gaps`, whether training
+            had some; of numbers that are text in an export also `notation`, the fields of a `Notation`, of other
+            numbers `dtype` (default "float32"); of dates `cycles`, the periods in days that are inputs too, each as
+            sine and cosine.
         target: the name of the column that is predicted.
         labels: the classes, in the order of the network's outputs; none in regression.
         scale: [mean, deviation] of the target in regression, whose networks predict (target - mean) / deviation.
+        target_notation: the fields of the target's `Notation` in regression. Defaults to `None`: plain numbers.
+        left_out: {column: why} of those that are not read. Defaults to none.
     """
 
     def __init__(
@@ -39,6 +49,8 @@ class TableReader(keras.layers.Layer):
         target: str,
         labels: Iterable[str] = (),
         scale: Sequence[float] | None = None,
+        target_notation: Mapping[str, Any] | None = None,
+        left_out: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -46,13 +58,18 @@ class TableReader(keras.layers.Layer):
         self.target = target
         self.labels: tuple[str, ...] = tuple(labels)
         self.scale: tuple[float, ...] | None = None if scale is None else tuple(scale)
+        self.target_notation: dict[str, Any] | None = None if target_notation is None else dict(target_notation)
+        self.left_out: dict[str, str] = dict(left_out or {})
         self.built = True  # it has no weights
-        self._space, self._kept = _feature_space(self.columns)
+        self._plain = [column for column in self.columns if not is_text(column)]
+        self._written = [column for column in self.columns if is_text(column) and "values" not in column]
+        self._categories = [column for column in self.columns if "values" in column]
+        self._order = self._places()
 
     @property
     def width(self) -> int:
         """How many numbers the network takes."""
-        return len(self._kept)
+        return len(self._order)
 
     @property
     def input_names(self) -> dict[str, str]:
@@ -62,14 +79,19 @@ class TableReader(keras.layers.Layer):
     # From raw to tensors ----------------------------------------------------------------------------------------
 
     def parse(
-        self, table: Mapping[str, Sequence[Any] | np.ndarray], where: Callable[[int], str], skip_bad: bool = False
+        self,
+        table: Mapping[str, Sequence[Any] | np.ndarray],
+        where: Callable[[int], str],
+        skip_bad: bool = False,
+        read: Callable[[str], tuple[np.ndarray, list[int]]] | None = None,
     ) -> dict[str, np.ndarray]:
-        """{column: array}, float32 or text, of what is in `table` {column: values}.
+        """{column: array} of what is in `table` {column: values}: float32, float64 or text.
 
         Args:
             table: its numbers may be text; columns that training had not are left aside.
             where: from a row's number to how a person finds it.
-            skip_bad: read what is no number as missing.
+            skip_bad: read what is no number as missing. Defaults to False.
+            read: `zoo.data.table_source.numbers` of a column of `table`, where that is known already.
         Raises: `InputError` for a column that is not there, and for text where a number stood in training.
         """
         found = {}
@@ -78,40 +100,125 @@ class TableReader(keras.layers.Layer):
             if "values" in column:
                 found[name] = np.array([as_text(value) for value in table[name]], object)
                 continue
-            found[name], bad = numbers(table[name])
-            if bad and not skip_bad:
-                raise no_number(table[name], bad, name, where)
+            if is_text(column):
+                found[name], bad = find_cells(table[name], column)
+            else:
+                found[name], bad = numbers(table[name]) if read is None else read(name)
+                found[name] = found[name].astype(_dtype(column))
+            if len(bad) and not skip_bad:
+                raise no_number(table[name], bad, column, where)
         return found
 
     def read_columns(self, columns: Mapping[str, Tensor]) -> Tensor:
-        """Tensors {column: (batch,)}, float32 or strings, to float32 (batch, width)."""
+        """Tensors {column: (batch,)}, numbers or strings, to float32 (batch, width)."""
         tf = tensorflow()
 
-        features = {}
-        for index, column in enumerate(self.columns):
-            values, key = columns[column["name"]], _key(index)
+        kinds: dict[Any, list[int]] = {}
+        for place, column in enumerate(self._plain):
+            kinds.setdefault(columns[column["name"]].dtype, []).append(place)
+        blocks = [
+            tf.cast(tf.stack([columns[self._plain[place]["name"]] for place in places], axis=1), tf.float64)
+            for places in kinds.values()
+        ]
+        texts = {column["name"]: columns[column["name"]] for column in self.columns if is_text(column)}
+        if not blocks:
+            return self._read_blocks(tf.zeros([tf.size(next(iter(texts.values()))), 0], tf.float64), texts)
+        numbers = tf.concat(blocks, axis=1)
+        if len(blocks) > 1:
+            numbers = tf.gather(numbers, np.argsort([place for places in kinds.values() for place in places]), axis=1)
+        return self._read_blocks(numbers, texts)
+
+    def _read_blocks(self, numbers: Tensor, texts: Mapping[str, Tensor]) -> Tensor:
+        """Plain numbers, float64 (batch, plain columns), and {other column: strings (batch,)} to (batch, width)."""
+        tf = tensorflow()
+
+        written = [read_written(texts[column["name"]], column) for column in self._written]
+        scaled = [*self._plain, *self._written]
+        mean = np.array([np.array(column["mean"], _dtype(column)) for column in scaled], "float64")
+        deviation = np.array([column["deviation"] for column in scaled], "float64")
+        values = tf.concat([numbers, *(days_or_number[:, None] for days_or_number in written)], axis=1)
+        there = tf.math.is_finite(values)
+        parts = [tf.where(there, (values - mean) / deviation, 0.0)]
+        gaps = [index for index, column in enumerate(scaled) if column["gaps"]]
+        if gaps:
+            parts.append(tf.cast(~tf.gather(there, gaps, axis=1), tf.float64))
+        for column, days in zip(self._written, written, strict=True):
+            known = tf.math.is_finite(days)
+            for cycle in column.get("cycles", ()):
+                waves = tf.stack(read_cycle(tf.where(known, days, 0.0), cycle), axis=1)
+                parts.append(tf.where(known[:, None], waves, 0.0))
+        parts = [tf.cast(part, tf.float32) for part in parts]
+        for column in self._categories:
+            cells = texts[column["name"]]
+            if column.get("whole"):
+                cells = tf.where(
+                    tf.strings.regex_full_match(cells, WHOLE), tf.strings.regex_replace(cells, r"\.0+$", ""), cells
+                )
+            parts.append(tf.cast(cells[:, None] == tf.constant(column["values"]), tf.float32))
+        return tf.gather(tf.concat(parts, axis=1), self._order, axis=1)
+
+    def _places(self) -> np.ndarray:
+        """(width,): where each input of the network is among what `_read_blocks` puts together."""
+        scaled = [*self._plain, *self._written]
+        parts = [column["name"] for column in scaled]
+        parts += [column["name"] for column in scaled if column["gaps"]]
+        parts += [column["name"] for column in self._written for _ in range(2 * len(column.get("cycles", ())))]
+        parts += [column["name"] for column in self._categories for _ in column["values"]]
+        rank = {column["name"]: number for number, column in enumerate(self.columns)}
+        return np.argsort([rank[name] for name in parts], kind="stable")
+
+    def describe(self) -> list[str]:
+        """Lines that say how each column is read, which are left out, and how many inputs that makes."""
+        kinds: dict[str, list[str]] = {"numbers": [], "dates": [], "categories": []}
+        for column in self.columns:
+            name, said = column["name"], ""
             if "values" in column:
-                features[key] = values
-                continue
-            there = tf.math.is_finite(values)
-            features[key] = tf.where(there, values - column["mean"], 0.0)
-            if column["gaps"]:
-                features[f"{key}_gap"] = tf.cast(~there, tf.float32)
-        return tf.gather(self._space(features), self._kept, axis=-1)
+                kinds["categories"].append(f"{name} ({len(column['values']):,})")
+            elif "cycles" in column:
+                said = ", ".join(CYCLES[cycle] for cycle in column["cycles"])
+                kinds["dates"].append(f"{name} ({said})" if said else name)
+            else:
+                said = Notation(**column["notation"]).describe() if "notation" in column else ""
+                kinds["numbers"].append(f"{name} ({said})" if said else name)
+        parts = [f"{kind} {_some(names)}" for kind, names in kinds.items() if names]
+        lines = [f"Columns: {'; '.join(parts)}. {self.width:,} input{'s' if self.width > 1 else ''}."]
+        if self.left_out:
+            left = _some([f"{name} ({why})" for name, why in self.left_out.items()])
+            first = next(iter(self.left_out))
+            lines.append(f"Left out: {left}. To read such a column: categorical={first}.")
+        return lines
+
+    def unseen(self, rows: np.ndarray) -> dict[str, int]:
+        """{column: how many of `rows`, float32 (n, width), have a category that training did not have}."""
+        owner = np.concatenate([np.full(_width(column), index) for index, column in enumerate(self.columns)])
+        found = {
+            column["name"]: int((~rows[:, owner == index].any(axis=1)).sum())
+            for index, column in enumerate(self.columns)
+            if "values" in column
+        }
+        return {name: count for name, count in found.items() if count}
 
     def read(self, parsed: Mapping[str, np.ndarray]) -> np.ndarray:
         """What `parse` returned, as a NumPy array (n, width)."""
         tf = tensorflow()
 
         with tf.device("CPU:0"):
-            columns = {name: tf.constant(list(values), *_dtype(values)) for name, values in parsed.items()}
-            return self._read_now(columns).numpy()
+            rows = len(next(iter(parsed.values())))
+            plain = np.empty((rows, len(self._plain)), "float64")
+            for place, column in enumerate(self._plain):
+                plain[:, place] = parsed[column["name"]]
+            texts = {name: tf.constant(values.tolist()) for name, values in parsed.items() if values.dtype == object}
+            return self._read_now(tf.constant(plain), texts).numpy()
 
     @functools.cached_property
-    def _read_now(self) -> Callable[[Mapping[str, Tensor]], Tensor]:
-        """`read_columns` as a graph; not a `tf.Function`, which TensorFlow would save with a model."""
-        graph = tensorflow().function(self.read_columns, reduce_retracing=True)
-        return lambda columns: graph(columns)
+    def _read_now(self) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
+        """`_read_blocks` as a graph; not a `tf.Function`, which TensorFlow would save with a model."""
+        tf = tensorflow()
+
+        numbers = tf.TensorSpec([None, len(self._plain)], tf.float64)
+        texts = {column["name"]: tf.TensorSpec([None], tf.string) for column in self.columns if is_text(column)}
+        graph = tf.function(self._read_blocks, input_signature=[numbers, texts])
+        return lambda numbers, texts: graph(numbers, texts)
 
     def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], np.ndarray]:
         """(names, float32 (n, width)) of CSV files, and of mappings {column: value or values}; a name is of one row.
@@ -122,7 +229,7 @@ class TableReader(keras.layers.Layer):
         for number, one in enumerate(inputs):
             if isinstance(one, (str, os.PathLike)):
                 file = read_csv(one, skip_bad)
-                table = {name: file.column(name) for name in file.header}
+                table = file.columns()
                 rows = [f"{one}:{line}" for line in file.lines]
             else:
                 table = _table(one)
@@ -147,7 +254,9 @@ class TableReader(keras.layers.Layer):
         tf = tensorflow()
 
         plain = self.input_names
-        kinds = {column["name"]: tf.string if "values" in column else tf.float32 for column in self.columns}
+        kinds = {
+            column["name"]: tf.string if is_text(column) else tf.as_dtype(_dtype(column)) for column in self.columns
+        }
         return {
             "serving_default": (
                 lambda *columns: self.read_columns(dict(zip(plain, columns, strict=True))),
@@ -177,147 +286,72 @@ class TableReader(keras.layers.Layer):
             "target": self.target,
             "labels": list(self.labels),
             "scale": None if self.scale is None else list(self.scale),
+            "target_notation": self.target_notation,
+            "left_out": self.left_out,
         }
 
 
-def fit(
-    source: TableSource,
-    target: str,
-    *,
-    regression: bool,
-    categorical: Collection[str] = (),
-    ignore: Collection[str] = (),
-) -> TableReader:
-    """The `TableReader` of a `TableSource`: what reading learns is learned of the training rows, but for the labels.
-
-    A column is of numbers where more than half of its cells that are not empty are, or else of categories.
-
-    Args:
-        target: the column to predict.
-        regression: whether it is of numbers.
-        categorical: columns of categories, although they look like numbers.
-        ignore: columns that are left out.
-    Raises: `InputError` for columns that are not there, and for those that cannot be used.
-    """
-    named(target, list(source.columns), f"target={target}")
-    for field, names in (("categorical", categorical), ("ignore", ignore)):
-        for name in names:
-            named(name, [column for column in source.columns if column != target], f"{field}={','.join(names)}")
-    used = [name for name in source.columns if name != target and name not in ignore]
-    if not used:
-        raise InputError(f"dataset={source.name} has no column beside the target {target!r}.")
-    columns = [_fit_column(source, name, name in categorical) for name in used]
-    if not regression:
-        return TableReader(columns, target, labels=_labels(source, target))
-    values = target_numbers(source, target)[source.rows["train"]].astype("float64")
-    if np.ptp(values) == 0:
-        raise _one_value(source, target, "the target")
-    return TableReader(columns, target, scale=(values.mean(), values.std()))
+def is_text(column: Mapping[str, Any]) -> bool:
+    """Whether the cells of a column are read as text: categories, dates, and numbers of a `Notation`."""
+    return any(key in column for key in ("values", "cycles", "notation"))
 
 
-def _fit_column(source: TableSource, name: str, categorical: bool) -> dict[str, Any]:
-    """What a `TableReader` knows of a column."""
-    rows = source.rows["train"]
-    found, bad = source.numbers(name)
-    known = np.isfinite(found[rows])
-    if known.sum() > np.isin(bad, rows).sum() and not categorical:
-        values, gaps = found[rows][known].astype("float64"), not known.all()
-        if np.ptp(values) == 0 and not gaps:
-            raise _one_value(source, name, "column")
-        return {"name": name, "mean": float(values.mean()), "deviation": float(values.std()) or 1.0, "gaps": gaps}
-    values = sorted({as_text(value) for value in source.columns[name][rows]})
-    if len(values) == 1:
-        raise _one_value(source, name, "column")
-    return {"name": name, "values": values}
+def _dtype(column: Mapping[str, Any]) -> str:
+    """Of the numbers of a column, as they are read."""
+    return "float64" if is_text(column) else column.get("dtype", "float32")
 
 
-def _one_value(source: TableSource, name: str, what: str) -> InputError:
-    count, value = len(source.rows["train"]), as_text(source.columns[name][source.rows["train"][0]])
-    cure = "Give more rows." if what != "column" else f"It tells nothing: leave it out with ignore={name}."
-    return InputError(f"dataset={source.name}: {what} {name!r} is {value!r} in all {count:,} training rows. {cure}")
+def read_written(cells: Tensor, column: Mapping[str, Any]) -> Tensor:
+    """Strings (n,) of a column of dates, or of numbers of a `Notation`, to float64 (n,), NaN where they are none."""
+    return read_dates(cells) if "cycles" in column else Notation(**column["notation"]).read(cells)
+
+
+def find_cells(values: Sequence[Any] | np.ndarray, column: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """(text (n,), the indices of what is neither missing nor what the column is of)."""
+    tf = tensorflow()
+
+    write = Notation(**column["notation"]).write if "notation" in column else as_text
+    cells = [write(value) if is_number(value) else as_text(value) for value in values]
+    found = np.array(["" if cell.lower() in GAPS else cell for cell in cells], object)
+    with tf.device("CPU:0"):
+        known = np.isfinite(read_written(tf.constant(cells), column).numpy())
+    return found, np.flatnonzero(~known & (found != ""))
+
+
+def whole_text(text: str) -> str:
+    """A category without the `.0` that pandas writes behind whole numbers in a column with gaps."""
+    return text.partition(".")[0] if re.fullmatch(WHOLE, text) else text
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _width(column: Mapping[str, Any]) -> int:
+    """How many inputs a column is."""
+    if "values" in column:
+        return len(column["values"])
+    return 1 + column["gaps"] + 2 * len(column.get("cycles", ()))
 
 
 def no_number(
-    values: Sequence[Any] | np.ndarray, bad: Sequence[int], name: str, where: Callable[[int], str]
+    values: Sequence[Any] | np.ndarray,
+    bad: Sequence[int] | np.ndarray,
+    column: Mapping[str, Any],
+    where: Callable[[int], str],
 ) -> InputError:
-    """The `InputError` for `values` of the column `name`, of which those at `bad` are no numbers."""
+    """The `InputError` for `values` of a column, of which those at `bad` are no numbers."""
     more = f" ({len(bad) - 1:,} more cells are like it)" if len(bad) > 1 else ""
+    value, name = str(values[bad[0]])[:40], column["name"]
+    kinds = "dates" if "cycles" in column else "numbers"
+    said = Notation(**column["notation"]).describe() if "notation" in column else ""
+    how = f"{kinds}{' with ' + said if said else ''}"
     return InputError(
-        f"{where(bad[0])}, column {name!r}: {str(values[bad[0]])[:40]!r} is text where training has numbers{more}. "
+        f"{where(bad[0])}, column {name!r}: {value!r} is text where training has {how}{more}. "
         f"Mend it, let --skip-bad read it as missing, or train with categorical={name}."
     )
-
-
-def target_texts(source: TableSource, target: str) -> np.ndarray:
-    """The target as labels, text (rows,); an empty one is an `InputError`."""
-    texts = np.array([as_text(value) for value in source.columns[target]], object)
-    _refuse_gaps(source, target, np.flatnonzero(texts == ""))
-    return texts
-
-
-def target_numbers(source: TableSource, target: str) -> np.ndarray:
-    """The target as numbers, float32 (rows,); one that is missing, or no number, is an `InputError`."""
-    found, bad = source.numbers(target)
-    if bad:
-        value = str(source.columns[target][bad[0]])[:40]
-        raise InputError(
-            f"{source.where(bad[0])}: the target {target!r} is {value!r}, no number. Mend it, or predict classes with "
-            "loss=cross_entropy."
-        )
-    _refuse_gaps(source, target, np.flatnonzero(np.isnan(found)))
-    return found
-
-
-def _refuse_gaps(source: TableSource, target: str, rows: np.ndarray) -> None:
-    if len(rows):
-        more = f" (and {len(rows) - 1:,} more)" if len(rows) > 1 else ""
-        raise InputError(
-            f"{source.where(rows[0])}{more}: the target {target!r} is missing. Fill it, or delete the row."
-        )
-
-
-def _labels(source: TableSource, target: str) -> list[str]:
-    """The classes, by value where all are numbers."""
-    labels = sorted(set(target_texts(source, target)))
-    if len(labels) == 1:
-        raise _one_value(source, target, "the target")
-    found, bad = numbers(labels)
-    return labels if bad or np.isnan(found).any() else [labels[index] for index in np.argsort(found, kind="stable")]
-
-
-def _feature_space(columns: Sequence[Mapping[str, Any]]) -> tuple[keras.utils.FeatureSpace, list[int]]:
-    """(a `FeatureSpace` of `columns`, the indices of its outputs that are kept: all but those of unknown categories).
-
-    What it knows is given, not adapted, so that the reader's config is all there is to save.
-    """
-    feature = keras.utils.FeatureSpace.feature
-    features, kept, width = {}, [], 0
-    for index, column in enumerate(columns):
-        if "values" in column:
-            unknown = f"{max(column['values'])}?"  # comes behind all values, so it is none of them
-            lookup = keras.layers.StringLookup(vocabulary=column["values"], mask_token=None, oov_token=unknown)
-            features[_key(index)] = feature("string", lookup, "one_hot")
-            kept += range(width + 1, width + 1 + len(column["values"]))  # the first is for unknown ones
-            width += 1 + len(column["values"])
-            continue
-        features[_key(index)] = feature("float32", keras.layers.Rescaling(1 / column["deviation"]), "float")
-        if column["gaps"]:
-            features[f"{_key(index)}_gap"] = keras.utils.FeatureSpace.float()
-        kept += range(width, width + 1 + column["gaps"])
-        width += 1 + column["gaps"]
-    space = keras.utils.FeatureSpace(features, output_mode="concat")
-    space.build_from_config({})  # nothing is left to adapt
-    space.get_inputs()  # builds it, here where no graph is traced
-    return space, kept
-
-
-def _key(index: int) -> str:
-    """The name of a column in the `FeatureSpace`, which orders by name."""
-    return f"c{index:06d}"
-
-
-def _dtype(values: np.ndarray) -> tuple[Any, ...]:
-    return () if values.dtype == object else (values.dtype,)
 
 
 def _table(one: Any) -> dict[str, list[Any]]:

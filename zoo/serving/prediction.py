@@ -25,6 +25,9 @@ def evaluate(
 ) -> dict[str, float]:
     """Returns {name: value} of the loss and the metrics of a run's best weights on a split of its data.
 
+    The `absolute_error` of a regression is in the unit of its target; its loss is what training minimizes. Categories
+    that training did not have are counted in a warning.
+
     Args:
         run: a `Run`, its folder, or a model of `zoo.load`.
         split: "train" (augmented and shuffled, as in training), "validation" or "test".
@@ -38,7 +41,7 @@ def evaluate(
     given = {} if dataset is None else {"dataset": dataset}
     data = split_of(model, split, data_dir=data_dir, skip_bad=skip_bad, **given)
     found = model.evaluate(data, verbose=0 if quiet else "auto", return_dict=True)
-    found |= model.recipe.judge(model, model.reader, data)
+    found = model.recipe.in_units(model.reader, found) | model.recipe.judge(model, model.reader, data)
     return {key: float(value) for key, value in found.items()}
 
 
@@ -53,6 +56,8 @@ def predict(
     trust: bool = False,
 ) -> list[Any]:
     """Returns a run's predictions on raw inputs, a list: of `zoo.tasks.Prediction` where they are classified.
+
+    Cells of categories that training did not have are counted in a warning.
 
     Args:
         run: a `Run`, its folder, or a model of `zoo.load`.

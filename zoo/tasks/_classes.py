@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data._tensorflow import tensorflow
+from zoo import fields
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +30,31 @@ def refuse_others(source: "Source", names: Sequence[str], labels: Sequence[str])
         raise InputError(f"dataset={source.name} has the classes {theirs}; the network was trained on {ours}.")
 
 
+def class_weight(when: Mapping[str, object] | None = None) -> Any:
+    """Declares the field `class_weight`."""
+    return fields.choice(
+        "none", "balanced", default="none", when=when, help="balanced: every class weighs the same in training"
+    )
+
+
+def count_labels(source: "Source", classes: int) -> np.ndarray:
+    """How many training examples each class has, integers (classes,); examples have a `label`."""
+    labels = np.fromiter((int(one["label"]) for one in source.examples("train")), int)
+    return np.bincount(labels, minlength=classes)
+
+
+def scarce(labels: Sequence[str], counts: np.ndarray) -> list[str]:
+    """Lines about the classes that have no training example, or one; `counts` are those of each class."""
+    lines = []
+    for count, how in ((0, "no training example"), (1, "one training example only")):
+        few = [label for label, number in zip(labels, counts, strict=True) if number == count]
+        if few:
+            more = f" and {len(few) - 5:,} more" if len(few) > 5 else ""
+            what = f"The class {few[0]!r} has" if len(few) == 1 else f"The classes {', '.join(few[:5])}{more} have"
+            lines.append(f"{what} {how}.")
+    return lines
+
+
 class BalancedWeights:
     """n / (classes n_c) for every class c of the training split, which is read when its first batch is made.
 
@@ -44,6 +70,15 @@ class BalancedWeights:
         with tensorflow().init_scope():  # not of the graph that asks
             counts = self._count()
         return (counts.sum() / (len(counts) * np.maximum(counts, 1))).astype("float32")
+
+    def of(self, labels: Tensor) -> Tensor:
+        """float32 of integers of any shape."""
+        return tensorflow().gather(self.values, labels)
+
+
+def balanced_weights(recipe: Any, source: "Source", count: Callable[[], np.ndarray]) -> BalancedWeights | None:
+    """The `BalancedWeights` of a recipe with `class_weight=balanced`; None of others, and where batches are ready."""
+    return BalancedWeights(count) if recipe.class_weight == "balanced" and not source.ready else None
 
 
 @dataclasses.dataclass(frozen=True)

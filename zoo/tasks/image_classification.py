@@ -37,7 +37,7 @@ class ImageClassification(Recipe):
     label_smoothing: float = fields.real(
         default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over all classes"
     )
-    class_weight: str = fields.choice("none", "balanced", default="none", help="balanced: every class weighs the same")
+    class_weight: str = _classes.class_weight()
     crop: int = fields.integer(default=0, legal=(0, 1024), search=(0, 4), help="pixels padded, then cropped back")
     flip: str = fields.choice(
         "none", "horizontal", "both", default="none", search=("none", "horizontal"), help="mirrored at random"
@@ -104,8 +104,7 @@ class ImageClassification(Recipe):
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
         if not source.ready:
             _classes.refuse_others(source, self._wanted(source)[1].names, reader.labels)
-        balanced = self.class_weight == "balanced" and not source.ready
-        weights = _classes.BalancedWeights(functools.partial(self._counts, source)) if balanced else None
+        weights = _classes.balanced_weights(self, source, lambda: _classes.count_labels(source, self.classes))
         mixing = Mixing(mixup=self.mixup, cutmix=self.cutmix, classes=self.classes)
         return _Preparation(reader, self.make_augmentation(), mixing, weights)
 
@@ -150,11 +149,6 @@ class ImageClassification(Recipe):
                 f"dataset={source.name} must have a picture and a class label. It has: {', '.join(source.features)}."
             )
         return found[0][0], found[1][0]
-
-    def _counts(self, source: Source) -> np.ndarray:
-        """How many training examples each class has."""
-        labels = np.fromiter((int(one["label"]) for one in source.examples("train")), int)
-        return np.bincount(labels, minlength=self.classes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,9 +226,7 @@ class _Preparation:
         return tf.cast(images, tf.float32), labels
 
     def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[Any, ...]:
-        tf = tensorflow()
-
         images, labels = batch
-        weights = () if self._weights is None else (tf.gather(self._weights.values, labels),)
+        weights = () if self._weights is None else (self._weights.of(labels),)
         images, *others = self._mixing(self._augmentation(images, seed), labels, *weights, seed=seed)
         return (images, *others)

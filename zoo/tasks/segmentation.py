@@ -53,13 +53,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         search=("cross_entropy", "dice", "both"),
         help="of pixels, of overlap, or their sum",
     )
-    class_weight: str = fields.choice(
-        "none",
-        "balanced",
-        default="none",
-        when={"loss": ("cross_entropy", "both")},
-        help="balanced: every class weighs the same",
-    )
+    class_weight: str = _classes.class_weight(when={"loss": ("cross_entropy", "both")})
     w0: float = fields.real(
         default=0.0,
         legal=(0, 1000),
@@ -138,8 +132,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
         if not source.ready:
             _classes.refuse_others(source, self._wanted(source)[1].names, reader.labels)
-        balanced = self.class_weight == "balanced" and not source.ready
-        weights = _classes.BalancedWeights(functools.partial(self._counts, source)) if balanced else None
+        weights = _classes.balanced_weights(self, source, lambda: self._counts(source))
         return _Preparation(self, reader, weights)
 
     # Answers ----------------------------------------------------------------------------------------------------
@@ -289,7 +282,7 @@ class _Preparation:
         images = self._augmentation(images, seed)
         if self._class_weights is None and not borders:
             return images, targets
-        weights = 1.0 if self._class_weights is None else tf.gather(self._class_weights.values, tf.maximum(targets, 0))
+        weights = 1.0 if self._class_weights is None else self._class_weights.of(tf.maximum(targets, 0))
         return images, targets, weights + (borders[0] if borders else 0.0)
 
     def _middle(self, part: Tensor) -> Tensor:

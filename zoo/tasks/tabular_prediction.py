@@ -1,4 +1,5 @@
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from zoo.data.table_source import TableSource, named, numbers
 from zoo.errors import InputError
 from zoo.figures import tables as drawings
 from zoo.objective.metrics import Accuracy
-from zoo.readers import tables
-from zoo.readers.tables import TableReader
+from zoo.readers import notation, table_fitting
+from zoo.readers.notation import Notation
+from zoo.readers.tables import TableReader, whole_text
 from zoo.tasks import _classes
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class TabularPrediction(Recipe):
 
     The network takes float32 (batch, inputs), numbers scaled and categories one-hot, and returns logits
     (batch, classes); in regression (batch, 1), the number in deviations of the training rows from their mean, the
-    unit of the loss and of `absolute_error` too.
+    unit of the loss, and of `absolute_error` in the history too; `zoo.evaluate` and reports have the target's own.
     """
 
     target: str | None = fields.text(
@@ -76,6 +78,7 @@ class TabularPrediction(Recipe):
     classes: int = fields.integer(
         default=2, legal=(2, 10_000_000), when={"loss": CLASSIFICATION}, help="how many, taken from the data"
     )
+    class_weight: str = _classes.class_weight(when={"loss": CLASSIFICATION})
 
     def make_loss(self) -> Any:
         match self.loss:
@@ -122,7 +125,7 @@ class TabularPrediction(Recipe):
         """What reading learns from the data: means and deviations, categories, classes."""
         if source.ready:
             return self.default_reader()
-        return tables.fit(
+        return table_fitting.fit(
             _table(source),
             self._target(source),
             regression=not self.classifies,
@@ -143,10 +146,40 @@ class TabularPrediction(Recipe):
         """How rows of `source` become batches; a class that the reader has not is an `InputError`."""
         if source.ready:
             return None
-        rows = reader.read(reader.parse(_table(source).columns, source.where, source.skip_bad))
-        return _Preparation(rows, self._targets(reader, source))
+        table = _table(source)
+        rows = reader.read(reader.parse(table.columns, table.where, table.skip_bad, table.numbers))
+        targets = self._targets(reader, table)
+        weights = _classes.balanced_weights(self, table, lambda: self._counts(targets, table))
+        return _Preparation(rows, targets, weights)
+
+    def describe(self, reader: TableReader, source: "Source") -> list[str]:
+        """How each column is read, and classes with too few training rows."""
+        lines = reader.describe()
+        if self.classifies:
+            table = _table(source)
+            lines += _classes.scarce(reader.labels, self._counts(self._targets(reader, table), table))
+        return lines
+
+    def in_units(self, reader: TableReader, measured: Mapping[str, Any]) -> dict[str, Any]:
+        """`measured` with absolute errors of a regression in the unit of the target."""
+        factor = 1.0 if self.classifies else reader.scale[1]
+        return {
+            name: value * factor if name.endswith("absolute_error") and value is not None else value
+            for name, value in measured.items()
+        }
 
     # Answers ----------------------------------------------------------------------------------------------------
+
+    def ask(self, model: keras.Model, tensors: np.ndarray) -> np.ndarray:
+        """What `model` says of `tensors`, float32 (n, inputs); categories that are new to it are a warning."""
+        _tell_unseen(model.reader, tensors)
+        return super().ask(model, tensors)
+
+    def judge(self, model: keras.Model, reader: TableReader, data: Any) -> dict[str, float]:
+        """No scores; a warning with the categories of `data` that training did not have."""
+        if any("values" in column for column in reader.columns):
+            _tell_unseen(reader, np.concatenate([rows for rows, *_ in data.as_numpy_iterator()]))
+        return {}
 
     def make_predictions(
         self, reader: TableReader, names: Sequence[str], outputs: np.ndarray
@@ -205,15 +238,21 @@ class TabularPrediction(Recipe):
         columns = ", ".join(source.columns)
         raise InputError(f"Name the column of dataset={source.name} to predict: target=COLUMN. There are: {columns}.")
 
+    def _counts(self, targets: np.ndarray, source: TableSource) -> np.ndarray:
+        """How many training rows each class has, of the class numbers (rows,) of a table."""
+        return np.bincount(targets[source.rows["train"]], minlength=self.classes)
+
     def _targets(self, reader: TableReader, source: TableSource) -> np.ndarray:
         """(rows,) class numbers, or (rows, 1) float32 in deviations from the mean."""
         named(reader.target, list(source.columns), "The network predicts another column")
         if not self.classifies:
             mean, deviation = reader.scale
-            values = tables.target_numbers(source, reader.target).astype("float64")
+            written = None if reader.target_notation is None else Notation(**reader.target_notation)
+            values = table_fitting.target_numbers(source, reader.target, written)
             return ((values - mean) / deviation).astype("float32")[:, None]
         numbers = {label: number for number, label in enumerate(reader.labels)}
-        texts = tables.target_texts(source, reader.target)
+        texts = table_fitting.target_texts(source, reader.target)
+        texts = [text if text in numbers else whole_text(text) for text in texts]
         for row, text in enumerate(texts):
             if text not in numbers:
                 known = ", ".join(reader.labels[:10])
@@ -227,6 +266,16 @@ def _table(source: "Source") -> TableSource:
             f"dataset={source.name} must be a table, such as csv:PATH. It has: {', '.join(source.features)}."
         )
     return source
+
+
+def _tell_unseen(reader: TableReader, rows: np.ndarray) -> None:
+    """Warns where `rows`, float32 (n, inputs), have categories that training did not have."""
+    for name, count in reader.unseen(rows).items():
+        cells = "1 cell has a category" if count == 1 else f"{count:,} cells have categories"
+        warnings.warn(
+            f"Column {name!r}: {cells} that training did not have, of {len(rows):,}: they are read as no category.",
+            stacklevel=2,
+        )
 
 
 def _refuse_texts(reader: TableReader) -> None:
@@ -243,7 +292,9 @@ def _refuse_texts(reader: TableReader) -> None:
 def _refuse_numbers(reader: TableReader) -> None:
     """Raises where the classes look like measured numbers."""
     found, bad = numbers(reader.labels)
-    if bad or (len(found) <= MOST_NUMBERS and (found == found.round()).all()):
+    if bad and not notation.are_numbers(reader.labels):
+        return
+    if not bad and len(found) <= MOST_NUMBERS and (found == found.round()).all():
         return
     raise InputError(
         f"The target {reader.target!r} has {len(found):,} different numbers, such as {reader.labels[0]}: predict it as "
@@ -264,7 +315,8 @@ def _plain(value: Any) -> Any:
 class _Preparation:
     """`zoo.data.pipeline.Preparation` of rows that are read already, all in one step."""
 
-    def __init__(self, rows: np.ndarray, targets: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, targets: np.ndarray, weights: _classes.BalancedWeights | None) -> None:
+        self._weights = weights
         with tensorflow().device("CPU:0"):
             self._values = tuple(map(tensorflow().constant, (rows, targets)))
 
@@ -275,4 +327,4 @@ class _Preparation:
         return batch
 
     def finish_training(self, batch: tuple[Tensor, ...], seed: Tensor) -> tuple[Any, ...]:
-        return batch
+        return batch if self._weights is None else (*batch, self._weights.of(batch[1]))

@@ -7,6 +7,7 @@ import numpy as np
 from zoo import fields, figures
 from zoo.data.source import Label, Source, Text
 from zoo.data.text_preparations import LabelledPreparation
+from zoo.data.text_source import TextSource
 from zoo.objective.losses import SmoothedCrossentropy
 from zoo.objective.metrics import Accuracy
 from zoo.readers.texts import TextReader
@@ -28,6 +29,7 @@ class TextClassification(WholeTexts):
     label_smoothing: float = fields.real(
         default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over all classes"
     )
+    class_weight: str = _classes.class_weight()
 
     def make_loss(self) -> Any:
         if self.label_smoothing:
@@ -64,7 +66,14 @@ class TextClassification(WholeTexts):
             return None
         _, label = self.wanted(source, text=Text, label=Label)
         _classes.refuse_others(source, label.names, reader.labels)
-        return LabelledPreparation(source, reader, tokens=self.batch_tokens)
+        weights = _classes.balanced_weights(self, source, lambda: _classes.count_labels(source, self.classes))
+        return LabelledPreparation(source, reader, self.batch_tokens, weights)
+
+    def describe(self, reader: TextReader, source: Source) -> list[str]:
+        """Lines about classes with too few training examples, of texts that are in memory."""
+        if not isinstance(source, TextSource):
+            return []
+        return _classes.scarce(reader.labels, _classes.count_labels(source, self.classes))
 
     # Answers ----------------------------------------------------------------------------------------------------
 

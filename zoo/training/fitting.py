@@ -103,7 +103,9 @@ def _train(
         model = recipe.build(steps)
         if recipe.init_from is not None and fresh:
             initialize(model, recipe.init_from, None if source.ready else reader.labels, taken.append)
-        say("\n".join([plan.device.line(model.jit_compile, recipe.jit_compile), _data_line(source, plan), *taken]))
+        read = [] if source.ready else recipe.describe(reader, source)
+        device = plan.device.line(model.jit_compile, recipe.jit_compile)
+        say("\n".join([device, _data_line(source, plan), *read, *taken]))
         run = job.run or Run.create(job.path, recipe, source, plan)
         with run.lock():
             if job.run is None and Run.exists(run.path):

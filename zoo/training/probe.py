@@ -21,7 +21,7 @@ def make_probe(source: Source, recipe: Recipe, reader: Any) -> dict[str, np.ndar
     if source.ready:
         (name,) = reader.signatures()["serve_tensors"][1]
         return {f"serve_tensors/{name}": np.asarray(next(iter(source.examples(split)))[0])[:PROBE]}
-    return recipe.make_probe(reader, source.examples(split).take(PROBE))
+    return recipe.make_probe(reader, source.samples(split, PROBE))
 
 
 def make_answers(recipe: Recipe, probe: Mapping[str, np.ndarray]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
