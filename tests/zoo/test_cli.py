@@ -81,7 +81,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["train", "lenet", "--seeds", "3"], "--seeds goes with --best-of"),
     (["train", "lenet", "--best-of", "nowhere"], "leave RECIPE"),
     (["data", "prepare", "digitz"], "Did you mean 'digits'"),
-    (["data", "prepare", "folder:."], "no PNG or JPEG"),
+    (["data", "prepare", "folder:."], "no picture"),
     (["data", "verfy", "digits"], "Did you mean 'verify'"),
     ([], "Usage: zoo"),
 ])  # fmt: skip

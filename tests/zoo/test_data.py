@@ -7,6 +7,7 @@ import sys
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
@@ -248,7 +249,7 @@ def test_a_bad_picture_is_named_and_skipped_only_when_asked(pictures, damage):
         bad.symlink_to(bad)
     else:
         bad.write_bytes({"empty": b"", "truncated": bad.read_bytes()[:60], "text": b"hello"}[damage])
-    with pytest.raises(InputError, match=r"dark/4\.png is not a readable PNG or JPEG.*--skip-bad"):
+    with pytest.raises(InputError, match=r"dark/4\.png is not a readable picture.*--skip-bad"):
         open_source(f"folder:{pictures}")
     source = open_source(f"folder:{pictures}", skip_bad=True)
     assert sum(source.sizes.values()) == 39
@@ -256,11 +257,82 @@ def test_a_bad_picture_is_named_and_skipped_only_when_asked(pictures, damage):
 
 
 def test_folders_that_cannot_train_are_refused(tmp_path, pictures):
-    with pytest.raises(InputError, match="no PNG or JPEG"):
+    with pytest.raises(InputError, match="no picture"):
         open_source(f"folder:{tmp_path / 'pictures' / 'dark'}")
     shutil.rmtree(pictures / "dark")
     with pytest.raises(InputError, match="only one class, 'light'"):
         open_source(f"folder:{pictures}")
+
+
+@pytest.mark.parametrize("ending", ["gif", "bmp", "webp", "tif", "TIFF"])
+def test_every_kind_of_picture_is_read_as_the_png_of_it(pictures, ending):
+    pixels = np.zeros((6, 5, 3), "uint8")
+    pixels[:3, :, 0], pixels[3:, :, 2] = 200, 90
+    lossless = {"lossless": True} if ending == "webp" else {}
+    for number in range(20):
+        (pictures / "dark" / f"{number}.png").unlink(missing_ok=True)
+        (pictures / "dark" / f"{number}.jpg").unlink(missing_ok=True)
+        PIL.Image.fromarray(pixels).save(pictures / "dark" / f"{number}.{ending}", **lossless)
+    source = open_source(f"folder:{pictures}")
+    assert source.features["label"].names == ("dark", "light")
+    assert sum(source.sizes.values()) == 40
+    read = [one["image"] for one in source.examples("train").as_numpy_iterator() if one["label"] == 0]
+    assert read
+    for image in read:
+        np.testing.assert_array_equal(image, pixels)
+
+
+def test_a_bmp_with_a_palette_has_its_colours(pictures):
+    pixels = np.full((6, 5, 3), (200, 0, 90), "uint8")
+    PIL.Image.fromarray(pixels).quantize(4).save(pictures / "dark" / "4.bmp")
+    (pictures / "dark" / "4.png").unlink()
+    reader = ImageReader((6, 5, 3), ("dark", "light"))
+    _, (read,) = reader.read_raw([pictures / "dark" / "4.bmp"])
+    np.testing.assert_array_equal(read, pixels)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="palette"):
+        reader.decode((pictures / "dark" / "4.bmp").read_bytes())
+    assert sum(open_source(f"folder:{pictures}").sizes.values()) == 40
+
+
+def test_a_picture_of_more_than_8_bits_that_would_be_cut_is_named(pictures):
+    PIL.Image.fromarray(np.full((4, 4), 300, "uint16")).save(pictures / "dark" / "deep.tif")
+    with pytest.raises(InputError, match=r"dark/deep\.tif is not a readable picture .*of 16 bits, save it as PNG"):
+        open_source(f"folder:{pictures}")
+
+
+def test_what_is_no_picture_is_counted_and_what_is_hidden_passed_over(pictures):
+    (pictures / "dark" / ".ipynb_checkpoints").mkdir()
+    shutil.copy(pictures / "dark" / "4.png", pictures / "dark" / ".ipynb_checkpoints" / "4-checkpoint.png")
+    for name in ("a.txt", "b.heic", "c.csv", "d.json"):
+        (pictures / "light" / name).write_text("hello")
+    source = open_source(f"folder:{pictures}")
+    assert sum(source.sizes.values()) == 40
+    assert source.notes == ("left out 4 files that are no pictures: light/a.txt, light/b.heic, light/c.csv, ...",)
+
+
+def test_a_class_folder_without_a_picture_is_named(pictures):
+    (pictures / "dull").mkdir()
+    (pictures / "dull" / "notes.txt").write_text("hello")
+    with pytest.raises(InputError, match=r"no picture .* in the class folder .*/dull"):
+        open_source(f"folder:{pictures}")
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    (("TRAIN", "Test"), None),
+    (("Train", "Val"), r"rename .*/Val to validation"),
+    (("Training", "Val"), r"rename .*/Training to train"),
+    (("Train", "train"), r"Train and .*train are both the train split"),
+])  # fmt: skip
+def test_the_case_of_split_folders_does_not_matter(tmp_path, pictures, names, message):
+    for name in names:
+        shutil.copytree(pictures, tmp_path / "split" / name)
+    if message:
+        with pytest.raises(InputError, match=message):
+            open_source(f"folder:{tmp_path / 'split'}")
+    else:
+        source = open_source(f"folder:{tmp_path / 'split'}")
+        assert source.features["label"].names == ("dark", "light")
+        assert dict(source.sizes) == {"train": 40, "test": 40}
 
 
 def test_pictures_are_decoded_once_and_seen_again_when_they_change(pictures, monkeypatch):

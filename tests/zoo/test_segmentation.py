@@ -273,6 +273,24 @@ def test_a_folder_may_name_its_classes_and_have_its_own_splits(pictures):
     assert source.features["mask"].names == ("ground", "cell", "edge", "dirt")
 
 
+def test_folders_of_masks_are_found_in_any_case_and_hidden_ones_passed_over(pictures):
+    for kind in ("images", "masks"):
+        hidden = pictures / kind / ".ipynb_checkpoints"
+        hidden.mkdir()
+        (hidden / "0-checkpoint.png").write_bytes((pictures / kind / "0.png").read_bytes())
+        (pictures / "Train").mkdir(exist_ok=True)
+        (pictures / kind).rename(pictures / "Train" / kind.title())
+    (pictures / "Train" / "Images" / "notes.txt").write_text("hello")
+    PIL.Image.open(pictures / "Train" / "Images" / "3.png").save(pictures / "Train" / "Images" / "3.tif")
+    (pictures / "Train" / "Images" / "3.png").unlink()
+    source = open_source(f"folder:{pictures}")
+    assert dict(source.sizes) == {"train": 30}
+    assert "left out 1 file that is no picture: Train/Images/notes.txt" in source.notes
+    for one in source.examples("train").as_numpy_iterator():
+        known = one["mask"] != 255
+        np.testing.assert_array_equal(one["image"][..., 0][known], one["mask"][known] * 100)
+
+
 def bad_size(root):
     write(root / "masks" / "3.png", np.zeros((20, 21), "uint8"))
 
@@ -301,7 +319,7 @@ def named(root):
     (truncated, r"masks/3.png is not a mask: it is not a whole PNG", True),
     (lambda root: (root / "masks" / "3.png").unlink(), r"images/3.png has no mask", True),
     (lambda root: (root / "images" / "3.png").unlink(), r"masks/3.png has no picture", True),
-    (lambda root: (root / "images" / "3.png").write_bytes(b"hello"), r"images/3.png is not a readable PNG", True),
+    (lambda root: (root / "images" / "3.png").write_bytes(b"hello"), r"images/3.png is not a readable picture", True),
     (bad_id, r"masks/3.png has the id 7, and no mask has the id 3", False),
     (lambda root: write(root / "images" / "3.jpg", np.zeros((64, 33), "uint8")), r"3.jpg and .* have one name", False),
     (lambda root: (root / "labels.txt").write_text("one\n"), "must name two classes or more", False),

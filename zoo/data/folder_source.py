@@ -1,4 +1,4 @@
-"""`folder:PATH`: a subfolder a class, PNG and JPEG."""
+"""`folder:PATH`: a subfolder a class."""
 
 import concurrent.futures
 import hashlib
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import files
+from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.memory_source import part_of
 from zoo.data.source import SPLITS, Feature, Image, Label, Source, own_splits
@@ -17,23 +18,30 @@ from zoo.errors import InputError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-ENDINGS = (".png", ".jpg", ".jpeg")
-
 
 class FolderSource(Source):
     """Pictures in `PATH/CLASS/`, or in `PATH/{train,validation,test}/CLASS/` where the folder has its own splits.
 
     Every picture is decoded once before anything else happens, so that a bad one is named at once; what was found is
     kept in the data folder by size and time of change, and not read again. Channels are 1 where all pictures are grey.
+    What is hidden (its name starts with a dot) is passed over; files that are no pictures are counted in the notes.
     """
 
     def __init__(self, spec: str, data_dir: str | os.PathLike[str] | None = None, skip_bad: bool = False) -> None:
         self.name: str = spec
         root, own = folder_of(spec)
-        found = {split: _pictures(root / split) for split in own} if own else {None: _pictures(root)}
+        places = {split: own[split] for split in own} if own else {None: root}
+        found, others = {}, []
+        for split, place in places.items():
+            found[split], more = _pictures(place)
+            others += more
         labels = sorted({label for pictures in found.values() for label, _ in pictures})
         if not labels:
-            raise InputError(f"dataset={spec}: no PNG or JPEG in the subfolders of {root}; each class is a subfolder.")
+            raise InputError(
+                f"dataset={spec}: no picture ({picture_files.KINDS}) in the subfolders of {root}; each class is a "
+                "subfolder."
+            )
+        _refuse_empty(spec, places.get("train", root), {label for label, _ in found.get("train", found.get(None, []))})
         if len(labels) == 1:
             raise InputError(f"dataset={spec}: only one class, {labels[0]!r}, in {root}; two are the least.")
         facts = inspect(root, [path for pictures in found.values() for _, path in pictures], data_dir, decode_picture)
@@ -41,22 +49,25 @@ class FolderSource(Source):
         if bad and not skip_bad:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
             raise InputError(
-                f"dataset={spec}: {bad[0]}{more} is not a readable PNG or JPEG: {facts[bad[0]]['error']} "
+                f"dataset={spec}: {bad[0]}{more} is not a readable picture ({picture_files.KINDS}): "
+                f"{facts[bad[0]]['error']} "
                 "Mend or delete it, or leave such pictures out with --skip-bad."
             )
         self.notes: tuple[str, ...] = (
             (f"{len(bad)} unreadable picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
         )
-        self._splits = {split: ([], []) for split in SPLITS}
+        self.notes += left_out(root, others)
+        self._splits = {split: ([], [], []) for split in SPLITS}
         for split, pictures in found.items():
             for label, path in pictures:
                 if facts[path]["channels"] is not None:
-                    paths, classes = self._splits[split or part_of(path.relative_to(root).as_posix())]
+                    paths, classes, pillow = self._splits[split or part_of(path.relative_to(root).as_posix())]
                     paths.append(str(path))
                     classes.append(labels.index(label))
+                    pillow.append(facts[path]["pillow"])
         if own and "validation" not in own:
             self.notes += ("no validation split: training goes without",)
-        self.sizes: Mapping[str, int] = {split: len(paths) for split, (paths, _) in self._splits.items() if paths}
+        self.sizes: Mapping[str, int] = {split: len(paths) for split, (paths, *_) in self._splits.items() if paths}
         if "train" not in self.sizes:
             raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
         colour = any(fact["channels"] and fact["channels"] >= 3 for fact in facts.values())
@@ -71,32 +82,60 @@ class FolderSource(Source):
 
     def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]]:
         tf = tensorflow()
-        paths, classes = map(tf.constant, self._splits[split])
+        paths, classes, pillow = map(tf.constant, self._splits[split])
 
         def fetch(index):
-            image = tf.io.decode_image(tf.io.read_file(paths[index]), expand_animations=False)
-            return {"image": tf.ensure_shape(image, (None, None, None)), "label": tf.cast(classes[index], tf.int64)}
+            image = picture_files.fetch(paths[index], pillow[index])
+            return {"image": image, "label": tf.cast(classes[index], tf.int64)}
 
         return fetch
 
 
-def folder_of(spec: str) -> tuple[pathlib.Path, list[str]]:
-    """(the folder of `folder:PATH`, the splits that it has of its own)."""
+def folder_of(spec: str) -> tuple[pathlib.Path, dict[str, pathlib.Path]]:
+    """(the folder of `folder:PATH`, {split: folder} of the splits that it has of its own)."""
     root = pathlib.Path(spec.partition(":")[2]).expanduser()
     if not root.is_dir():
         raise InputError(f"dataset={spec}: {root} is {'not a folder' if root.exists() else 'not there'}.")
-    return root, list(own_splits(spec, root))
+    return root, own_splits(spec, root)
 
 
-def _pictures(root: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
-    """[(class, path)], sorted, of the pictures in the subfolders of `root`."""
+def visible_files(root: pathlib.Path) -> list[pathlib.Path]:
+    """The files below `root`, sorted, without hidden ones and those in hidden folders."""
     return [
-        (label.name, path)
-        for label in sorted(root.iterdir())
-        if label.is_dir() and not label.name.startswith(".")
-        for path in sorted(label.rglob("*"))
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+        path
+        for path in sorted(root.rglob("*"))
+        if not any(part.startswith(".") for part in path.relative_to(root).parts) and not path.is_dir()
     ]
+
+
+def left_out(root: pathlib.Path, others: list[pathlib.Path]) -> tuple[str, ...]:
+    """The note about files that are no pictures, with the first three names; none where there are no such files."""
+    if not others:
+        return ()
+    names = ", ".join(path.relative_to(root).as_posix() for path in others[:3]) + (", ..." if len(others) > 3 else "")
+    what = "1 file that is no picture" if len(others) == 1 else f"{len(others)} files that are no pictures"
+    return (f"left out {what}: {names}",)
+
+
+def _classes(root: pathlib.Path) -> list[pathlib.Path]:
+    return [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _pictures(root: pathlib.Path) -> tuple[list[tuple[str, pathlib.Path]], list[pathlib.Path]]:
+    """([(class, path)] of the pictures in the subfolders of `root`, the other files there), both sorted."""
+    found = [(label.name, path) for label in _classes(root) for path in visible_files(label)]
+    pictures = [(label, path) for label, path in found if path.suffix.lower() in picture_files.ENDINGS]
+    return pictures, [path for _, path in found if path.suffix.lower() not in picture_files.ENDINGS]
+
+
+def _refuse_empty(spec: str, root: pathlib.Path, labels: set[str]) -> None:
+    """Raises for a class folder that has no picture to train on."""
+    for folder in _classes(root):
+        if folder.name not in labels:
+            raise InputError(
+                f"dataset={spec}: no picture ({picture_files.KINDS}) in the class folder {folder}. Add some, or remove "
+                "it."
+            )
 
 
 def inspect(
@@ -114,7 +153,7 @@ def inspect(
     from zoo.data.tfds_source import data_root
 
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    index = data_root(data_dir) / "folders" / f"{key}{kind}.json"
+    index = data_root(data_dir) / "folders" / f"{key}{kind}-2.json"  # 2: the form of the facts
     try:
         known = json.loads(index.read_text())
     except (OSError, ValueError):
@@ -136,17 +175,15 @@ def inspect(
 
 
 def decode_picture(path: pathlib.Path) -> dict[str, Any]:
-    """{"channels" (None: unreadable), "pixels" (height, width), "error", "sha256"} of a picture."""
-    tf = tensorflow()
+    """{"channels" (None: unreadable), "pixels" (height, width), "pillow", "error", "sha256"} of a picture."""
     try:
         data = path.read_bytes()
     except OSError as error:
         return {"channels": None, "error": f"{error.strerror}.", "sha256": ""}
     fact = {"channels": None, "error": "", "sha256": hashlib.sha256(data).hexdigest()}
     try:
-        height, width, fact["channels"] = tf.io.decode_image(data, expand_animations=False).shape
-        fact["pixels"] = [height, width]
-    except tf.errors.InvalidArgumentError as error:
-        message = "the file is empty." if not data else str(error.message).splitlines()[0]
-        fact["error"] = message.split("}}")[-1].split(" [Op:")[0].strip().rstrip(".") + "."
-    return fact
+        image, fact["pillow"] = picture_files.read(data)
+    except ValueError as error:
+        return {**fact, "error": f"{str(error).rstrip('.')}."}
+    height, width, fact["channels"] = image.shape
+    return {**fact, "pixels": [height, width]}

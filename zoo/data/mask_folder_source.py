@@ -1,4 +1,4 @@
-"""`folder:PATH` with `images` and `masks`: pictures, PNG or JPEG, and a PNG of class ids for each."""
+"""`folder:PATH` with `images` and `masks`: pictures, and a PNG of class ids for each."""
 
 import hashlib
 import io
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
-from zoo.data.folder_source import ENDINGS, decode_picture, folder_of, inspect
+from zoo.data.folder_source import decode_picture, folder_of, inspect, left_out, visible_files
 from zoo.data.memory_source import part_of
 from zoo.data.source import SPLITS, VOID, Feature, Image, Mask, Source
 from zoo.errors import InputError
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 def has_masks(path: str | os.PathLike[str]) -> bool:
     """Whether a folder, or its train folder, has `images` and `masks`."""
     root = pathlib.Path(path).expanduser()
-    return any((place / "images").is_dir() and (place / "masks").is_dir() for place in (root, root / "train"))
+    return any(_folder(place, "images") and _folder(place, "masks") for place in (root, _folder(root, "train")))
+
+
+def _folder(place: pathlib.Path | None, name: str) -> pathlib.Path | None:
+    """The folder `name` in `place`, in capital or small letters; None where there is none."""
+    if place is None or not place.is_dir():
+        return None
+    return next((path for path in sorted(place.iterdir()) if path.name.lower() == name and path.is_dir()), None)
 
 
 class MaskFolderSource(Source):
@@ -38,9 +46,11 @@ class MaskFolderSource(Source):
     def __init__(self, spec: str, data_dir: str | os.PathLike[str] | None = None, skip_bad: bool = False) -> None:
         self.name: str = spec
         root, own = folder_of(spec)
-        pairs = [(split, *pair) for split in own or [None] for pair in _pairs(spec, root / (split or ""))]
+        others: list[pathlib.Path] = []
+        places = own or {None: root}
+        pairs = [(split, *pair) for split, place in places.items() for pair in _pairs(spec, place, others)]
         if not pairs:
-            raise InputError(f"dataset={spec}: no PNG or JPEG in the folder images of {root}.")
+            raise InputError(f"dataset={spec}: no picture ({picture_files.KINDS}) in the folder images of {root}.")
         masks = {mask for _, _, mask in pairs}
         paths = [path for pair in pairs for path in pair[1:] if path is not None]
         facts = inspect(
@@ -53,6 +63,7 @@ class MaskFolderSource(Source):
             more = f" ({len(bad) - 1} more are bad.)" if len(bad) > 1 else ""
             raise InputError(f"dataset={spec}: {bad[0]}{more} Mend it, or leave such pictures out with --skip-bad.")
         self.notes: tuple[str, ...] = (f"{len(bad)} bad picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
+        self.notes += left_out(root, others)
         pairs = [pair for pair, fault in zip(pairs, faults, strict=True) if not fault]
         ids = {mask: set(facts[mask]["ids"]) for _, _, mask in pairs}
         self._white = labels is None and set().union(*ids.values()) == {0, VOID}
@@ -65,12 +76,13 @@ class MaskFolderSource(Source):
         }
         if own and "validation" not in own:
             self.notes += ("no validation split: training goes without",)
-        self._splits = {split: ([], []) for split in SPLITS}
+        self._splits = {split: ([], [], []) for split in SPLITS}
         for split, image, mask in pairs:
-            images, masks = self._splits[split or part_of(image.relative_to(root).as_posix())]
+            images, masks, pillow = self._splits[split or part_of(image.relative_to(root).as_posix())]
             images.append(str(image))
             masks.append(str(mask))
-        self.sizes: Mapping[str, int] = {split: len(images) for split, (images, _) in self._splits.items() if images}
+            pillow.append(facts[image]["pillow"])
+        self.sizes: Mapping[str, int] = {split: len(images) for split, (images, *_) in self._splits.items() if images}
         if "train" not in self.sizes:
             raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
         listing = [[path.relative_to(root).as_posix(), fact["sha256"]] for path, fact in facts.items()]
@@ -99,12 +111,12 @@ class MaskFolderSource(Source):
 
     def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]]:
         tf = tensorflow()
-        images, masks = map(tf.constant, self._splits[split])
+        images, masks, pillow = map(tf.constant, self._splits[split])
 
         def fetch(index):
-            image = tf.io.decode_image(tf.io.read_file(images[index]), expand_animations=False)
+            image = picture_files.fetch(images[index], pillow[index])
             mask = tf.numpy_function(self._read, [masks[index]], tf.uint8)
-            return {"image": tf.ensure_shape(image, (None, None, None)), "mask": tf.ensure_shape(mask, (None, None))}
+            return {"image": image, "mask": tf.ensure_shape(mask, (None, None))}
 
         return fetch
 
@@ -143,13 +155,18 @@ def _decode_mask(path: pathlib.Path) -> dict[str, Any]:
     return {**fact, "ids": np.unique(ids).tolist(), "pixels": list(ids.shape)}
 
 
-def _pairs(spec: str, place: pathlib.Path) -> list[tuple[pathlib.Path | None, pathlib.Path | None]]:
-    """[(picture or None, mask or None)] of one name each, sorted."""
+def _pairs(
+    spec: str, place: pathlib.Path, others: list[pathlib.Path]
+) -> list[tuple[pathlib.Path | None, pathlib.Path | None]]:
+    """[(picture or None, mask or None)] of one name each, sorted; `others` gets the files that are neither."""
     found = {}
-    for kind, endings in (("images", ENDINGS), ("masks", (".png",))):
-        for path in sorted((place / kind).rglob("*")):
-            if path.suffix.lower() in endings and not path.name.startswith("."):
-                name = path.relative_to(place / kind).with_suffix("")
+    for kind, endings in (("images", picture_files.ENDINGS), ("masks", (".png",))):
+        folder = _folder(place, kind)
+        for path in visible_files(folder) if folder else ():
+            if path.suffix.lower() not in endings:
+                others.append(path)
+            else:
+                name = path.relative_to(folder).with_suffix("")
                 pair = found.setdefault(name, {})
                 if kind in pair:
                     raise InputError(f"dataset={spec}: {pair[kind]} and {path} have one name: rename one and its mask.")
@@ -167,7 +184,7 @@ def _fault(
     if image is None or mask is None:
         return f"{image} has no mask: a PNG of its name in masks." if image else f"{mask} has no picture in images."
     if facts[image]["channels"] is None:
-        return f"{image} is not a readable PNG or JPEG: {facts[image]['error']}"
+        return f"{image} is not a readable picture ({picture_files.KINDS}): {facts[image]['error']}"
     if not facts[mask]["ids"]:
         return f"{mask} is not a mask: {facts[mask]['error']}"
     (height, width), (high, wide) = facts[mask]["pixels"], facts[image]["pixels"]

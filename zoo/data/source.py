@@ -102,15 +102,26 @@ class Source(abc.ABC):
 def own_splits(spec: str, root: pathlib.Path, ending: str = "") -> dict[str, pathlib.Path]:
     """{split: path} of the splits that a folder has of its own: `train` and others, with `ending` behind their names.
 
-    Raises: `InputError` where there are splits without one to train on, or one under another name.
+    Capital and small letters are the same.
+
+    Raises: `InputError` where there are splits without one to train on, one twice, or one under another name.
     """
-    own = {split: root / f"{split}{ending}" for split in SPLITS if (root / f"{split}{ending}").exists()}
-    for name, split in _MISNAMED.items():
-        if own and (root / f"{name}{ending}").exists():
-            raise InputError(
-                f"dataset={spec}: splits are called train, validation and test: rename {root / name}{ending} to "
-                f"{split}{ending}."
-            )
+    there: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(root.iterdir()):
+        there.setdefault(path.name.lower(), []).append(path)
+    own = {}
+    for split in SPLITS:
+        found = there.get(f"{split}{ending}", [])
+        if len(found) > 1:
+            raise InputError(f"dataset={spec}: {found[0]} and {found[1]} are both the {split} split: keep one.")
+        if found:
+            own[split] = found[0]
+    misnamed = {name: there[f"{name}{ending}"][0] for name in _MISNAMED if f"{name}{ending}" in there}
+    if misnamed and (own or len(misnamed) > 1):
+        name, path = next(iter(misnamed.items()))
+        raise InputError(
+            f"dataset={spec}: splits are called train, validation and test: rename {path} to {_MISNAMED[name]}{ending}."
+        )
     if own and "train" not in own:
         raise InputError(f"dataset={spec}: {root} has {', '.join(own)} but no train{ending}.")
     return own

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
+from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.errors import InputError
 
@@ -32,7 +33,8 @@ def class_answers(logits: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
 
 @keras.saving.register_keras_serializable("zoo")
 class ImageReader(keras.layers.Layer):
-    """Reads pictures: PNG or JPEG bytes, or arrays of 1 to 4 channels of any size, to uint8 of one shape.
+    """Reads pictures: the bytes of PNG, JPEG, GIF, BMP and WebP files, or arrays of 1 to 4 channels of any size, to
+    uint8 of one shape.
 
     Args:
         image_shape: (height, width, channels) of what comes out; channels 1 or 3. Transparency is dropped.
@@ -46,10 +48,8 @@ class ImageReader(keras.layers.Layer):
         self.built = True  # it has no weights
 
     def decode(self, data: Tensor) -> Tensor:
-        """The picture in PNG or JPEG bytes (a string scalar), as it is: uint8 (height, width, channels)."""
-        tf = tensorflow()
-
-        return tf.ensure_shape(tf.io.decode_image(data, expand_animations=False), (None, None, None))
+        """The picture in bytes (a string scalar), as `zoo.data.pictures.decode` reads it with TensorFlow alone."""
+        return picture_files.decode(data)
 
     def fit_images(self, images: Tensor) -> Tensor:
         """uint8 (..., height, width, channels) of any size and 1 to 4 channels, to uint8 (..., *image_shape)."""
@@ -78,14 +78,16 @@ class ImageReader(keras.layers.Layer):
         return tf.ensure_shape(pixels, [None] * (len(images.shape) - 1) + [channels])
 
     def read_bytes(self, data: Tensor) -> Tensor:
-        """A batch of PNG or JPEG bytes, strings (batch,), to uint8 (batch, *image_shape)."""
+        """A batch of the bytes of pictures, strings (batch,), to uint8 (batch, *image_shape)."""
         tf = tensorflow()
 
         spec = tf.TensorSpec(self.image_shape, tf.uint8)
         return tf.map_fn(lambda one: self.fit_images(self.decode(one)), data, fn_output_signature=spec)
 
     def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], Any]:
-        """(names, uint8 (n, *image_shape)) of paths of PNG and JPEG files, or arrays (height, width, channels).
+        """(names, uint8 (n, *image_shape)) of paths of pictures, or arrays (height, width, channels).
+
+        What TensorFlow cannot read, such as a TIFF, Pillow reads; an export cannot.
 
         Raises: `InputError` for one that cannot be read, unless `skip_bad`.
         """
@@ -122,9 +124,10 @@ class ImageReader(keras.layers.Layer):
         except OSError as error:
             raise InputError(f"{one} cannot be read: {error.strerror}.") from None
         try:
-            return self.decode(data)
-        except tf.errors.InvalidArgumentError:
-            raise InputError(f"{one} is not a whole PNG or JPEG picture.") from None
+            return picture_files.read(data)[0]
+        except ValueError as error:
+            why = str(error).rstrip(".")
+            raise InputError(f"{one} is not a whole picture ({picture_files.KINDS}): {why}.") from None
 
     def raw_probe(self, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """{signature/input: array}: uint8 pictures as the raw inputs that an export is verified on."""
