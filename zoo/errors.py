@@ -2,7 +2,10 @@
 
 import difflib
 import numbers
+import signal
+import types
 from collections.abc import Iterable
+from typing import NoReturn
 
 
 class ZooError(Exception):
@@ -22,9 +25,25 @@ class RunError(ZooError, RuntimeError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a run that can be resumed; the message says how."""
+    """Ctrl-C or SIGTERM stopped a run that can be resumed; the message says how.
 
-    exit_status: int = 130
+    Attributes:
+        signal: SIGINT, or SIGTERM, which containers and clusters send.
+        exit_status: 128 and the number of the signal, as a shell has it.
+    """
+
+    exit_status: int = 128 + signal.SIGINT
+
+    def __init__(self, message: str = "", by: BaseException | None = None) -> None:
+        super().__init__(message)
+        terminated = by is not None and by.args == (signal.SIGTERM,)
+        self.signal = signal.SIGTERM if terminated else signal.SIGINT
+        self.exit_status = 128 + self.signal
+
+
+def interrupt(number: int, frame: types.FrameType | None = None) -> NoReturn:
+    """A handler of signals: raises the `KeyboardInterrupt` that `Interrupted` takes as what it came by."""
+    raise KeyboardInterrupt(signal.Signals(number))
 
 
 def nearest(name: object, choices: Iterable[object]) -> str:

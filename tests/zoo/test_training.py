@@ -211,19 +211,49 @@ def test_callbacks_with_state_are_resumed(tmp_path):
     assert second.batches == 3 * 33
 
 
-def test_ctrl_c_keeps_the_whole_epochs_and_says_how_to_go_on(uninterrupted, tmp_path):
+def test_ctrl_c_and_sigterm_keep_the_whole_epochs_and_say_how_to_go_on(uninterrupted, tmp_path):
     class Interrupting(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                signal.raise_signal(signal.SIGINT)
+        def __init__(self, epoch, number):
+            super().__init__()
+            self.last, self.number = epoch, number
 
-    with (
-        pytest.warns(UserWarning, match="Interrupting start afresh"),
-        pytest.raises(zoo.Interrupted, match=f"epoch 1 is kept. To go on: zoo train --resume {tmp_path / 'run'}"),
-    ):
-        train(tmp_path / "run", callbacks=[Interrupting()], **HARD)
-    assert Run.open(tmp_path / "run").status == "interrupted"
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == self.last:
+                signal.raise_signal(self.number)
+
+    for epoch, number, reason in ((1, signal.SIGINT, "Ctrl-C"), (2, signal.SIGTERM, "SIGTERM")):
+        said = f"epoch {epoch} is kept. To go on: zoo train --resume {tmp_path / 'run'}"
+        with (
+            pytest.warns(UserWarning, match="Interrupting start afresh"),
+            pytest.raises(zoo.Interrupted, match=said) as stopped,
+        ):
+            train(tmp_path / "run", callbacks=[Interrupting(epoch, number)], **HARD)
+        assert stopped.value.exit_status == 128 + number
+        assert Run.open(tmp_path / "run").status == "interrupted"
+        assert Run.open(tmp_path / "run").facts["reason"] == reason
     assert_same(uninterrupted, train(tmp_path / "run", **HARD))
+
+
+@pytest.mark.parametrize("pointer", [None, "", "000002", "000009", "\xff"])
+def test_the_best_checkpoint_is_known_without_its_pointer(pointer, tmp_path):
+    run = Run(tmp_path / "run", {})
+    for epoch in (1, 2, 3):
+        arrays = {"weights": {"w": np.full(2, epoch, "float32")}}
+        run.save_checkpoint(epoch, arrays, {"epoch": epoch, "best_epoch": 1, "history": []}, best=1)
+    if pointer is None:
+        (run.path / "best").unlink()
+    else:
+        (run.path / "best").write_text(pointer, encoding="latin-1")
+    with pytest.warns(UserWarning, match="best is missing or wrong: the checkpoints say 000001"):
+        assert run.checkpoint("best").name == "000001"
+    (run.path / "best").write_text("000001\n")
+    assert run.checkpoint("best").name == "000001"
+    (run.path / "checkpoints" / "000001" / "weights.npz").write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="000001 is damaged and passed over"),
+        pytest.warns(UserWarning, match="000003 is read instead"),
+    ):
+        assert run.checkpoint("best").name == "000003"
 
 
 def test_a_full_disk_is_one_line_and_the_previous_checkpoint_is_intact(tmp_path, monkeypatch, uninterrupted):

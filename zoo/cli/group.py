@@ -3,8 +3,9 @@
 import contextlib
 import errno
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from zoo._version import __version__
 from zoo.cli import data, recipes, runs, studies
 from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
-from zoo.errors import InputError, Interrupted, RunError, ZooError
+from zoo.errors import InputError, Interrupted, RunError, ZooError, interrupt
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -34,20 +35,36 @@ for command in (
 _WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Has SIGTERM raise what Ctrl-C does, so that a verb ends in order and says how to go on."""
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
+    """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 after Ctrl-C, 143 after SIGTERM."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with worded_warnings():
+        with worded_warnings(), _sigterm_as_ctrl_c():
             zoo.main(arguments, prog_name="zoo", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.Abort as error:  # click's word for Ctrl-C; its cause is what we raised
-        click.echo(str(error.__cause__) if isinstance(error.__cause__, Interrupted) else "Stopped.", err=True)
-        sys.exit(Interrupted.exit_status)
+    except click.Abort as error:  # click's word for Ctrl-C
+        cause = error.__cause__
+        stopped = cause if isinstance(cause, Interrupted) else Interrupted("Stopped.", by=cause)
+        click.echo(str(stopped), err=True)
+        sys.exit(stopped.exit_status)
     except ZooError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_status)

@@ -1,6 +1,8 @@
 """The callbacks of `zoo.train`. Those whose state matters have `get_state` and `set_state` (JSON)."""
 
+import contextlib
 import math
+import multiprocessing
 import signal
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +13,7 @@ import numpy as np
 
 from zoo import weights
 from zoo.base.randomness import seed_generators
-from zoo.errors import InputError, RunError
+from zoo.errors import InputError, RunError, interrupt
 
 if TYPE_CHECKING:
     from zoo.runs.run import Run
@@ -133,31 +135,34 @@ class StopAfter(keras.callbacks.Callback):
 
 
 class Interruptible(keras.callbacks.Callback):
-    """Turns Ctrl-C into a stop after the running step; a second one acts at once."""
+    """Turns Ctrl-C and SIGTERM into a stop after the running step; a second one acts at once.
+
+    In a trial's process SIGTERM kills, as the study expects.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked = False
-        self._before: Any = None
+        self._asked: int | None = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        try:
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        except ValueError:  # not the main thread, which alone gets signals
-            self._before = None
+        numbers = [signal.SIGINT, *([] if multiprocessing.parent_process() else [signal.SIGTERM])]
+        with contextlib.suppress(ValueError):  # not the main thread, which alone gets signals
+            for number in numbers:
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: types.FrameType | None) -> None:
-        self._asked = True
-        signal.signal(signal.SIGINT, self._before)
+        self._asked = number
+        signal.signal(number, self._before[number])
 
     def _stop(self, *_: object) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
+        if self._asked is not None:
+            interrupt(self._asked)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._stop()

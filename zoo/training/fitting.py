@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,7 +62,7 @@ def train(
         quiet: print nothing.
         trust: of a run to go on with, run the recipe file that it names, whoever wrote it.
         given: values of fields.
-    Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C).
+    Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C, SIGTERM).
     """
     if until is not None:
         until = check_whole("until", until, 1)
@@ -155,9 +156,10 @@ def _told(run: Run) -> Iterator[None]:
     except RunError as error:
         run.set_status("failed", str(error))
         raise RunError(f"{error} The run is in {run.path}{_kept(run)}.") from error
-    except KeyboardInterrupt:
-        run.set_status("interrupted", "Ctrl-C")
-        raise Interrupted(f"Stopped{_kept(run)}. To go on: zoo train --resume {run.path}") from None
+    except KeyboardInterrupt as error:
+        stopped = Interrupted(f"Stopped{_kept(run)}. To go on: zoo train --resume {run.path}", by=error)
+        run.set_status("interrupted", "SIGTERM" if stopped.signal == signal.SIGTERM else "Ctrl-C")
+        raise stopped from None
     except BaseException as error:
         run.set_status("failed", f"{type(error).__name__}: {error}")
         raise

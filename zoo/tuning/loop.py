@@ -151,7 +151,7 @@ class Loop:
     def run(self) -> None:
         """Runs trials until the budget is spent, or there are no more.
 
-        Raises: `RunError` where no trial has a score, `Interrupted` (Ctrl-C).
+        Raises: `RunError` where no trial has a score, `Interrupted` (Ctrl-C, SIGTERM).
         """
         (self._ledger.path / "trials").mkdir(exist_ok=True)
         self._keeper.drop()
@@ -168,10 +168,10 @@ class Loop:
                     self._note()
                 if self._spent():
                     self._withdraw()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             self._stop()
             raise Interrupted(
-                f"Stopped; every finished epoch is kept. To go on: the same command, on {self._ledger.path}"
+                f"Stopped; every finished epoch is kept. To go on: the same command, on {self._ledger.path}", by=error
             ) from None
         except BaseException:
             self._stop()
