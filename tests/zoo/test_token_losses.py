@@ -38,7 +38,7 @@ def test_smoothing_has_the_published_floor(size, floor):
     gap = np.log((0.9 + 0.1 / size) / (0.1 / size))
     best = np.zeros((1, 1, size), "float32")
     best[0, 0, 7] = gap
-    np.testing.assert_allclose(float(TokenLoss(0.1)(np.array([[7]]), best)), floor, rtol=5e-5)  # torch's sums
+    np.testing.assert_allclose(float(TokenLoss(0.1)(np.array([[7]]), best)), floor, rtol=2e-4)  # torch's sums
     for change in (-0.1, 0.1):
         assert float(TokenLoss(0.1)(np.array([[7]]), best + change * (best > 0))) > floor
 

@@ -102,12 +102,12 @@ class Source(abc.ABC):
 def own_splits(spec: str, root: pathlib.Path, ending: str = "") -> dict[str, pathlib.Path]:
     """{split: path} of the splits that a folder has of its own: `train` and others, with `ending` behind their names.
 
-    Capital and small letters are the same.
+    A file has none. Capital and small letters are the same.
 
     Raises: `InputError` where there are splits without one to train on, one twice, or one under another name.
     """
     there: dict[str, list[pathlib.Path]] = {}
-    for path in sorted(root.iterdir()):
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
         there.setdefault(path.name.lower(), []).append(path)
     own = {}
     for split in SPLITS:
