@@ -2,12 +2,13 @@ import contextlib
 import io
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
 
 import zoo
-from zoo import cli, figures
+from zoo import cli, figures, registry, reporting
 
 TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
 TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "target_length": 64, "epochs": 1,
@@ -113,6 +114,16 @@ def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys)
         ("--quiet", b"", "Error: Nothing to predict: give at least one input.\n"),
     ):
         assert asked(option, lines=lines) == (2, [], message)
+
+
+def test_a_report_reads_a_table_as_texts(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("\n".join(["text,label", *(f"{text},{'dog' in text}" for text in sentences(60))]), encoding="utf-8")
+    recipe, trained_on = registry.open_recipe("bert_classifier", {"dataset": f"csv:{path}", "length": 16})
+    run = types.SimpleNamespace(facts={"data": {"name": trained_on.name}})
+    source = reporting._open(run, recipe, None, None, False)
+    assert source.features == trained_on.features
+    assert source.fingerprint == trained_on.fingerprint
 
 
 def test_a_language_model_goes_on(writer):
