@@ -96,6 +96,14 @@ def test_bad_input_is_one_clear_line_status_2_and_nothing_written(run_cli, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_closed_output_is_an_error(run_cli, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        status, _, err = run_cli("list")
+    assert status == 1
+    assert err.startswith("Error: the standard output is closed")
+
+
 def test_the_whole_path(run_cli, tmp_path):
     status, out, err = run_cli("train", "lenet/modern", "epochs=2", "dropout=0.2", "--directory", "run")
     assert (status, err) == (0, "")

@@ -37,6 +37,9 @@ _WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirect
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if sys.stdout is None:
+        click.echo("Error: the standard output is closed: redirect it, to /dev/null if nobody reads it.", err=True)
+        sys.exit(RunError.exit_status)
     try:
         with worded_warnings():
             zoo.main(arguments, prog_name="zoo", standalone_mode=False)

@@ -160,7 +160,7 @@ class Integer(_Number):
 
     def suggest(self, name: str, hp: "keras_tuner.HyperParameters", default: Any) -> Any:
         if self.log:
-            return hp.Int(name, *self.search, default=default, sampling="log")
+            return min(hp.Int(name, *self.search, default=default, sampling="log"), self.search[1])  # it may be 1 above
         return hp.Int(name, *self.search, default=default, step=self.step)
 
     def others(self, value: Any) -> list[Any]:
