@@ -149,6 +149,9 @@ def test_a_study_from_a_job_to_its_best(run_cli, tmp_path):
     status, out, _ = run_cli("train", "--best-of", "study", "--seeds", "2")
     assert status == 0
     assert re.search(r"over 2 seeds: test .*accuracy [\d.]+ ± [\d.e-]+", out)
+    status, out, _ = run_cli("train", "--best-of", "study", "--seeds", "2", "--quiet")
+    assert status == 0
+    assert re.fullmatch(r"loss [\d.]+ ± [\d.e-]+\n(\w+ [\d.]+ ± [\d.e-]+\n)+", out)
 
 
 def test_paths_that_cannot_be_are_one_line_too(run_cli, tmp_path, finished):

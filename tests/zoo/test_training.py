@@ -96,6 +96,25 @@ def test_a_damaged_checkpoint_is_passed_over(uninterrupted, paused, tmp_path):
         assert_same(uninterrupted, train(tmp_path / "run", **HARD))
 
 
+@pytest.mark.parametrize("pointer", [None, "", "0000", "000001", "000009"])
+def test_the_newest_checkpoint_says_which_is_best(pointer, tmp_path):
+    run = Run(tmp_path, {"status": "done"})
+    for epoch in (1, 2, 3):
+        run.save_checkpoint(
+            epoch, {"weights": {"a": np.full(2, epoch)}}, {"history": [], "best_epoch": min(epoch, 2)}, 2
+        )
+    assert run.checkpoint("best").name == "000002"  # without a warning
+    (tmp_path / "best").unlink() if pointer is None else (tmp_path / "best").write_text(pointer)
+    with pytest.warns(UserWarning, match="best is missing or wrong: epoch 2 is the best") as told:
+        assert run.checkpoint("best").name == "000002"
+    assert len(told) == 1
+    assert run.checkpoint("last").name == "000003"
+    (tmp_path / "best").write_text("000002")
+    (tmp_path / "checkpoints" / "000002" / "weights.npz").write_bytes(b"")
+    with pytest.warns(UserWarning, match="000002, the best checkpoint, is gone or damaged: .*000003 takes its place"):
+        assert run.checkpoint("best").name == "000003"
+
+
 def test_a_checkpoint_that_was_not_renamed_is_no_checkpoint(uninterrupted, paused, tmp_path):
     shutil.copytree(paused.path, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"

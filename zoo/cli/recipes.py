@@ -150,4 +150,7 @@ def _train_best(
     load_backend()
     from zoo.tuning.best_of import train_best
 
-    train_best(study, seeds=seeds, directory=directory, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
+    found = train_best(study, seeds=seeds, directory=directory, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
+    if quiet:
+        for name, (mean, deviation) in found.items():
+            click.echo(f"{name} {mean:.6g} ± {deviation:.2g}")

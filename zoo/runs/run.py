@@ -222,19 +222,35 @@ class Run:
     def checkpoint(self, which: Literal["last", "best"] = "last") -> pathlib.Path | None:
         """Returns the folder of the newest whole checkpoint ("last"), or of the best; None where there is none yet.
 
-        A damaged one is passed over with a warning.
+        The state in the newest checkpoint says which is best. Warns of a damaged checkpoint, which is passed over, and
+        of a file `best` that says otherwise.
         """
         folder = self.path / "checkpoints"
         newest_first = names(folder)
-        if which == "best" and (self.path / "best").exists():
-            name = (self.path / "best").read_text().strip()
-            if name in newest_first:
-                newest_first.insert(0, newest_first.pop(newest_first.index(name)))
         for name in newest_first:
             if is_whole(folder / name):
-                return folder / name
+                break
             warnings.warn(f"{folder / name} is damaged and passed over.", stacklevel=2)
-        return None
+        else:
+            return None
+        last = folder / name
+        epoch = self.state(last)["best_epoch"] if which == "best" else None
+        if epoch is None:
+            return last
+        best = folder / f"{epoch:06d}"
+        if last.name == newest_first[0] and self._pointed_to() != best.name:
+            wrong = f"{self.path / 'best'} is missing or wrong"
+            warnings.warn(f"{wrong}: epoch {epoch} is the best, as the newest checkpoint says.", stacklevel=2)
+        if best == last or is_whole(best):
+            return best
+        warnings.warn(f"{best}, the best checkpoint, is gone or damaged: {last} takes its place.", stacklevel=2)
+        return last
+
+    def _pointed_to(self) -> str | None:
+        try:
+            return (self.path / "best").read_text().strip()
+        except (OSError, ValueError):
+            return None
 
     def state(self, checkpoint: pathlib.Path) -> dict[str, Any]:
         """Returns what `state.json` of a checkpoint says."""
