@@ -686,6 +686,8 @@ def test_the_best_of_a_curve_is_finite_and_the_first():
     ("recipe: mlp\nspace: {variant: []}\n", "job.yaml:2: The space of variant is empty"),
     ("recipe: mlp\nspace: {patience: none..5}\n", "job.yaml:2: The space of patience goes from a number to a number"),
     ("recipe: caf\u00e9\n".encode("latin-1"), "job.yaml is not UTF-8 text"),
+    ("recipe: lenet\nquiet: maybe\n", r":2: quiet is true or false"),
+    ("recipe: " + "[" * 5000, r": its brackets are nested too deeply"),
 ])  # fmt: skip
 def test_what_is_wrong_in_a_job_is_said_with_its_line(text, message, tmp_path):
     (tmp_path / "job.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())

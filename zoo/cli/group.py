@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"Error: {error.filename}: {error.strerror}. Name another path.", err=True)
         sys.exit(InputError.exit_status)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            click.echo(f"Error: the path is too long: {str(error.filename)[:40]}... Name another path.", err=True)
+            sys.exit(InputError.exit_status)
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         with contextlib.suppress(OSError):  # else Python complains once more when it flushes at its end
