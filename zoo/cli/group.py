@@ -45,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             zoo.main(arguments, prog_name="zoo", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
+    except click.NoSuchOption as error:
+        error.message += " A field is given as NAME=VALUE, such as epochs=12."
+        error.show()
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
