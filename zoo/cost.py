@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from zoo.weights import variables
+
+Shapes: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]] | None
+"""The shape of an example, or {name of an input: its shape}; None where the network's inputs have fixed shapes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Summary:
     Attributes:
         parameters, trainable: how many, of all and of those that train.
         multiply_adds: of one example in inference; None where the backend's graph is not one that we can read.
+        loops: whether the network has loops, whose multiply-adds and activations are not counted.
         bytes: of the weights.
         activation_bytes: kept for the backward pass of a training step; None as before.
     """
@@ -25,37 +29,47 @@ class Summary:
     parameters: int
     trainable: int
     multiply_adds: int | None
+    loops: bool
     bytes: int
     activation_bytes: int | None
 
 
-def summarize(model: keras.Model, input_shape: Sequence[int] | None = None, batch_size: int = 1) -> Summary:
+def summarize(model: keras.Model, input_shape: Shapes = None, batch_size: int = 1) -> Summary:
     """The `Summary` of a `keras.Model`.
 
     Args:
-        input_shape: of an example, where the model takes several.
+        input_shape: of an example, where the model takes several; or {name of an input: shape}.
         batch_size: of the step whose activations are counted.
     """
     readable = keras.backend.backend() == "tensorflow"
+    operations = _inference(model, input_shape) if readable else []
     return Summary(
         parameters=model.count_params(),
         trainable=sum(math.prod(variable.shape) for variable in model.trainable_variables),
-        multiply_adds=multiply_adds(model, input_shape) if readable else None,
+        multiply_adds=sum(map(_count, operations)) if readable else None,
+        loops=any(operation.type in ("While", "StatelessWhile") for operation in operations),
         bytes=sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in variables(model)),
         activation_bytes=activation_bytes(model, input_shape, batch_size) if readable else None,
     )
 
 
-def multiply_adds(model: keras.Model, input_shape: Sequence[int] | None = None) -> int:
-    """Multiply-adds of one example, counted in the traced inference graph: convolutions and matrix products."""
+def multiply_adds(model: keras.Model, input_shape: Shapes = None) -> int:
+    """Multiply-adds of one example, counted in the traced inference graph: convolutions and matrix products.
+
+    What is inside a loop is not counted.
+    """
+    return sum(map(_count, _inference(model, input_shape)))
+
+
+def _inference(model: keras.Model, input_shape: Shapes) -> list[Any]:
+    """Returns the operations of the traced inference graph for one example."""
     import tensorflow as tf
 
     forward = tf.function(lambda *inputs: _call(model, inputs, training=False))
-    traced = forward.get_concrete_function(*_specs(model, input_shape, 1))
-    return sum(_count(operation) for operation in traced.graph.get_operations())
+    return forward.get_concrete_function(*_specs(model, input_shape, 1)).graph.get_operations()
 
 
-def activation_bytes(model: keras.Model, input_shape: Sequence[int] | None = None, batch_size: int = 1) -> int:
+def activation_bytes(model: keras.Model, input_shape: Shapes = None, batch_size: int = 1) -> int:
     """Bytes that the backward pass of a training step reads of the forward pass, counted in the traced graph.
 
     Weights are not among them, nor what loops of unknown length keep.
@@ -80,10 +94,11 @@ def activation_bytes(model: keras.Model, input_shape: Sequence[int] | None = Non
     return sum(one.shape.num_elements() * one.dtype.size for one in counted if one.shape.is_fully_defined())
 
 
-def _specs(model: keras.Model, input_shape: Sequence[int] | None, batch_size: int) -> list[Any]:
+def _specs(model: keras.Model, input_shape: Shapes, batch_size: int) -> list[Any]:
     import tensorflow as tf
 
-    shapes = [input_shape if None in tensor.shape[1:] else tensor.shape[1:] for tensor in model.inputs]
+    free = input_shape if isinstance(input_shape, Mapping) else {tensor.name: input_shape for tensor in model.inputs}
+    shapes = [free[tensor.name] if None in tensor.shape[1:] else tensor.shape[1:] for tensor in model.inputs]
     return [
         tf.TensorSpec((batch_size, *shape), tensor.dtype) for shape, tensor in zip(shapes, model.inputs, strict=True)
     ]

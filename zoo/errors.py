@@ -46,6 +46,19 @@ def interrupt(number: int, frame: types.FrameType | None = None) -> NoReturn:
     raise KeyboardInterrupt(signal.Signals(number))
 
 
+_USUAL = {
+    "lr": "learning_rate",
+    "bs": "batch_size",
+    "wd": "weight_decay",
+    "data": "dataset",
+    "weights": "init_from",
+    "pretrained": "init_from",
+    "early_stopping": "patience",
+    "label_smooth": "label_smoothing",
+}
+"""{name of a field elsewhere: our name}, where spelling alone finds another or none."""
+
+
 def nearest(name: object, choices: Iterable[object]) -> str:
     """Returns ` Did you mean 'x'?`, or '' where no choice is near `name`."""
     near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
@@ -70,6 +83,7 @@ def check_whole(name: str, value: object, least: int) -> int:
 def unknown(kind: str, name: object, choices: Iterable[object]) -> InputError:
     """Returns the `InputError` for a name that is none of `choices`."""
     choices = list(choices)
-    near = nearest(name, choices)
+    usual = _USUAL.get(str(name))
+    near = f" Did you mean {usual!r}?" if usual in choices else nearest(name, choices)
     listed = f" There are: {', '.join(str(choice) for choice in choices) or 'none'}."
     return InputError(f"Unknown {kind} {name!r}.{near}{'' if near and len(choices) > 12 else listed}")

@@ -137,7 +137,8 @@ def _open(
     """The run's data, or other data of the same classes and channels; None where they were in memory."""
     if dataset is None and _in_memory(run):
         return None
-    source = open_source(recipe.dataset if dataset is None else dataset, data_dir=data_dir, skip_bad=skip_bad)
+    data = recipe.dataset if dataset is None else dataset
+    source = recipe.view(open_source(data, data_dir=data_dir, skip_bad=skip_bad))
     for name, (value, why) in ({} if source.ready else recipe.adapt(source)).items():
         if getattr(recipe, name) != value:
             raise InputError(f"The run was trained with {name}={show(getattr(recipe, name))}, but {why}.")

@@ -40,6 +40,13 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["train", "lenet", "dropout=2"], "Received: dropout=2"),
     (["train", "lenet", "dropout=0.1", "dropout=0.2"], "dropout is given twice"),
     (["train", "lenet", "epochs=0"], "epochs must be"),
+    (["train", "lenet", "epochs=٣"], "epochs must be"),
+    (["train", "lenet", "epochs=1_0"], "epochs must be"),
+    (["train", "lenet", "epochs= 3"], "epochs must be"),
+    (["train", "lenet", "lr=0.1"], "Did you mean 'learning_rate'"),
+    (["train", "lenet", "weights=imagenet"], "Did you mean 'init_from'"),
+    (["train", "lenet", "--data-dir", ""], "--data-dir is empty"),
+    (["train", "lenet", "--directory", "x" * 300], "the path is too long"),
     (["train", "lenet", "momentum=0.5"], "has no effect: it counts only with optimizer=sgd or rmsprop"),
     (["train", "lenet", "input_shape=8,8,1"], "needs pictures of at least 16 x 16"),
     (["train", "lenet", "dataset=digitz"], "Did you mean 'digits'"),
@@ -54,7 +61,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["train", "lenet", "filters=6,,16"], "filters must be"),
     (["train", "lenet/"], "Unknown variant"),
     (["evaluate", ""], "is empty"),
-    (["train", "lenet", "--epochs", "3"], "No such option"),
+    (["train", "lenet", "--epochs", "3"], "A field is given as NAME=VALUE, such as epochs=12"),
     (["train", "--resume", "nowhere"], "There is no run in nowhere"),
     (["train", "--resume", "nowhere", "--directory", "there"], "leave --directory out"),
     (["train"], "Name a recipe to train"),
@@ -75,6 +82,10 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["tune", "lenet", "dropout=0.1", "--space", "dropout=0..0.5"], "dropout is searched and fixed"),
     (["tune", "lenet", "--oracle", "randm"], "Did you mean 'random'"),
     (["tune", "lenet", "--max-time", "2 weeks"], "A time is a number with s, m, h or d"),
+    (["tune", "lenet", "--objective", ""], "--objective is empty"),
+    (["tune", "lenet", "--max-disk", "inf"], "inf is not in the range"),
+    (["tune", "lenet", "--workers", "1000000"], "1000000 is not in the range"),
+    (["tune", "lenet", "--seed", "9" * 20], "is not in the range"),
     (["tune", "lenet", "--max-trials", "0"], "0 is not in the range"),
     (["tune", "job.yaml"], "There is no job file job.yaml"),
     (["train", "--best-of", "nowhere"], "There is no study in nowhere"),
@@ -94,6 +105,21 @@ def test_bad_input_is_one_clear_line_status_2_and_nothing_written(run_cli, tmp_p
         assert len([line for line in err.splitlines() if line.startswith("Error")]) == 1
         assert err.strip().splitlines()[-1].startswith("Error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_output_is_an_error(run_cli, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        status, _, err = run_cli("list")
+    assert status == 1
+    assert err.startswith("Error: the standard output is closed")
+
+
+def test_a_folder_is_suggested_where_there_is_one(run_cli, tmp_path):
+    (tmp_path / "photos").mkdir()
+    status, _, err = run_cli("train", "lenet", "dataset=photos")
+    assert status == 2
+    assert "Did you mean 'folder:photos'?" in err
 
 
 def test_the_whole_path(run_cli, tmp_path):
@@ -141,6 +167,9 @@ def test_a_study_from_a_job_to_its_best(run_cli, tmp_path):
     status, out, _ = run_cli("train", "--best-of", "study", "--seeds", "2")
     assert status == 0
     assert re.search(r"over 2 seeds: test .*accuracy [\d.]+ ± [\d.e-]+", out)
+    status, out, _ = run_cli("train", "--best-of", "study", "--seeds", "2", "--quiet")
+    assert status == 0
+    assert re.fullmatch(r"accuracy [\d.]+ ± [\d.e-]+\nloss [\d.]+ ± [\d.e-]+\n", out)
 
 
 def test_paths_that_cannot_be_are_one_line_too(run_cli, tmp_path, finished):

@@ -118,11 +118,12 @@ def test_mistakes_are_mistakes_and_the_worst_come_first(outcome, run):
     logits = model.predict(np.stack(pictures).astype("float32"), verbose=0)
     odds = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     losses = []
-    for row, (true, said, probability) in zip(odds, captions, strict=True):
+    for row, (true, said, probability, loss) in zip(odds, captions, strict=True):
         true, said = int(true.removeprefix("true ")), int(said.removeprefix("said "))
         assert true != said == row.argmax()
         assert probability == f"probability {np.exp(row[said]):.1%}"
         losses.append(-row[true])
+        assert loss == f"loss {losses[-1]:.3g}"
     assert 0 < len(losses) <= 20
     assert losses == sorted(losses, reverse=True)
 

@@ -1,6 +1,8 @@
 import keras
 import pytest
 
+import zoo
+from tests.recipes.sequences import GPT, SEQ2SEQ
 from zoo import cost
 
 
@@ -23,4 +25,12 @@ def test_a_picture_size_is_given_where_the_network_takes_any():
 def test_a_summary_has_them_all():
     summary = cost.summarize(dense(), batch_size=2)
     assert (summary.parameters, summary.trainable, summary.multiply_adds) == (26, 26, 20)
-    assert (summary.bytes, summary.activation_bytes) == (104, 56)
+    assert (summary.bytes, summary.activation_bytes, summary.loops) == (104, 56, False)
+
+
+@pytest.mark.parametrize(("name", "fields", "loops"), [("gpt", GPT, False), ("seq2seq", SEQ2SEQ, True)])
+def test_texts_are_counted_at_their_full_length(name, fields, loops):
+    recipe = zoo.recipe(name, **fields)
+    summary = cost.summarize(recipe.network(), recipe.example_shape())
+    assert summary.multiply_adds > 0
+    assert summary.loops is loops

@@ -2,13 +2,13 @@ import contextlib
 import io
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
 
 import zoo
-from zoo import cli, figures
-from zoo.registry import open_recipe
+from zoo import cli, figures, registry, reporting
 
 TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
 TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "target_length": 64, "epochs": 1,
@@ -116,6 +116,16 @@ def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys)
         assert asked(option, lines=lines) == (2, [], message)
 
 
+def test_a_report_reads_a_table_as_texts(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("\n".join(["text,label", *(f"{text},{'dog' in text}" for text in sentences(60))]), encoding="utf-8")
+    recipe, trained_on = registry.open_recipe("bert_classifier", {"dataset": f"csv:{path}", "length": 16})
+    run = types.SimpleNamespace(facts={"data": {"name": trained_on.name}})
+    source = reporting._open(run, recipe, None, None, False)
+    assert source.features == trained_on.features
+    assert source.fingerprint == trained_on.fingerprint
+
+
 def test_a_language_model_goes_on(writer):
     assert "bits_per_character" in zoo.evaluate(writer)
     first, again = (zoo.predict(writer, ["the cat ", "a dog ran"]) for _ in range(2))
@@ -182,7 +192,7 @@ def test_balanced_weights_give_classes_of_texts_the_same_sum(labelled):
     assert weights[labels == 0].sum() == pytest.approx(20)
     assert weights.sum() == pytest.approx(40)
     rare = {"train": (labelled["train"][0], [0] * 39 + [2])}
-    recipe, source = open_recipe("bert_classifier", {"dataset": {**rare, "validation": labelled["validation"]}})
+    recipe, source = registry.open_recipe("bert_classifier", {"dataset": {**rare, "validation": labelled["validation"]}})
     assert recipe.describe(recipe.make_reader(source), source) == [
         "The class '1' has no training example.",
         "The class '2' has one training example only.",

@@ -96,6 +96,25 @@ def test_a_damaged_checkpoint_is_passed_over(uninterrupted, paused, tmp_path):
         assert_same(uninterrupted, train(tmp_path / "run", **HARD))
 
 
+@pytest.mark.parametrize("pointer", [None, "", "0000", "000001", "000009"])
+def test_the_newest_checkpoint_says_which_is_best(pointer, tmp_path):
+    run = Run(tmp_path, {"status": "done"})
+    for epoch in (1, 2, 3):
+        run.save_checkpoint(
+            epoch, {"weights": {"a": np.full(2, epoch)}}, {"history": [], "best_epoch": min(epoch, 2)}, 2
+        )
+    assert run.checkpoint("best").name == "000002"  # without a warning
+    (tmp_path / "best").unlink() if pointer is None else (tmp_path / "best").write_text(pointer)
+    with pytest.warns(UserWarning, match="best is missing or wrong: epoch 2 is the best") as told:
+        assert run.checkpoint("best").name == "000002"
+    assert len(told) == 1
+    assert run.checkpoint("last").name == "000003"
+    (tmp_path / "best").write_text("000002")
+    (tmp_path / "checkpoints" / "000002" / "weights.npz").write_bytes(b"")
+    with pytest.warns(UserWarning, match="000002, the best checkpoint, is gone or damaged: .*000003 takes its place"):
+        assert run.checkpoint("best").name == "000003"
+
+
 def test_a_checkpoint_that_was_not_renamed_is_no_checkpoint(uninterrupted, paused, tmp_path):
     shutil.copytree(paused.path, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"
@@ -232,28 +251,6 @@ def test_ctrl_c_and_sigterm_keep_the_whole_epochs_and_say_how_to_go_on(uninterru
         assert Run.open(tmp_path / "run").status == "interrupted"
         assert Run.open(tmp_path / "run").facts["reason"] == reason
     assert_same(uninterrupted, train(tmp_path / "run", **HARD))
-
-
-@pytest.mark.parametrize("pointer", [None, "", "000002", "000009", "\xff"])
-def test_the_best_checkpoint_is_known_without_its_pointer(pointer, tmp_path):
-    run = Run(tmp_path / "run", {})
-    for epoch in (1, 2, 3):
-        arrays = {"weights": {"w": np.full(2, epoch, "float32")}}
-        run.save_checkpoint(epoch, arrays, {"epoch": epoch, "best_epoch": 1, "history": []}, best=1)
-    if pointer is None:
-        (run.path / "best").unlink()
-    else:
-        (run.path / "best").write_text(pointer, encoding="latin-1")
-    with pytest.warns(UserWarning, match="best is missing or wrong: the checkpoints say 000001"):
-        assert run.checkpoint("best").name == "000001"
-    (run.path / "best").write_text("000001\n")
-    assert run.checkpoint("best").name == "000001"
-    (run.path / "checkpoints" / "000001" / "weights.npz").write_bytes(b"")
-    with (
-        pytest.warns(UserWarning, match="000001 is damaged and passed over"),
-        pytest.warns(UserWarning, match="000003 is read instead"),
-    ):
-        assert run.checkpoint("best").name == "000003"
 
 
 def test_a_full_disk_is_one_line_and_the_previous_checkpoint_is_intact(tmp_path, monkeypatch, uninterrupted):

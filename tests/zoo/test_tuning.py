@@ -1,10 +1,12 @@
 """What a study proposes, and what it keeps: no trial is trained here."""
 
+import contextlib
 import dataclasses
 import inspect
 import math
 import os
 import re
+import sqlite3
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from zoo.tuning.loop import Budget
 from zoo.tuning.options import Options
 from zoo.tuning.oracles import Oracle
 from zoo.tuning.ranges import Range
+from zoo.tuning.report import leaderboard
 from zoo.tuning.space import Space
 from zoo.tuning.study import Study
 
@@ -186,6 +189,25 @@ def test_of_a_given_space_the_default_is_what_is_next_to_it():
     assert space_of().default()["weight_decay"] == 0.0  # below its own range, and the recipe's
 
 
+@pytest.mark.parametrize(("field", "text"), [
+    ("batch_size", "16..256:log"), ("batch_size", "2..16:log"), ("batch_size", "8..64"), ("batch_size", "8..64:step=8"),
+    ("batch_size", "8..60:step=8"), ("learning_rate", "1e-4..1e-1:log"), ("learning_rate", "0.1..0.7"),
+    ("dropout", "0..0.5:step=0.1"), ("hidden", "dense,gated"),
+])  # fmt: skip
+def test_no_draw_leaves_its_range(field, text):
+    range_ = ranges.parse(field, registry.configured("mlp", {}).field(field), text)
+    parameter = range_.parameter(field, None, [])
+    draws = [0.0, 1.0, np.nextafter(1.0, 0.0), *np.random.default_rng(0).random(10_000)]
+    found = {range_.read(parameter.prob_to_value(draw)) for draw in draws}
+    if range_.values:
+        assert found == set(range_.values)
+    elif range_.step is None:
+        assert range_.low <= min(found) <= max(found) <= range_.high
+    else:
+        steps = range(math.floor((range_.high - range_.low) / range_.step + 1e-9) + 1)
+        np.testing.assert_allclose(sorted(found), [range_.low + step * range_.step for step in steps])
+
+
 def test_next_to_a_value_is_what_a_range_has():
     assert [Range(low=8, high=30, step=8).nearest(value) for value in (1, 8, 21, 30, 99)] == [8, 8, 24, 24, 24]
     assert [Range(low=0.0, high=1.0).nearest(value) for value in (-1.0, 0.3, 2.0)] == [0.0, 0.3, 1.0]
@@ -329,10 +351,10 @@ def test_trials_of_ones_own_come_next_and_once(tmp_path):
     study = make(tmp_path / "study")
     study.enqueue({"learning_rate": 0.5, "hidden": "gated"})
     first, second = study.ask(), study.ask()
-    assert (first.origin, second.origin) == ("default", "enqueued")
-    assert second.values == {**first.values, "learning_rate": 0.5, "hidden": "gated"}  # the range ends at 0.1
+    assert (first.origin, second.origin) == ("enqueued", "default")
+    assert first.values == {**second.values, "learning_rate": 0.5, "hidden": "gated"}  # the range ends at 0.1
     for values, message in (
-        ({"learning_rate": 0.5, "hidden": "gated"}, "Trial 1 has these values"),
+        ({"learning_rate": 0.5, "hidden": "gated"}, "Trial 0 has these values"),
         ({"hiden": "gated"}, "Did you mean 'hidden'"),
         ({"dropout": 7}, "dropout must be"),
         ({"units": (3,)}, "Unknown field of this study's space"),
@@ -347,7 +369,7 @@ def test_trials_of_ones_own_come_next_and_once(tmp_path):
 def test_a_trial_of_ones_own_has_every_field_that_counts_in_it(tmp_path):
     study = make(tmp_path / "study", space={"optimizer": "adam,sgd", "momentum": "0.1..0.8"})
     study.enqueue({"optimizer": "sgd"})
-    assert [study.ask().values for _ in range(2)] == [{"optimizer": "adam"}, {"optimizer": "sgd", "momentum": 0.8}]
+    assert [study.ask().values for _ in range(2)] == [{"optimizer": "sgd", "momentum": 0.8}, {"optimizer": "adam"}]
 
 
 def test_a_trial_is_told_once(tmp_path):
@@ -436,6 +458,34 @@ def test_a_study_in_use_is_refused_and_can_be_read(tmp_path):
         with pytest.raises(zoo.InputError, match=f"in use by another process.*{os.getpid()}"):
             other.ask()
         assert len(other.trials) == 1
+
+
+def test_a_trial_runs_while_a_process_holds_its_study_and_is_paused_then(tmp_path):
+    study = make(tmp_path / "study")
+    with study._ledger.writing() as ledger:
+        begun, asked = ledger.propose(), ledger.propose()
+        ledger.begin(begun)
+        assert [trial.status for trial in Study.open(study.path).trials] == ["running", "running"]
+    assert study.trials[begun].status == "paused"
+    assert study.trials[asked].status == "running"  # a loop of the user's own has it, and holds nothing
+    assert [row["status"] for row in leaderboard.rows(study)] == ["paused", "running"]
+    with study._ledger.writing():
+        assert study.trials[begun].status == "running"
+        assert list(study._ledger.running()) == [begun, asked]
+
+
+@pytest.mark.parametrize("schema", ["-1", "0", "null", '"2"'])
+def test_a_state_that_is_empty_or_of_no_schema_is_damaged(schema, tmp_path):
+    study = make(tmp_path / "study")
+    with contextlib.closing(sqlite3.connect(study.path / "study.sqlite")) as file:
+        file.execute("UPDATE facts SET value=? WHERE name='schema'", (schema,))
+        file.commit()
+    with pytest.raises(zoo.InputError, match=r"study\.sqlite is damaged \(schema"):
+        _ = study.trials
+    (study.path / "study.sqlite").write_bytes(b"")
+    with pytest.raises(zoo.InputError, match=r"study\.sqlite is damaged \(it is empty\)"):
+        _ = study.trials
+    assert (study.path / "study.sqlite").read_bytes() == b""
 
 
 # What an event costs ----------------------------------------------------------------------------------------------
@@ -636,6 +686,8 @@ def test_the_best_of_a_curve_is_finite_and_the_first():
     ("recipe: mlp\nspace: {variant: []}\n", "job.yaml:2: The space of variant is empty"),
     ("recipe: mlp\nspace: {patience: none..5}\n", "job.yaml:2: The space of patience goes from a number to a number"),
     ("recipe: caf\u00e9\n".encode("latin-1"), "job.yaml is not UTF-8 text"),
+    ("recipe: lenet\nquiet: maybe\n", r":2: quiet is true or false"),
+    ("recipe: " + "[" * 5000, r": its brackets are nested too deeply"),
 ])  # fmt: skip
 def test_what_is_wrong_in_a_job_is_said_with_its_line(text, message, tmp_path):
     (tmp_path / "job.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())

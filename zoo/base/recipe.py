@@ -19,6 +19,7 @@ from zoo.objective.optimizers import L2SGD, WarmupSchedule
 if typing.TYPE_CHECKING:
     import keras_tuner
 
+    from zoo.cost import Shapes
     from zoo.data.source import Source
     from zoo.figures import Part
     from zoo.reporting import Outcome
@@ -144,6 +145,10 @@ class Recipe(fields.Declared):
     def network(self) -> keras.Model:
         """The network, not compiled: no loss, no data, no global state."""
         raise NotImplementedError
+
+    def example_shape(self) -> "Shapes":
+        """Returns the shape of an example, by which `zoo show` counts a network that takes several shapes."""
+        return getattr(self, "input_shape", None)
 
     def view(self, source: "Source") -> "Source":
         """Returns `source` as this kind of problem reads it: a table may be one of texts."""

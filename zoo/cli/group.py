@@ -52,10 +52,17 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 after Ctrl-C, 143 after SIGTERM."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if sys.stdout is None:
+        click.echo("Error: the standard output is closed: redirect it, to /dev/null if nobody reads it.", err=True)
+        sys.exit(RunError.exit_status)
     try:
         with worded_warnings(), _sigterm_as_ctrl_c():
             zoo.main(arguments, prog_name="zoo", standalone_mode=False)
     except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.NoSuchOption as error:
+        error.message += " A field is given as NAME=VALUE, such as epochs=12."
+        error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -72,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"Error: {error.filename}: {error.strerror}. Name another path.", err=True)
         sys.exit(InputError.exit_status)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            click.echo(f"Error: the path is too long: {str(error.filename)[:40]}... Name another path.", err=True)
+            sys.exit(InputError.exit_status)
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         with contextlib.suppress(OSError):  # else Python complains once more when it flushes at its end

@@ -56,12 +56,13 @@ def show(recipe: Any, fields: tuple[str, ...], quiet: bool) -> None:
         click.echo()
     from zoo.cost import summarize
 
-    cost = summarize(made.network(), getattr(made, "input_shape", None), made.batch_size)
+    cost = summarize(made.network(), made.example_shape(), made.batch_size)
     click.echo(f"parameters     {cost.parameters:,} ({cost.trainable:,} trainable)")
     if cost.multiply_adds is None:
         click.echo("multiply-adds  not counted on this backend, nor activations")
     else:
-        click.echo(f"multiply-adds  {cost.multiply_adds:,} (one forward pass of one example)")
+        loops = ", without its loops" if cost.loops else ""
+        click.echo(f"multiply-adds  {cost.multiply_adds:,} (one forward pass of one example{loops})")
         activations = f"{cost.activation_bytes / 1e6:.2f} MB"
         click.echo(f"activations    {activations} (float32, kept by a training step of batch_size={made.batch_size})")
     click.echo(f"size           {cost.bytes / 1e6:.2f} MB (float32 weights)")
@@ -149,4 +150,7 @@ def _train_best(
     load_backend()
     from zoo.tuning.best_of import train_best
 
-    train_best(study, seeds=seeds, directory=directory, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
+    found = train_best(study, seeds=seeds, directory=directory, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
+    if quiet:
+        for name, (mean, deviation) in found.items():
+            click.echo(f"{name} {mean:.6g} ± {deviation:.2g}")

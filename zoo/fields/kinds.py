@@ -156,11 +156,11 @@ class Integer(_Number):
         return self._bounded(int(value))
 
     def _read(self, text: str) -> Any:
-        return int(text)
+        return int(_plain(text))
 
     def suggest(self, name: str, hp: "keras_tuner.HyperParameters", default: Any) -> Any:
         if self.log:
-            return hp.Int(name, *self.search, default=default, sampling="log")
+            return min(hp.Int(name, *self.search, default=default, sampling="log"), self.search[1])  # it may be 1 above
         return hp.Int(name, *self.search, default=default, step=self.step)
 
     def others(self, value: Any) -> list[Any]:
@@ -179,10 +179,17 @@ class Real(_Number):
         return self._bounded(float(value))
 
     def _read(self, text: str) -> Any:
-        return float(text)
+        return float(_plain(text))
 
     def suggest(self, name: str, hp: "keras_tuner.HyperParameters", default: Any) -> Any:
         return hp.Float(name, *self.search, default=default, sampling="log" if self.log else None)
+
+
+def _plain(text: str) -> str:
+    """Returns the text of a number; Python's own readers take underscores, spaces and the digits of all scripts too."""
+    if "_" in text or text != text.strip() or not text.isascii():
+        raise ValueError
+    return text
 
 
 class _Listed(Field):
@@ -294,7 +301,7 @@ class Sequence(_Listed):
         return value
 
     def _read(self, text: str) -> Any:
-        return tuple(self.item._read(part) for part in text.replace("x", ",").strip("()").split(","))
+        return tuple(self.item._read(part.strip()) for part in text.replace("x", ",").strip("()").split(","))
 
     def others(self, value: Any) -> list[Any]:
         found = []

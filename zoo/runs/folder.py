@@ -58,6 +58,8 @@ class Kind:
         try:
             facts = json.loads((path / self.file).read_text())
             schema = int(facts["schema"])
+            if schema < 1:
+                raise ValueError("schema")
             if schema <= self.schema:
                 for name in self.needs:
                     found = facts

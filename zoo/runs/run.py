@@ -21,7 +21,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -222,38 +222,34 @@ class Run:
     def checkpoint(self, which: Literal["last", "best"] = "last") -> pathlib.Path | None:
         """Returns the folder of the newest whole checkpoint ("last"), or of the best; None where there is none yet.
 
-        Which is the best stands in the state of the newest. The file `best` repeats it for people; where it says
-        something else, or a checkpoint is damaged, a warning says so.
+        The state in the newest checkpoint says which is best. Warns of a damaged checkpoint, which is passed over, and
+        of a file `best` that says otherwise.
         """
-        last = self._whole(names(self.path / "checkpoints"))
-        if which == "last" or last is None:
+        folder = self.path / "checkpoints"
+        newest_first = names(folder)
+        for name in newest_first:
+            if is_whole(folder / name):
+                break
+            warnings.warn(f"{folder / name} is damaged and passed over.", stacklevel=2)
+        else:
+            return None
+        last = folder / name
+        epoch = self.state(last)["best_epoch"] if which == "best" else None
+        if epoch is None:
             return last
-        epoch = self.state(last)["best_epoch"]
-        if epoch is None:  # nothing was monitored
-            return last
-        name = f"{epoch:06d}"
-        if self._pointer("best") != name:
-            warnings.warn(f"{self.path / 'best'} is missing or wrong: the checkpoints say {name}.", stacklevel=3)
-        best = last if name == last.name else self._whole([name])
-        if best is None:
-            warnings.warn(f"The best checkpoint, {name}, is missing or damaged: {last} is read instead.", stacklevel=3)
-        return best or last
+        best = folder / f"{epoch:06d}"
+        if last.name == newest_first[0] and self._pointed_to() != best.name:
+            wrong = f"{self.path / 'best'} is missing or wrong"
+            warnings.warn(f"{wrong}: epoch {epoch} is the best, as the newest checkpoint says.", stacklevel=2)
+        if best == last or is_whole(best):
+            return best
+        warnings.warn(f"{best}, the best checkpoint, is gone or damaged: {last} takes its place.", stacklevel=2)
+        return last
 
-    def _whole(self, names: Iterable[str]) -> pathlib.Path | None:
-        """Returns the folder of the first of `names` that is whole."""
-        for name in names:
-            checkpoint = self.path / "checkpoints" / name
-            if is_whole(checkpoint):
-                return checkpoint
-            if checkpoint.exists():
-                warnings.warn(f"{checkpoint} is damaged and passed over.", stacklevel=4)
-        return None
-
-    def _pointer(self, name: Literal["last", "best"]) -> str | None:
-        """Returns the name of the checkpoint that the file `last` or `best` points to; None where it is unreadable."""
+    def _pointed_to(self) -> str | None:
         try:
-            return (self.path / name).read_text().strip()
-        except (OSError, UnicodeDecodeError):
+            return (self.path / "best").read_text().strip()
+        except (OSError, ValueError):
             return None
 
     def state(self, checkpoint: pathlib.Path) -> dict[str, Any]:

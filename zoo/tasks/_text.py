@@ -9,6 +9,7 @@ import numpy as np
 
 from zoo import fields
 from zoo.base.recipe import Recipe
+from zoo.cost import Shapes
 from zoo.data.source import Source, Text
 from zoo.data.text_source import as_texts
 from zoo.data.tokens import SPECIAL
@@ -34,6 +35,9 @@ class Texts(Recipe):
     def check(self) -> None:
         super().check()
         refuse_small("vocabulary", self.vocabulary)
+
+    def example_shape(self) -> Shapes:
+        return {"text": (self.length,)}
 
     def view(self, source: Source) -> Source:
         return as_texts(source)

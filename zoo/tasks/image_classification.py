@@ -194,6 +194,7 @@ def _mistakes(
             f"true {figures.drawable(labels[one.true], one.true)}",
             f"said {figures.drawable(labels[one.predicted], one.predicted)}",
             f"probability {one.probability:.1%}",
+            f"loss {one.loss:.3g}",
         ]
         for one in worst
     ]

@@ -20,6 +20,7 @@ from zoo.tasks._text import WholeTexts, invented, noise, raw, refuse_small
 if typing.TYPE_CHECKING:
     import tensorflow as tf
 
+    from zoo.cost import Shapes
     from zoo.data.pipeline import AnyPreparation
     from zoo.figures.parts import Part
     from zoo.readers.images import Signatures
@@ -53,6 +54,9 @@ class SequenceToSequence(WholeTexts):
     def check(self) -> None:
         super().check()
         refuse_small("target_vocabulary", self.target_vocabulary)
+
+    def example_shape(self) -> "Shapes":
+        return {"source": (self.length,), "target": (self.target_length,)}
 
     def make_loss(self) -> typing.Any:
         return TokenLoss(self.label_smoothing)

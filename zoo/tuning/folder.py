@@ -21,7 +21,7 @@ from zoo.fields import from_json
 from zoo.tuning.definition import KIND, STATE, Definition
 from zoo.tuning.space import Space
 from zoo.tuning.store import Store
-from zoo.tuning.trial import Trial, curve
+from zoo.tuning.trial import PAUSED, RUNNING, Trial, curve
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
@@ -124,12 +124,14 @@ class Folder:
     def trials(self) -> list[Trial]:
         """Returns every trial, by number."""
         with self._reading() as store:
-            return [self._trial(row) for row in store.trials()]
+            rows = store.trials()
+            held = any(row["status"] == RUNNING for row in rows) and KIND.held(self.path)
+            return [self._trial(row, held) for row in rows]
 
     def trial(self, number: int) -> Trial:
         """Returns the trial of a number."""
         with self._reading() as store:
-            return self._trial(store.trial(number))
+            return self._trial(store.trial(number), KIND.held(self.path))
 
     def curve(self, number: int) -> dict[int, float]:
         """Returns {epoch: value of the objective} of the epochs that a trial's run has finished, from 1."""
@@ -165,7 +167,10 @@ class Folder:
         with contextlib.closing(Store(self.path / STATE)) as store:
             yield store
 
-    def _trial(self, row):
+    def _trial(self, row, held):
+        """Returns the `Trial` of a row; `held` says whether a living process runs the study."""
+        if row["status"] == RUNNING and row["begun"] and not held:
+            row = {**row, "status": PAUSED}
         return Trial(
             number=row["number"],
             values=from_json(json.loads(row["values"])),

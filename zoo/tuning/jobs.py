@@ -52,6 +52,8 @@ def read(path: str | pathlib.Path, trust: bool = False) -> dict[str, Any]:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         job = yaml.safe_load(text)
+    except RecursionError:
+        raise InputError(f"{path}: its brackets are nested too deeply.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f":{mark.line + 1}"
@@ -73,6 +75,9 @@ def read(path: str | pathlib.Path, trust: bool = False) -> dict[str, Any]:
     for name in _TEXTS:
         if not isinstance(job.get(name), str | None):
             raise InputError(f"{path}:{lines[name]}: {name} is a text. Received: {job[name]!r}.")
+    for name in ("quiet", "skip_bad"):
+        if not isinstance(job.get(name, False), bool):
+            raise InputError(f"{path}:{lines[name]}: {name} is true or false. Received: {job[name]!r}.")
     for name in ("max_time", "max_trial_time"):
         if job.get(name) is not None:
             with at(path, lines[name]):

@@ -49,7 +49,8 @@ class Ledger(Folder):
     # Proposing --------------------------------------------------------------------------------------------------
 
     def enqueue(self, given: Mapping[str, Any]) -> None:
-        """Puts a trial next: {field: value} of searched fields, the others at their defaults.
+        """Puts a trial before the recipe's default, behind those enqueued already: {field: value} of searched fields,
+        the others at their defaults.
 
         Raises: `InputError` for values that cannot be, or that a trial has already.
         """
@@ -65,7 +66,9 @@ class Ledger(Folder):
         if wanted in [form(self.space.recipe(from_json(entry["values"]))) for entry in queue]:
             raise InputError("A trial with these values comes next already.")
         with self._transaction():
-            self._store.set("queue", [*queue, {"values": values, "origin": "enqueued"}])
+            own = [entry for entry in queue if entry["origin"] != "default"]
+            rest = [entry for entry in queue if entry["origin"] == "default"]
+            self._store.set("queue", [*own, {"values": values, "origin": "enqueued"}, *rest])
 
     def propose(self, max_trials: int | None = None) -> int | str:
         """Takes the next trial, and notes it as running.

@@ -83,9 +83,9 @@ class Range:
         return json.dumps(value) if self.values else value
 
     def read(self, kept: Any) -> Any:
-        """Returns the field's value for what keras-tuner keeps: the inverse of `write`."""
+        """Returns the field's value, one of the range, for what keras-tuner keeps: the inverse of `write`."""
         if not self.values:
-            return int(kept) if self.whole else float(kept) if self.step is None else self.nearest(float(kept))
+            return self.nearest(int(kept) if self.whole else float(kept))  # its logarithmic Int returns high + 1 too
         value = json.loads(kept)
         return tuple(value) if isinstance(value, list) else value
 

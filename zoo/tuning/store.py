@@ -61,6 +61,8 @@ class Store:
         try:
             self._connection.execute("PRAGMA synchronous=FULL")
             found = self._connection.execute("SELECT name FROM sqlite_master WHERE name='facts'").fetchone()
+            if found is None and not new:
+                raise sqlite3.DatabaseError("it is empty")
             if found is None:
                 with self.transaction():
                     self._script(_TABLES)
@@ -69,6 +71,9 @@ class Store:
         except sqlite3.DatabaseError as error:
             self.close()
             raise InputError(f"{path} is damaged ({error}): tune again in another --directory.") from error
+        if not isinstance(schema, int) or schema < 1:
+            self.close()
+            raise InputError(f"{path} is damaged (schema {schema}): tune again in another --directory.")
         if schema > SCHEMA:
             self.close()
             raise InputError(f"{path} was written by a newer zoo (schema {schema}, this one reads {SCHEMA}): upgrade.")

@@ -14,10 +14,11 @@ ENDLESS = ("random", "bayesian")
 HYPERBAND = "hyperband"
 """The oracle that trains a trial in parts: it stops a trial at the end of its rung, and may take it up again."""
 
-RUNNING, COMPLETED, PRUNED, FAILED, SKIPPED = "running", "completed", "pruned", "failed", "skipped"
+RUNNING, PAUSED, COMPLETED = "running", "paused", "completed"
+PRUNED, FAILED, SKIPPED = "pruned", "failed", "skipped"
 """The states of a trial."""
 
-STATUSES = (COMPLETED, PRUNED, FAILED, SKIPPED, RUNNING)
+STATUSES = (COMPLETED, PRUNED, FAILED, SKIPPED, PAUSED, RUNNING)
 """All states, in the order in which people see them counted."""
 
 UNSCORED = (FAILED, SKIPPED)
@@ -34,7 +35,8 @@ class Trial:
     Attributes:
         number: from 0, in the order in which trials were proposed.
         values: {field: value} of the searched fields that are active.
-        status: "running", "completed", "pruned", "failed" or "skipped".
+        status: "running", "paused", "completed", "pruned", "failed" or "skipped". A trial is paused if `zoo.tune` began
+            it and no process runs the study now; `zoo.tune` goes on with it.
         score: the objective at its best epoch, always finite; None where there is none. Failed and skipped trials
             have none.
         epoch: the epoch of the score, from 1.

@@ -11,7 +11,7 @@ from zoo.figures import pages
 from zoo.tuning.report import drawing, importance, leaderboard
 from zoo.tuning.report.scales import scales
 from zoo.tuning.report.snapshot import Snapshot, Source
-from zoo.tuning.trial import COMPLETED, PRUNED, RUNNING, STATUSES, UNSCORED
+from zoo.tuning.trial import COMPLETED, PAUSED, PRUNED, RUNNING, STATUSES, UNSCORED
 
 SHOWN = 12
 """How many fields figures show at most: the most important ones."""
@@ -71,7 +71,7 @@ def _notes(study):
         return []
     if not study.trials:
         return ["No trial was begun yet."]
-    ended = [trial for trial in study.trials if trial.status != RUNNING]
+    ended = [trial for trial in study.trials if trial.status not in (PAUSED, RUNNING)]
     if not ended:
         return ["No trial has ended yet."]
     return [f"None of the {_counted(len(ended), 'trial')} that ended has a score: the reasons are below."]

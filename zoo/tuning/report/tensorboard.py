@@ -8,10 +8,11 @@ import time
 from zoo.errors import RunError
 from zoo.fields import show
 from zoo.tuning.report.snapshot import Source
-from zoo.tuning.trial import COMPLETED, FAILED, PRUNED, RUNNING, SKIPPED
+from zoo.tuning.trial import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING, SKIPPED
 
 _STATUSES = {
     RUNNING: "STATUS_RUNNING",
+    PAUSED: "STATUS_UNKNOWN",
     COMPLETED: "STATUS_SUCCESS",
     PRUNED: "STATUS_SUCCESS",
     FAILED: "STATUS_FAILURE",
@@ -76,7 +77,7 @@ def _write(folder, trial, values, objective):
     found = [(api.hparams_pb(values, trial_id=str(trial.number), start_time_secs=started), 0, started)]
     if trial.score is not None:
         found.append((scalar_pb(objective, trial.score), trial.epoch or 0, ended))
-    if trial.status != RUNNING:
+    if trial.status not in (PAUSED, RUNNING):
         found.append((summary.session_end_pb(status, end_time_secs=ended), 0, ended))
     writer = EventFileWriter(str(folder))
     for pb, step, moment in found:
