@@ -192,7 +192,8 @@ def test_balanced_weights_give_classes_of_texts_the_same_sum(labelled):
     assert weights[labels == 0].sum() == pytest.approx(20)
     assert weights.sum() == pytest.approx(40)
     rare = {"train": (labelled["train"][0], [0] * 39 + [2])}
-    recipe, source = registry.open_recipe("bert_classifier", {"dataset": {**rare, "validation": labelled["validation"]}})
+    dataset = {**rare, "validation": labelled["validation"]}
+    recipe, source = registry.open_recipe("bert_classifier", {"dataset": dataset})
     assert recipe.describe(recipe.make_reader(source), source) == [
         "The class '1' has no training example.",
         "The class '2' has one training example only.",
