@@ -1,5 +1,6 @@
 """Sources, pipelines and augmentation."""
 
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import zoo
 from zoo.data import open_source, pipeline, tfds_source
 from zoo.data.augment import Augmentation
 from zoo.data.memory_source import part_of
+from zoo.data.opening import name_of
 from zoo.errors import InputError
 from zoo.readers.images import ImageReader
 from zoo.registry import open_recipe
@@ -165,6 +167,37 @@ def test_arrays_are_split_by_row_and_known_by_their_bytes():
     assert open_source((images, labels)).fingerprint != source.fingerprint
 
 
+def test_float_pictures_are_those_of_their_bytes_and_strings_are_classes():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 8, 8, 3), "uint8")
+    images[:, 0, 0] = 255
+    labels = rng.choice(["dog", "cat", "ant"], 40)
+    whole = open_source((images, labels))
+    assert whole.features["label"].names == ("ant", "cat", "dog")
+    for floats in (images.astype("float32"), images / 255, (images / 255).astype("float32")):
+        assert open_source((floats, labels.astype(object))).fingerprint == whole.fingerprint
+    assert open_source((images, np.searchsorted(["ant", "cat", "dog"], labels))).fingerprint != whole.fingerprint
+    apart = open_source({"train": (images[:20], ["a", "b"] * 10), "test": (images[20:], ["b", "c"] * 10)})
+    assert apart.features["label"].names == ("a", "b", "c")
+    assert [int(one["label"]) for one in apart.examples("test").take(2)] == [1, 2]
+
+
+def test_a_path_is_named_by_what_lies_there(tmp_path, monkeypatch):
+    (tmp_path / "pets" / "cat").mkdir(parents=True)
+    (tmp_path / "tables").mkdir()
+    for name in ("a.csv", "b.TXT", "tables/train.csv"):
+        (tmp_path / name).write_text("x,y\n")
+    found = {name: name_of(tmp_path / name) for name in ("pets", "a.csv", "b.TXT", "tables")}
+    kinds = {"pets": "folder", "a.csv": "csv", "b.TXT": "text", "tables": "csv"}
+    assert found == {name: f"{kind}:{tmp_path / name}" for name, kind in kinds.items()}
+    assert name_of(pathlib.Path("folder:pets")) == "folder:pets"
+    assert open_source(pathlib.Path("iris")).name == "iris"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="folder:pets: no picture"):
+        zoo.recipe("lenet", dataset=pathlib.Path("pets"))
+    assert zoo.recipe("lenet", init_from=tmp_path / "run").init_from == str(tmp_path / "run")
+
+
 def test_parts_are_seventy_fifteen_fifteen():
     parts = [part_of(f"cat/{number}.png") for number in range(10_000)]
     assert parts.count("train") == pytest.approx(7000, abs=150)
@@ -172,7 +205,11 @@ def test_parts_are_seventy_fifteen_fifteen():
 
 
 @pytest.mark.parametrize(("data", "message"), [
-    ((np.zeros((3, 8, 8), "float32"), np.zeros(3, int)), "must be uint8"),
+    ((np.full((3, 8, 8), 256.0), np.zeros(3, int)), "must be uint8 or floats .* from 0 to 255"),
+    ((np.full((3, 8, 8), np.nan), np.zeros(3, int)), "from 0 to 255"),
+    ((np.full((3, 8, 8), -0.1), np.zeros(3, int)), "from 0 to 255"),
+    ((np.zeros((3, 8, 8), "int16"), np.zeros(3, int)), "pixels are uint8 or floats"),
+    ((np.zeros((3, 8, 8), "uint8"), np.array(["a", 1, "b"], object)), "integers from 0 or strings"),
     ((np.zeros((3, 8, 8, 5), "uint8"), np.zeros(3, int)), "1 or 3"),
     ((np.zeros((3, 8, 8), "uint8"), np.zeros(4, int)), "3 integers"),
     ((np.zeros((3, 8, 8), "uint8"), np.zeros(3)), "integers"),

@@ -1,3 +1,5 @@
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -31,12 +33,31 @@ def test_a_batch_is_answered_as_its_pictures_alone(finished):
     together = zoo.predict(model, pictures)
     for one, picture in zip(together, pictures, strict=True):
         assert zoo.predict(model, picture)[0].probabilities == pytest.approx(one.probabilities, abs=1e-6)
+    stacked = np.stack(pictures)
+    dark = stacked // 255  # only all of them show that 1 is not white
+    for many, same in ((stacked, stacked), (stacked / 255, stacked), (np.float32(stacked), stacked), (dark, dark)):
+        found = zoo.predict(model, many)
+        assert [one.name for one in found] == ["#0:0", "#0:1", "#0:2"]
+        assert [one.probabilities for one in found] == [one.probabilities for one in zoo.predict(model, list(same))]
+
+
+def test_a_deep_copy_answers_as_its_model(finished):
+    model = zoo.load(finished)
+    twin = copy.deepcopy(model)
+    assert (twin.recipe, twin.run) == (model.recipe, model.run)
+    picture = np.random.default_rng(0).integers(0, 256, (12, 9, 3), "uint8")
+    assert zoo.predict(twin, picture) == zoo.predict(model, picture)
+    again = copy.deepcopy(twin)
+    assert zoo.predict(again, picture) == zoo.predict(model, picture)
+    again.layers[-1].set_weights([0 * weight for weight in again.layers[-1].get_weights()])
+    assert zoo.predict(again, picture) != zoo.predict(model, picture) == zoo.predict(twin, picture)
+    assert copy.deepcopy(zoo.build("lenet")).recipe == zoo.recipe("lenet")
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "text", "folder", "floats", "flat"])
 def test_what_cannot_be_read_is_named_and_skipped_only_when_asked(finished, tmp_path, kind):
     whole = png(tmp_path / "whole.png", np.zeros((8, 8, 1), "uint8"))
-    bad = {"floats": np.zeros((8, 8, 1)), "flat": np.zeros(64, "uint8"), "folder": tmp_path}.get(
+    bad = {"floats": np.full((8, 8, 1), 256.0), "flat": np.zeros(64, "uint8"), "folder": tmp_path}.get(
         kind, tmp_path / "bad.png"
     )
     if kind in ("empty", "truncated", "text"):

@@ -1,6 +1,8 @@
 """What a recipe does to a `keras.Model`: hangs itself on it, cuts it at its features, freezes layers."""
 
 import fnmatch
+import functools
+from typing import Any
 
 import keras
 
@@ -8,9 +10,21 @@ from zoo.errors import InputError
 
 
 def attach(model: keras.Model, **things: object) -> None:
-    """Sets attributes that Keras does not track: neither the weights nor a saved file know of them."""
-    for name, thing in things.items():
+    """Sets attributes that Keras does not track: neither the weights nor a saved file know of them.
+
+    `copy.deepcopy` of the model keeps them.
+    """
+    names = (*getattr(model, "_attached", ()), *things)
+    for name, thing in {**things, "_attached": names, "__deepcopy__": functools.partial(_copied, model)}.items():
         object.__setattr__(model, name, thing)
+
+
+def _copied(model: keras.Model, memo: dict[int, Any]) -> keras.Model:
+    """Returns what Keras makes of a model that is pickled, with what is attached to it."""
+    restore, arguments = model.__reduce__()
+    twin = restore(*arguments)
+    attach(twin, **{name: getattr(model, name) for name in model._attached})
+    return twin
 
 
 def cut(model: keras.Model) -> keras.Model:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
+from zoo.data.pictures import as_pixels
 from zoo.data.source import SPLITS, VOID, Feature, Image, Label, Mask, Source
 from zoo.errors import InputError, unknown
 
@@ -24,17 +25,19 @@ def check_splits(splits: Iterable[str]) -> None:
 
 
 class ArraySource(Source):
-    """{split: (pictures, labels)}: uint8 (n, height, width, channels) or (n, height, width), and integers (n,).
+    """{split: (pictures, labels)}: (n, height, width, channels) or (n, height, width), and integers or strings (n,).
 
-    Integers (n, height, width) are masks of class ids; 255 is outside the loss.
+    Pictures are uint8, or floats as `zoo.data.pictures.as_pixels` takes them. Strings are names of classes. Integers
+    (n, height, width) are masks of class ids; 255 is outside the loss.
 
     Where `train` is all there is, validation and test take 15 % of it each, by a hash of the row's number.
     """
 
     def __init__(self, splits: Mapping[str, tuple[Any, Any]]) -> None:
         check_splits(splits)
+        splits, named = _numbered(splits)
         arrays = {split: self._checked(split, *pair) for split, pair in splits.items()}
-        digest = hashlib.sha256()
+        digest = hashlib.sha256("\0".join(named).encode())
         for split in sorted(arrays):
             for array in arrays[split]:
                 digest.update(f"{split}{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
@@ -55,7 +58,7 @@ class ArraySource(Source):
         masks = kinds == {3}
         largest = max(int(labels[labels != VOID].max(initial=0)) if masks else int(labels.max(initial=0))
                       for _, labels in arrays.values())  # fmt: skip
-        names = tuple(str(index) for index in range(largest + 1))
+        names = named or tuple(str(index) for index in range(largest + 1))
         self._name = "mask" if masks else "label"
         self.features: Mapping[str, Feature] = {
             "image": Image(arrays["train"][0].shape[-1]),
@@ -67,23 +70,44 @@ class ArraySource(Source):
         images, labels = np.asarray(images), np.asarray(labels)
         if images.ndim == 3:
             images = images[..., None]
-        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
+        try:
+            if images.ndim != 4 or images.shape[-1] not in (1, 3):
+                raise ValueError("their shape is (n, height, width, 1 or 3)")
+            images = as_pixels(images)
+        except ValueError as error:
             raise InputError(
-                f"Pictures of {split} must be uint8 (n, height, width, 1 or 3). "
+                f"Pictures of {split} must be uint8 or floats (n, height, width, 1 or 3): {error}. "
                 f"Received: {images.dtype} {images.shape}."
-            )
+            ) from None
         masks = labels.shape == images.shape[:3]
         fits = (masks or labels.shape == images.shape[:1]) and np.issubdtype(labels.dtype, np.integer)
         if not fits or labels.min(initial=0) < 0 or (masks and labels.max(initial=0) > VOID):
             raise InputError(
-                f"Labels of {split} must be {len(images)} integers from 0, or masks of the pictures' size from 0 to "
-                f"{VOID}. Received: {labels.dtype} {labels.shape}."
+                f"Labels of {split} must be {len(images)} integers from 0 or strings, or masks of the pictures' size "
+                f"from 0 to {VOID}. Received: {labels.dtype} {labels.shape}."
             )
         return images, labels.astype(np.uint8 if masks else np.int64)
 
     def examples(self, split: str) -> "tf.data.Dataset[Any]":
         images, labels = self._arrays[split]
         return tensorflow().data.Dataset.from_tensor_slices({"image": images, self._name: labels})
+
+
+def _numbered(
+    splits: Mapping[str, tuple[Any, Any]],
+) -> tuple[Mapping[str, tuple[Any, Any]], tuple[str, ...]]:
+    """(the splits with numbers for labels that are strings, the classes in their order; none where they are not)."""
+    labels = {split: np.asarray(pair[1]) for split, pair in splits.items()}
+    texts = all(one.dtype.kind == "U" or all(isinstance(value, str) for value in one.flat) for one in labels.values())
+    if not texts or not sum(one.size for one in labels.values()):
+        return splits, ()
+    names = sorted({str(value) for one in labels.values() for value in one.flat})
+    places = {name: place for place, name in enumerate(names)}
+    numbers = {
+        split: np.array([places[str(value)] for value in one.flat], int).reshape(one.shape)
+        for split, one in labels.items()
+    }
+    return {split: (pair[0], numbers[split]) for split, pair in splits.items()}, tuple(names)
 
 
 class BatchSource(Source):

@@ -1,6 +1,7 @@
 """From a name, a path or data in memory to a `Source`."""
 
 import os
+import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +33,13 @@ def open_source(spec: Any, *, data_dir: str | os.PathLike[str] | None = None, sk
             subfolder a class, or `images` and `masks`), `csv:PATH` (a file, or a folder of train.csv and more; a
             table, which `zoo.data.text_source.as_texts` reads as texts), `text:PATH` (a file, or a folder of them); or
             data in memory: `(x, y)` of arrays or of lists of texts, a `tf.data.Dataset` of batches, or a mapping from
-            split to either.
+            split to either. A `pathlib.Path` is a name as `name_of` tells.
         data_dir: where prepared data lie; None is `ZOO_DATA`, else TensorFlow Datasets' own folder.
         skip_bad: leave out pictures, rows and numbers that cannot be read, instead of an error.
     Raises: `InputError` for a name that is unknown, or data that cannot be used.
     """
+    if isinstance(spec, os.PathLike):
+        spec = name_of(spec)
     if not isinstance(spec, str):
         return _in_memory(spec)
     kind, colon, rest = spec.partition(":")
@@ -78,6 +81,20 @@ def open_source(spec: Any, *, data_dir: str | os.PathLike[str] | None = None, sk
         f"Unknown dataset {spec!r}.{near} There are: {', '.join([*BUILT_IN, *TABLES])}, {FORMS}; "
         "`zoo data list` shows them."
     )
+
+
+def name_of(path: os.PathLike[str]) -> str:
+    """The name of the data at a path: `csv:`, `text:` or `folder:` before it, by what lies there.
+
+    A path that says its kind itself, such as `Path("folder:pets")`, or at which nothing lies, is a name already.
+    """
+    path = pathlib.Path(path)
+    if not path.expanduser().exists():
+        return str(path)
+    for kind, ending in (("csv", ".csv"), ("text", ".txt")):
+        if path.suffix.lower() == ending or path.expanduser().joinpath(f"train{ending}").is_file():
+            return f"{kind}:{path}"
+    return f"folder:{path}"
 
 
 def _in_memory(data: Any) -> "Source":

@@ -10,6 +10,23 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 KINDS = "PNG, JPEG, GIF, BMP, WebP or TIFF"
 
 
+def as_pixels(array: np.ndarray) -> np.ndarray:
+    """An array of pixels as uint8.
+
+    Floats are from 0 to 1, which is white, where none is above 1; else from 0 to 255. They are rounded.
+
+    Raises: `ValueError` for other numbers, and for floats outside of 0 to 255.
+    """
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError("pixels are uint8 or floats")
+    high = array.max(initial=0)
+    if not (array.min(initial=0) >= 0 and high <= 255):  # NaN is neither
+        raise ValueError("floats are from 0 to 1, or from 0 to 255")
+    return np.rint(array.astype("float64") * (255 if high <= 1 else 1)).astype(np.uint8)
+
+
 def decode(data: Tensor) -> Tensor:
     """The picture in bytes (a string scalar), by TensorFlow alone: uint8 (height, width, channels).
 

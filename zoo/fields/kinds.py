@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import numbers
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -263,6 +264,8 @@ class Text(_Listed):
         return "text"
 
     def _check(self, value: Any) -> Any:
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if not isinstance(value, str) or not value:
             raise TypeError
         return value

@@ -1,8 +1,9 @@
 """`ImageReader`: an image file to the pixels that a network takes."""
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -29,6 +30,23 @@ def class_answers(logits: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
         "probabilities": probabilities,
         "logits": logits,
     }
+
+
+def _each(inputs: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """(name, path or array of a picture) of inputs, of which one may be an array of many pictures."""
+    for number, one in enumerate(inputs):
+        if isinstance(one, (str, os.PathLike)):
+            yield str(one), one
+            continue
+        pictures = np.asarray(one)
+        if pictures.ndim < 4:
+            yield f"#{number}", pictures
+            continue
+        if np.issubdtype(pictures.dtype, np.floating):  # what is white is told from all of them
+            with contextlib.suppress(ValueError):
+                pictures = picture_files.as_pixels(pictures)
+        for row, picture in enumerate(pictures):
+            yield f"#{number}:{row}", picture
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -85,7 +103,8 @@ class ImageReader(keras.layers.Layer):
         return tf.map_fn(lambda one: self.fit_images(self.decode(one)), data, fn_output_signature=spec)
 
     def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], Any]:
-        """(names, uint8 (n, *image_shape)) of paths of pictures, or arrays (height, width, channels).
+        """(names, uint8 (n, *image_shape)) of paths of pictures, and of arrays of one picture (height, width, channels)
+        or of many (n, height, width, channels), uint8 or floats as `zoo.data.pictures.as_pixels` takes them.
 
         What TensorFlow cannot read, such as a TIFF, Pillow reads; an export cannot.
 
@@ -97,8 +116,7 @@ class ImageReader(keras.layers.Layer):
     def _read(self, inputs: Iterable[Any], skip_bad: bool) -> tuple[list[str], list[np.ndarray]]:
         """([name], [uint8 (height, width, channels)]), as `fit_images` leaves them."""
         names, pictures = [], []
-        for number, one in enumerate(inputs):
-            name = str(one) if isinstance(one, (str, os.PathLike)) else f"#{number}"
+        for name, one in _each(inputs):
             try:
                 pictures.append(self.fit_images(self._picture(one)).numpy())
                 names.append(name)
@@ -114,11 +132,15 @@ class ImageReader(keras.layers.Layer):
         if not isinstance(one, (str, os.PathLike)):
             picture = np.asarray(one)
             picture = picture[..., None] if picture.ndim == 2 else picture
-            if picture.ndim != 3 or picture.dtype != np.uint8 or not 1 <= picture.shape[-1] <= 4:
+            try:
+                if picture.ndim != 3 or not 1 <= picture.shape[-1] <= 4:
+                    raise ValueError("its shape is (height, width, 1 to 4)")
+                return tf.constant(picture_files.as_pixels(picture))
+            except ValueError as error:
                 raise InputError(
-                    f"A picture must be uint8 (height, width, 1 to 4). Received: {picture.dtype} {picture.shape}."
-                )
-            return tf.constant(picture)
+                    f"A picture must be uint8 or floats (height, width, 1 to 4): {error}. "
+                    f"Received: {picture.dtype} {picture.shape}."
+                ) from None
         try:
             data = pathlib.Path(one).read_bytes()
         except OSError as error:

@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
+from zoo.data.opening import name_of
 from zoo.errors import InputError, RunError, check_whole, unknown
 from zoo.tuning.definition import Definition
 from zoo.tuning.pruning import PRUNERS
@@ -74,6 +76,8 @@ class Options:
         with tempfile.TemporaryDirectory() as temporary:
             folder, fixed, data = pathlib.Path(temporary), dict(self.fixed or {}), None
             handed = fixed.get("dataset")
+            if isinstance(handed, os.PathLike):
+                fixed["dataset"] = handed = name_of(handed)
             if handed is not None and not isinstance(handed, str):
                 data = folder / "data"
                 fixed["dataset"] = write_data(data, handed).name
