@@ -15,6 +15,7 @@ import pytest
 import zoo
 from tests import warm
 from zoo import files
+from zoo.data import open_source
 from zoo.runs import Run
 from zoo.tuning import loop
 from zoo.tuning.keeping import Keeper
@@ -238,6 +239,10 @@ def test_numbers_in_lists_are_what_they_are(tmp_path):
     texts = {"train": (["a", "b"], [np.int64(0), 1])}
     handed.write_data(tmp_path / "texts", texts)
     assert handed.read_data(tmp_path / "texts") == {"train": (["a", "b"], [0, 1])}
+    pixels = rng.random((2, 8, 8, 1))
+    images = {"train": (pixels, ["a", "b"]), "test": (pixels, np.array(["b", "a"], object))}
+    written = handed.write_data(tmp_path / "images", images)
+    assert open_source(handed.read_data(tmp_path / "images")).fingerprint == written.fingerprint
 
 
 def test_what_no_process_could_have_is_refused_by_name(tmp_path):

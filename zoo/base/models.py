@@ -14,8 +14,8 @@ def attach(model: keras.Model, **things: object) -> None:
 
     `copy.deepcopy` of the model keeps them.
     """
-    names = (*getattr(model, "_attached", ()), *things)
-    for name, thing in {**things, "_attached": names, "__deepcopy__": functools.partial(_copied, model)}.items():
+    names = (*getattr(model, "attached", ()), *things)
+    for name, thing in {**things, "attached": names, "__deepcopy__": functools.partial(_copied, model)}.items():
         object.__setattr__(model, name, thing)
 
 
@@ -23,7 +23,7 @@ def _copied(model: keras.Model, memo: dict[int, Any]) -> keras.Model:
     """Returns what Keras makes of a model that is pickled, with what is attached to it."""
     restore, arguments = model.__reduce__()
     twin = restore(*arguments)
-    attach(twin, **{name: getattr(model, name) for name in model._attached})
+    attach(twin, **{name: getattr(model, name) for name in model.attached})
     return twin
 
 

@@ -20,6 +20,7 @@ def write_data(folder: str | pathlib.Path, data: Any) -> "Source":
     Raises: `InputError` for a `tf.data.Dataset`, which cannot be written.
     """
     from zoo.data import open_source
+    from zoo.data.text_source import of_texts
 
     source = open_source(data)
     if source.ready:
@@ -31,13 +32,16 @@ def write_data(folder: str | pathlib.Path, data: Any) -> "Source":
     folder.mkdir(parents=True, exist_ok=True)
     splits = data if isinstance(data, Mapping) else {"train": data}
     for split, pair in splits.items():
-        texts = any(isinstance(value, str) for values in pair if isinstance(values, list) for value in values)
+        texts = of_texts(pair)
         for part, values in zip("xy", pair, strict=True):
             if texts:
                 plain = [value if isinstance(value, str) else np.asarray(value).tolist() for value in values]
                 (folder / f"{split}_{part}.json").write_text(json.dumps(plain))
             else:
-                np.save(folder / f"{split}_{part}.npy", np.asarray(values), allow_pickle=False)
+                array = np.asarray(values)
+                if array.dtype == object and all(isinstance(value, str) for value in array.flat):
+                    array = array.astype(str)  # NumPy would pickle objects
+                np.save(folder / f"{split}_{part}.npy", array, allow_pickle=False)
     return source
 
 
