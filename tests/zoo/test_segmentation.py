@@ -186,7 +186,10 @@ def batches(recipe, source, epochs=1):
 
 def judged(recipe, source, split):
     preparation = recipe.make_preparation(recipe.make_reader(source), source)
-    return list(pipeline.evaluation(source, split, preparation, batch_size=recipe.batch_size).as_numpy_iterator())
+    data = pipeline.evaluation(source, split, preparation, batch_size=recipe.batch_size)
+    found = list(data.as_numpy_iterator())
+    assert data.cardinality() == len(found)  # else Keras warns at the end of each pass that data ran out
+    return found
 
 
 def test_a_folder_gives_pieces_for_training_and_whole_pictures_in_batches_of_one_size(pictures):

@@ -218,6 +218,8 @@ def evaluation(
         data = data.batch(batch_size)
     else:
         data = data.group_by_window(_shape_number, lambda _, alike: alike.batch(batch_size), batch_size)
+        if isinstance(held, _Packed):  # else Keras takes the end of each pass for data that ran out
+            data = data.apply(tf.data.experimental.assert_cardinality(held.batches(batch_size)))
     data = data.map(lambda *values: preparation.finish(values), tf.data.AUTOTUNE, deterministic=True)
     return data.prefetch(tf.data.AUTOTUNE)
 
@@ -269,6 +271,12 @@ class _Packed:
                 return None
             examples.append(example)
         return cls(examples, data.element_spec)
+
+    def batches(self, batch_size: int) -> int:
+        """How many batches there are where a batch has pictures of one height and width."""
+        shapes = self._parts[0][2].numpy()
+        _, counts = np.unique(shapes[:, :2], axis=0, return_counts=True)
+        return int(np.sum(-(-counts // batch_size)))
 
     def __call__(self, row: Tensor) -> tuple[Tensor, ...]:
         tf = tensorflow()
