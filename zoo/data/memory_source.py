@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
-from zoo.data.pictures import as_pixels
+from zoo.data.pictures import as_pixels, white_of
 from zoo.data.source import SPLITS, VOID, Feature, Image, Label, Mask, Source
 from zoo.errors import InputError, unknown
 
@@ -27,8 +27,8 @@ def check_splits(splits: Iterable[str]) -> None:
 class ArraySource(Source):
     """{split: (pictures, labels)}: (n, height, width, channels) or (n, height, width), and integers or strings (n,).
 
-    Pictures are uint8, or floats as `zoo.data.pictures.as_pixels` takes them. Strings are names of classes. Integers
-    (n, height, width) are masks of class ids; 255 is outside the loss.
+    Pictures are uint8, or floats: from 0 to 1 where none of any split is above 1, else from 0 to 255. Strings are
+    names of classes. Integers (n, height, width) are masks of class ids; 255 is outside the loss.
 
     Where `train` is all there is, validation and test take 15 % of it each, by a hash of the row's number.
     """
@@ -36,7 +36,8 @@ class ArraySource(Source):
     def __init__(self, splits: Mapping[str, tuple[Any, Any]]) -> None:
         check_splits(splits)
         splits, named = _numbered(splits)
-        arrays = {split: self._checked(split, *pair) for split, pair in splits.items()}
+        white = white_of(np.asarray(images) for images, _ in splits.values())
+        arrays = {split: self._checked(split, *pair, white) for split, pair in splits.items()}
         digest = hashlib.sha256("\0".join(named).encode())
         for split in sorted(arrays):
             for array in arrays[split]:
@@ -66,14 +67,14 @@ class ArraySource(Source):
         }
 
     @staticmethod
-    def _checked(split: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _checked(split: str, images: Any, labels: Any, white: float) -> tuple[np.ndarray, np.ndarray]:
         images, labels = np.asarray(images), np.asarray(labels)
         if images.ndim == 3:
             images = images[..., None]
         try:
             if images.ndim != 4 or images.shape[-1] not in (1, 3):
                 raise ValueError("their shape is (n, height, width, 1 or 3)")
-            images = as_pixels(images)
+            images = as_pixels(images, white)
         except ValueError as error:
             raise InputError(
                 f"Pictures of {split} must be uint8 or floats (n, height, width, 1 or 3): {error}. "

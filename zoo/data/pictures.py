@@ -1,6 +1,7 @@
 """Picture files: by TensorFlow where it can, else by Pillow."""
 
 import io
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -10,10 +11,14 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 KINDS = "PNG, JPEG, GIF, BMP, WebP or TIFF"
 
 
-def as_pixels(array: np.ndarray) -> np.ndarray:
-    """An array of pixels as uint8.
+def white_of(arrays: Iterable[np.ndarray]) -> float:
+    """What white is in arrays of pixels that belong together: 1 where no float among them is above 1, else 255."""
+    floats = (array for array in arrays if np.issubdtype(array.dtype, np.floating))
+    return 255.0 if any(array.max(initial=0) > 1 for array in floats) else 1.0
 
-    Floats are from 0 to 1, which is white, where none is above 1; else from 0 to 255. They are rounded.
+
+def as_pixels(array: np.ndarray, white: float) -> np.ndarray:
+    """An array of pixels as uint8; floats are from 0 to `white`, which is 1 or 255, and are rounded.
 
     Raises: `ValueError` for other numbers, and for floats outside of 0 to 255.
     """
@@ -21,10 +26,9 @@ def as_pixels(array: np.ndarray) -> np.ndarray:
         return array
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError("pixels are uint8 or floats")
-    high = array.max(initial=0)
-    if not (array.min(initial=0) >= 0 and high <= 255):  # NaN is neither
+    if not (array.min(initial=0) >= 0 and array.max(initial=0) <= 255):  # NaN is neither
         raise ValueError("floats are from 0 to 1, or from 0 to 255")
-    return np.rint(array.astype("float64") * (255 if high <= 1 else 1)).astype(np.uint8)
+    return np.rint(array.astype("float64") * (255 / white)).astype(np.uint8)
 
 
 def decode(data: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """`ImageReader`: an image file to the pixels that a network takes."""
 
-import contextlib
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -32,21 +31,19 @@ def class_answers(logits: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
     }
 
 
-def _each(inputs: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """(name, path or array of a picture) of inputs, of which one may be an array of many pictures."""
+def _each(inputs: Iterable[Any]) -> list[tuple[str, Any]]:
+    """[(name, path or array of a picture)] of inputs, of which one may be an array of many pictures."""
+    found = []
     for number, one in enumerate(inputs):
         if isinstance(one, (str, os.PathLike)):
-            yield str(one), one
+            found.append((str(one), one))
             continue
         pictures = np.asarray(one)
-        if pictures.ndim < 4:
-            yield f"#{number}", pictures
-            continue
-        if np.issubdtype(pictures.dtype, np.floating):  # what is white is told from all of them
-            with contextlib.suppress(ValueError):
-                pictures = picture_files.as_pixels(pictures)
-        for row, picture in enumerate(pictures):
-            yield f"#{number}:{row}", picture
+        if pictures.ndim == 4:
+            found += [(f"#{number}:{row}", picture) for row, picture in enumerate(pictures)]
+        else:
+            found.append((f"#{number}", pictures))
+    return found
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -104,7 +101,8 @@ class ImageReader(keras.layers.Layer):
 
     def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], Any]:
         """(names, uint8 (n, *image_shape)) of paths of pictures, and of arrays of one picture (height, width, channels)
-        or of many (n, height, width, channels), uint8 or floats as `zoo.data.pictures.as_pixels` takes them.
+        or of many (n, height, width, channels): uint8, or floats from 0 to 1 where none in `inputs` is above 1, else
+        from 0 to 255.
 
         What TensorFlow cannot read, such as a TIFF, Pillow reads; an export cannot.
 
@@ -115,27 +113,27 @@ class ImageReader(keras.layers.Layer):
 
     def _read(self, inputs: Iterable[Any], skip_bad: bool) -> tuple[list[str], list[np.ndarray]]:
         """([name], [uint8 (height, width, channels)]), as `fit_images` leaves them."""
-        names, pictures = [], []
-        for name, one in _each(inputs):
+        names, pictures, each = [], [], _each(inputs)
+        white = picture_files.white_of(one for _, one in each if isinstance(one, np.ndarray))
+        for name, one in each:
             try:
-                pictures.append(self.fit_images(self._picture(one)).numpy())
+                pictures.append(self.fit_images(self._picture(one, white)).numpy())
                 names.append(name)
             except InputError:
                 if not skip_bad:
                     raise
         return names, pictures
 
-    def _picture(self, one: Any) -> Tensor:
-        """uint8 (height, width, channels) of a path or an array."""
+    def _picture(self, one: Any, white: float) -> Tensor:
+        """uint8 (height, width, channels) of a path or an array, whose floats are from 0 to `white`."""
         tf = tensorflow()
 
         if not isinstance(one, (str, os.PathLike)):
-            picture = np.asarray(one)
-            picture = picture[..., None] if picture.ndim == 2 else picture
+            picture = one[..., None] if one.ndim == 2 else one
             try:
                 if picture.ndim != 3 or not 1 <= picture.shape[-1] <= 4:
                     raise ValueError("its shape is (height, width, 1 to 4)")
-                return tf.constant(picture_files.as_pixels(picture))
+                return tf.constant(picture_files.as_pixels(picture, white))
             except ValueError as error:
                 raise InputError(
                     f"A picture must be uint8 or floats (height, width, 1 to 4): {error}. "
