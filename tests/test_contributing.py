@@ -72,9 +72,8 @@ def extras():
 def installed():
     """The targets of each `pip install` in the pages, and of what error messages say."""
     lines = [line for page in PAGES for line in re.findall(r"pip install [^`&#\n]*", page.read_text())]
-    return {
-        shlex.split(line)[-1] for line in [*lines, *(install_line(extra).partition("run ")[2] for extra in extras())]
-    }
+    lines += [install_line(extra).partition("run ")[2] for extra in extras()]
+    return {shlex.split(line)[-1] for line in lines}
 
 
 def test_every_install_line_installs_from_the_checkout():

@@ -32,13 +32,17 @@ def test_smoothing_spreads_the_target_over_the_vocabulary():
     np.testing.assert_allclose(one, 0.54770214, rtol=1e-6)
 
 
+SUMS = 2e-4 if keras.backend.backend() == "torch" else 5e-5
+"""The relative error of a sum of 37,000 numbers: torch's order of adding, and with it the error, is the processor's."""
+
+
 @pytest.mark.parametrize(("size", "floor"), [(10, 0.500288), (1000, 1.014848), (37_000, 1.376913)])
 def test_smoothing_has_the_published_floor(size, floor):
     """No logits do better than those of the smoothed target, whose loss is its entropy."""
     gap = np.log((0.9 + 0.1 / size) / (0.1 / size))
     best = np.zeros((1, 1, size), "float32")
     best[0, 0, 7] = gap
-    np.testing.assert_allclose(float(TokenLoss(0.1)(np.array([[7]]), best)), floor, rtol=2e-4)  # torch's sums
+    np.testing.assert_allclose(float(TokenLoss(0.1)(np.array([[7]]), best)), floor, rtol=SUMS)
     for change in (-0.1, 0.1):
         assert float(TokenLoss(0.1)(np.array([[7]]), best + change * (best > 0))) > floor
 

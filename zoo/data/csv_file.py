@@ -1,6 +1,7 @@
 """The cells of a CSV file, as people and programs write one."""
 
 import csv
+import dataclasses
 import io
 import os
 from typing import TextIO
@@ -12,6 +13,7 @@ from zoo.errors import InputError
 DELIMITERS = ",;\t|"
 
 
+@dataclasses.dataclass(frozen=True)
 class CsvFile:
     """The cells of a CSV file as text, without the blanks around them.
 
@@ -24,21 +26,12 @@ class CsvFile:
         notes: what was left out of every row, such as an index.
     """
 
-    def __init__(
-        self,
-        header: list[str],
-        cells: list[list[str]],
-        lines: list[int],
-        dropped: int = 0,
-        delimiter: str = ",",
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        self.header = header
-        self.cells = cells
-        self.lines = lines
-        self.dropped = dropped
-        self.delimiter = delimiter
-        self.notes = notes
+    header: list[str]
+    cells: list[list[str]]
+    lines: list[int]
+    dropped: int
+    delimiter: str
+    notes: tuple[str, ...]
 
     def columns(self) -> dict[str, np.ndarray]:
         """{name: text (rows,)}."""

@@ -99,16 +99,13 @@ def _numbered(
 ) -> tuple[Mapping[str, tuple[Any, Any]], tuple[str, ...]]:
     """(the splits with numbers for labels that are strings, the classes in their order; none where they are not)."""
     labels = {split: np.asarray(pair[1]) for split, pair in splits.items()}
-    texts = all(one.dtype.kind == "U" or all(isinstance(value, str) for value in one.flat) for one in labels.values())
-    if not texts or not sum(one.size for one in labels.values()):
+    texts = all(isinstance(value, str) for one in labels.values() for value in one.flat)
+    if not texts or not any(one.size for one in labels.values()):
         return splits, ()
-    names = sorted({str(value) for one in labels.values() for value in one.flat})
-    places = {name: place for place, name in enumerate(names)}
-    numbers = {
-        split: np.array([places[str(value)] for value in one.flat], int).reshape(one.shape)
-        for split, one in labels.items()
-    }
-    return {split: (pair[0], numbers[split]) for split, pair in splits.items()}, tuple(names)
+    labels = {split: one.astype(str) for split, one in labels.items()}
+    names = np.unique(np.concatenate([one.ravel() for one in labels.values()]))
+    numbers = {split: np.searchsorted(names, one) for split, one in labels.items()}
+    return {split: (images, numbers[split]) for split, (images, _) in splits.items()}, tuple(map(str, names))
 
 
 class BatchSource(Source):

@@ -76,7 +76,7 @@ def open_source(spec: Any, *, data_dir: str | os.PathLike[str] | None = None, sk
     if spec in ("tfds:", "folder:", "csv:", "text:"):
         raise InputError(f"dataset={spec} needs a {'name' if kind == 'tfds' else 'path'} behind the colon: {FORMS}.")
     known = [*BUILT_IN, *TABLES, "tfds:", "folder:", "csv:", "text:"]
-    near = f" Did you mean 'folder:{spec}'?" if os.path.isdir(spec) else nearest(spec, known)
+    near = f" Did you mean {name_of(pathlib.Path(spec))!r}?" if os.path.isdir(spec) else nearest(spec, known)
     raise InputError(
         f"Unknown dataset {spec!r}.{near} There are: {', '.join([*BUILT_IN, *TABLES])}, {FORMS}; "
         "`zoo data list` shows them."

@@ -9,7 +9,6 @@ import numpy as np
 
 from zoo import fields
 from zoo.base.recipe import Recipe
-from zoo.cost import Shapes
 from zoo.data.source import Source, Text
 from zoo.data.text_source import as_texts
 from zoo.data.tokens import SPECIAL
@@ -19,6 +18,9 @@ from zoo.objective.metrics import Perplexity, TokenAccuracy
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import KINDS, Tokenizer
 from zoo.readers.vocabulary import fit
+
+if typing.TYPE_CHECKING:
+    from zoo.cost import Shapes
 
 
 class Texts(Recipe):
@@ -36,7 +38,7 @@ class Texts(Recipe):
         super().check()
         refuse_small("vocabulary", self.vocabulary)
 
-    def example_shape(self) -> Shapes:
+    def example_shape(self) -> "Shapes":
         return {"text": (self.length,)}
 
     def view(self, source: Source) -> Source:

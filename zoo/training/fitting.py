@@ -104,7 +104,7 @@ def _train(
         model = recipe.build(steps)
         if recipe.init_from is not None and fresh:
             initialize(model, recipe.init_from, None if source.ready else reader.labels, taken.append)
-        read = [] if source.ready else recipe.describe(reader, source)
+        read = [] if quiet or source.ready else recipe.describe(reader, source)
         device = plan.device.line(model.jit_compile, recipe.jit_compile)
         say("\n".join([device, _data_line(source, plan), *read, *taken]))
         run = job.run or Run.create(job.path, recipe, source, plan)
