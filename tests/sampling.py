@@ -1,7 +1,7 @@
 """Samples of matrices of cases. A seed draws them, so that a failure can be repeated: ZOO_TESTS_SEED, 0 by default.
 
-TensorFlow runs every case. On JAX and torch, where each operation compiles alone or runs in Python, a parametrized test
-runs with `CASES` of its cases; `pytest --whole` runs all of them there too.
+A parametrized test of a layer or a network, which traces and compiles for each case, runs with `CASES` of its cases.
+`pytest --rest` runs the others, which CI does too, and `pytest --whole` runs all of them.
 """
 
 import collections
@@ -11,32 +11,39 @@ import random
 SEED = int(os.environ.get("ZOO_TESTS_SEED", "0"))
 
 CASES = 2
-"""How many cases of a parametrized test run on JAX and torch."""
+"""How many cases of a parametrized test are a sample."""
 
 
 def add_option(parser):
-    parser.addoption("--whole", action="store_true", help="on JAX and torch, run all cases of parametrized tests")
-
-
-def sampled(config):
-    return os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" and not config.getoption("--whole")
+    parser.addoption("--whole", action="store_true", help="run all cases of the tests of layers and networks")
+    parser.addoption("--rest", action="store_true", help="run the cases that the sample leaves out, and nothing else")
 
 
 def header(config):
-    return f"seed of samples: {SEED}" + (f", {CASES} cases of each test" if sampled(config) else "")
+    if config.getoption("--whole"):
+        return "all cases of each test"
+    what = "all but the sample of" if config.getoption("--rest") else "a sample of"
+    return f"{what} {CASES} cases of each test of layers and networks, seed {SEED}"
 
 
 def deselect(config, items):
-    """Leaves `CASES` items of each test function."""
-    if not sampled(config):
+    """Leaves `CASES` items of each test that is marked `backend`; with `--rest` the other items of those alone."""
+    if config.getoption("--whole"):
         return
     cases = collections.defaultdict(list)
     for item in items:
-        cases[item.nodeid.partition("[")[0]].append(item)
-    kept = {
+        if item.get_closest_marker("backend"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    left = {
         id(item)
         for name, all_of_it in cases.items()
-        for item in random.Random(f"{SEED} {name}").sample(all_of_it, min(CASES, len(all_of_it)))
+        for item in _without(all_of_it, random.Random(f"{SEED} {name}").sample(all_of_it, min(CASES, len(all_of_it))))
     }
-    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
-    items[:] = [item for item in items if id(item) in kept]
+    rest = config.getoption("--rest")
+    config.hook.pytest_deselected(items=[item for item in items if (id(item) in left) != rest])
+    items[:] = [item for item in items if (id(item) in left) == rest]
+
+
+def _without(items, sample):
+    chosen = set(map(id, sample))
+    return [item for item in items if id(item) not in chosen]
