@@ -6,6 +6,20 @@ import zoo.layers
 from zoo.fields import integer
 from zoo.recipes._blocks import Blocks, Tensor, Writes
 from zoo.tasks import MaskedLanguageModel
+from zoo.weights.layout import (
+    Config,
+    Family,
+    Part,
+    by_columns,
+    by_rows,
+    expect,
+    first,
+    joined,
+    linear,
+    logits_bias,
+    required,
+    same,
+)
 
 END = 2
 
@@ -21,6 +35,76 @@ BASE: dict[str, typing.Any] = {
     "attention_dropout": 0.1,
 }
 """What the variants `base` of `bert` and `bert_classifier` have in common."""
+
+
+def encoder_values(config: Config) -> dict[str, typing.Any]:
+    """The values of a BERT of transformers, of whatever head."""
+    expect(config, "hidden_act", "gelu", "relu", "silu", default="gelu")
+    expect(config, "position_embedding_type", "absolute", default="absolute")
+    expect(config, "is_decoder", False, default=False)
+    return {
+        "length": required(config, "max_position_embeddings"),
+        "depth": required(config, "num_hidden_layers"),
+        "width": required(config, "hidden_size"),
+        "heads": required(config, "num_attention_heads"),
+        "hidden": required(config, "intermediate_size"),
+        "activation": config.get("hidden_act", "gelu"),
+        "epsilon": config.get("layer_norm_eps", 1e-12),
+        "segments": config.get("type_vocab_size", 2),
+        "norm": "post",
+        "positions": "learned",
+        "ffn": "dense",
+    }
+
+
+def _with_head(config: Config) -> dict[str, typing.Any]:
+    expect(config, "hidden_act", "gelu", default="gelu")
+    tied = config.get("tie_word_embeddings", True)
+    return {**encoder_values(config), "tied": tied, "head_bias": tied}
+
+
+def _dense(ours: str, *theirs: str) -> dict[str, Part]:
+    """The names of a dense layer, of several side by side."""
+    return {
+        f"{ours}/kernel": linear(*(f"{name}.weight" for name in theirs)),
+        f"{ours}/bias": joined(*(f"{name}.bias" for name in theirs)),
+    }
+
+
+def _norm(ours: str, theirs: str) -> dict[str, Part]:
+    """The names of a layer norm, which old files call as TensorFlow does."""
+    return {
+        f"{ours}/gamma": same(f"{theirs}.weight|{theirs}.gamma"),
+        f"{ours}/beta": same(f"{theirs}.bias|{theirs}.beta"),
+    }
+
+
+LAYER = "encoder.layer.{n-1}"
+
+ENCODER_NAMES: dict[str, Part] = {
+    "embedding/embeddings": by_rows("embeddings.word_embeddings.weight"),
+    "positions/table": first("embeddings.position_embeddings.weight"),
+    "segments/embeddings": same("embeddings.token_type_embeddings.weight"),
+    **_norm("norm", "embeddings.LayerNorm"),
+    **_dense(
+        "encoder{n}/self_attention/query_key_value",
+        *(f"{LAYER}.attention.self.{name}" for name in ("query", "key", "value")),
+    ),
+    **_dense("encoder{n}/self_attention/output", f"{LAYER}.attention.output.dense"),
+    **_norm("encoder{n}/self_attention_norm", f"{LAYER}.attention.output.LayerNorm"),
+    **_dense("encoder{n}/feed_forward_hidden", f"{LAYER}.intermediate.dense"),
+    **_dense("encoder{n}/feed_forward_output", f"{LAYER}.output.dense"),
+    **_norm("encoder{n}/feed_forward_norm", f"{LAYER}.output.LayerNorm"),
+}
+"""The table of the encoder, for all that is made of it."""
+
+OTHER_HEADS = ("pooler.*", "cls.*", "classifier.*", "qa_outputs.*", "embeddings.position_ids")
+"""Tensors of a BERT of transformers that stand outside of the encoder."""
+
+ARCHITECTURES = (
+    "BertModel", "BertForMaskedLM", "BertForPreTraining", "BertForSequenceClassification", "BertForTokenClassification",
+    "BertForQuestionAnswering", "BertForNextSentencePrediction",
+)  # fmt: skip
 
 
 class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropout=0.1):
@@ -75,6 +159,23 @@ class BERT(
     Plain `bert` is a small one. `zoo train bert_classifier init_from=RUN` goes on with its encoder.
     """
 
+    families: typing.ClassVar[tuple[Family, ...]] = (
+        Family(
+            title="BERT of transformers",
+            architectures=ARCHITECTURES,
+            loads=("BertForMaskedLM", "BertForPreTraining"),
+            values=_with_head,
+            names={
+                **ENCODER_NAMES,
+                **_dense("head_dense", "cls.predictions.transform.dense"),
+                **_norm("head_norm", "cls.predictions.transform.LayerNorm"),
+                "head/kernel": by_columns("cls.predictions.decoder.weight"),
+                "head/bias": logits_bias("cls.predictions.bias|cls.predictions.decoder.bias"),
+            },
+            prefixes=("bert.", ""),
+            ignored=OTHER_HEADS,
+        ),
+    )
     variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {
         "base": {**BASE, "batch_size": 256, "learning_rate": 1e-4, "epochs": 40, "warmup": 0.01}
     }

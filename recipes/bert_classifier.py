@@ -2,8 +2,9 @@ from typing import Any, ClassVar
 
 import keras
 
-from zoo.recipes.bert import BASE, Encoder
+from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_values
 from zoo.tasks import TextClassification
+from zoo.weights.layout import Family, linear
 
 
 class BERTClassifier(
@@ -26,6 +27,23 @@ class BERTClassifier(
     come from there. `bert_classifier/base` has 109,482,240 parameters before its head.
     """
 
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            title="BERT of transformers",
+            architectures=ARCHITECTURES,
+            loads=("BertForSequenceClassification",),
+            values=encoder_values,
+            names={
+                **ENCODER_NAMES,
+                "features/kernel": linear("pooler.dense.weight"),
+                "features/bias": "pooler.dense.bias",
+                "head/kernel": linear("classifier.weight"),
+                "head/bias": "classifier.bias",
+            },
+            prefixes=("bert.", ""),
+            ignored=OTHER_HEADS,
+        ),
+    )
     variants: ClassVar[dict[str, dict[str, Any]]] = {"base": {**BASE, "learning_rate": 3e-5, "epochs": 3}}
 
     def network(self) -> keras.Model:

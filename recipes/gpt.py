@@ -5,9 +5,67 @@ import keras
 import zoo.layers
 from zoo.recipes._blocks import Blocks, Tensor, Writes
 from zoo.tasks import LanguageModel
+from zoo.weights.layout import Config, Family, by_columns, by_rows, expect, first, logits_bias, required
 
 if typing.TYPE_CHECKING:
     from zoo.decoding import Decoder
+
+
+ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+"""What transformers calls the activations."""
+
+
+def _of_transformers(config: Config) -> dict[str, typing.Any]:
+    """The values of a checkpoint of transformers."""
+    expect(config, "activation_function", *ACTIVATIONS, default="gelu_new")
+    expect(config, "scale_attn_weights", True, default=True)
+    expect(config, "scale_attn_by_inverse_layer_idx", False, default=False)
+    expect(config, "add_cross_attention", False, default=False)
+    width, length = required(config, "n_embd"), required(config, "n_positions")
+    return {
+        "length": length,
+        "answer_length": min(64, length // 2),
+        "depth": required(config, "n_layer"),
+        "width": width,
+        "heads": required(config, "n_head"),
+        "hidden": config.get("n_inner") or 4 * width,
+        "activation": ACTIVATIONS[config.get("activation_function", "gelu_new")],
+        "epsilon": config.get("layer_norm_epsilon", 1e-5),
+        "tied": config.get("tie_word_embeddings", True),
+        "head_bias": config.get("tie_word_embeddings", True),
+        "norm": "pre",
+        "positions": "learned",
+        "ffn": "dense",
+    }
+
+
+def _both(ours: str, theirs: str, names: tuple[str, str] = ("kernel", "bias")) -> dict[str, str]:
+    """The names of a layer's two weights."""
+    return {f"{ours}/{names[0]}": f"{theirs}.weight", f"{ours}/{names[1]}": f"{theirs}.bias"}
+
+
+NORM = ("gamma", "beta")
+
+GPT2 = Family(
+    title="GPT-2 of transformers",
+    architectures=("GPT2LMHeadModel", "GPT2Model"),
+    values=_of_transformers,
+    names={
+        "embedding/embeddings": by_rows("wte.weight"),
+        "positions/table": first("wpe.weight"),
+        **_both("decoder{n}/self_attention_norm", "h.{n-1}.ln_1", NORM),
+        **_both("decoder{n}/self_attention/query_key_value", "h.{n-1}.attn.c_attn"),
+        **_both("decoder{n}/self_attention/output", "h.{n-1}.attn.c_proj"),
+        **_both("decoder{n}/feed_forward_norm", "h.{n-1}.ln_2", NORM),
+        **_both("decoder{n}/feed_forward_hidden", "h.{n-1}.mlp.c_fc"),
+        **_both("decoder{n}/feed_forward_output", "h.{n-1}.mlp.c_proj"),
+        **_both("features", "ln_f", NORM),
+        "head/kernel": by_columns("lm_head.weight"),
+        "head/bias": logits_bias(),
+    },
+    prefixes=("transformer.", ""),
+    ignored=("lm_head.weight", "h.*.attn.bias", "h.*.attn.masked_bias"),
+)
 
 
 class GPT(
@@ -53,6 +111,7 @@ class GPT(
             "beta_2": 0.95,
         }
     }
+    families: typing.ClassVar[tuple[Family, ...]] = (GPT2,)
     epsilon: typing.ClassVar[float] = 1e-5
 
     def make_initializer(self) -> keras.initializers.Initializer:

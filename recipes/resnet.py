@@ -6,6 +6,7 @@ import zoo.layers
 from zoo.errors import InputError
 from zoo.fields import choice, flag, integer, real
 from zoo.tasks import ImageClassification
+from zoo.weights.layout import Config, Family, convolution, expect, linear, required
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Residual blocks of each stage in the imagenet family; from depth 50 on they are bottlenecks."""
@@ -39,6 +40,74 @@ IMAGENET: dict[str, Any] = CIFAR | {
     "milestones": (1 / 3, 2 / 3, 8 / 9),
     "crop": 32,
 }
+
+
+def _of_timm(config: Config) -> dict[str, Any]:
+    """The values of a checkpoint of timm."""
+    return {"family": "imagenet", "depth": int(config["architecture"].removeprefix("resnet"))}
+
+
+def _of_transformers(config: Config) -> dict[str, Any]:
+    """The values of a checkpoint of transformers."""
+    expect(config, "hidden_act", "relu")
+    expect(config, "downsample_in_first_stage", False, default=False)
+    expect(config, "downsample_in_bottleneck", False, default=False)
+    expect(config, "embedding_size", 64)
+    bottleneck = required(config, "layer_type") == "bottleneck"
+    counts = tuple(required(config, "depths"))
+    widths = [(256 if bottleneck else 64) * 2**stage for stage in range(4)]
+    depths = [depth for depth, blocks in BLOCKS.items() if blocks == counts and (depth >= 50) == bottleneck]
+    if not depths or list(required(config, "hidden_sizes")) != widths:
+        raise InputError(f"config.json has depths={list(counts)} and hidden_sizes that no ResNet of ours has.")
+    return {"family": "imagenet", "depth": depths[0]}
+
+
+def _normed(ours: str, kernel: str, norm: str) -> dict[str, Any]:
+    """The names of a convolution and its batch norm."""
+    parts = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    names = {f"{ours}_norm/{part}": f"{norm}.{theirs}" for part, theirs in parts.items()}
+    return {f"{ours}/kernel": convolution(f"{kernel}.weight"), **names}
+
+
+BODY, SHORTCUT = "stage{s}_block{b}/conv{c}", "stage{s}_block{b}/shortcut/shortcut"
+
+FAMILIES = (
+    Family(
+        title="ResNet of torchvision and timm",
+        architectures=tuple(f"resnet{depth}" for depth in BLOCKS),
+        values=_of_timm,
+        names={
+            **_normed("stem", "conv1", "bn1"),
+            **_normed(BODY, "layer{s}.{b-1}.conv{c}", "layer{s}.{b-1}.bn{c}"),
+            **_normed(SHORTCUT, "layer{s}.{b-1}.downsample.0", "layer{s}.{b-1}.downsample.1"),
+            "head/kernel": linear("fc.weight"),
+            "head/bias": "fc.bias",
+        },
+        ignored=("*.num_batches_tracked",),
+    ),
+    Family(
+        title="ResNet of transformers",
+        architectures=("ResNetForImageClassification", "ResNetModel"),
+        values=_of_transformers,
+        names={
+            **_normed("stem", "embedder.embedder.convolution", "embedder.embedder.normalization"),
+            **_normed(
+                BODY,
+                "encoder.stages.{s-1}.layers.{b-1}.layer.{c-1}.convolution",
+                "encoder.stages.{s-1}.layers.{b-1}.layer.{c-1}.normalization",
+            ),
+            **_normed(
+                SHORTCUT,
+                "encoder.stages.{s-1}.layers.{b-1}.shortcut.convolution",
+                "encoder.stages.{s-1}.layers.{b-1}.shortcut.normalization",
+            ),
+            "head/kernel": linear("classifier.1.weight"),
+            "head/bias": "classifier.1.bias",
+        },
+        prefixes=("", "resnet."),
+        ignored=("*.num_batches_tracked",),
+    ),
+)
 
 
 class ResNet(
@@ -77,6 +146,8 @@ class ResNet(
         "110": CIFAR | {"depth": 110, "warmup": 0.006},  # the paper's 400 steps of a smaller rate
         **{str(depth): IMAGENET | {"depth": depth} for depth in BLOCKS},
     }
+
+    families: ClassVar[tuple[Family, ...]] = FAMILIES
 
     family: str = choice("small", "imagenet", default="small", help="3 stages from 16 channels, or 4 from 64")
     depth: int = integer(

@@ -41,7 +41,16 @@ HEAVY_AT_THE_TOP = {
 ONLY = {
     "zoo.layers._backend": ("keras", "numpy", "tensorflow", "jax", "torch", "zoo.layers._backend"),
     "zoo.layers": ("keras", "numpy", "zoo.layers"),
-    "zoo.recipes": ("keras", "numpy", "zoo.layers", "zoo.tasks", "zoo.fields", "zoo.errors", "zoo.recipes"),
+    "zoo.recipes": (
+        "keras",
+        "numpy",
+        "zoo.layers",
+        "zoo.tasks",
+        "zoo.fields",
+        "zoo.errors",
+        "zoo.weights.layout",
+        "zoo.recipes",
+    ),
     "zoo.fields": ("zoo.errors", "zoo.fields"),
     "zoo.errors": (),
 }
@@ -122,7 +131,7 @@ PRIVATE = {
     ("zoo.tuning.oracles", "_vectorize_trials"): "keras-tuner: the space of the Gaussian process",
     ("zoo.tuning.workers.ray", "ray._private"): "Ray: without it, its own words about a dead node reach the screen",
     ("zoo.tuning.space", "keras_tuner.src"): "keras-tuner: conditions are named in no public module",
-    ("zoo.weights", "_model_variables_moving_average"): "Keras: the averages that an optimizer keeps",
+    ("zoo.weights.by_path", "_model_variables_moving_average"): "Keras: the averages that an optimizer keeps",
 }
 
 # What zoo.layers exports beside layers, which `check_layer` cannot check.

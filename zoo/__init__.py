@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from zoo.registry.finding import names as names
     from zoo.registry.opening import recipe as recipe
     from zoo.reporting import report as report
+    from zoo.runs.loading import load as load
     from zoo.runs.run import Run as Run
-    from zoo.runs.run import load as load
     from zoo.serving.exporting import export as export
     from zoo.serving.prediction import evaluate as evaluate
     from zoo.serving.prediction import predict as predict
@@ -42,7 +42,7 @@ _PUBLIC = {
     "recipe": "registry.opening",
     "report": "reporting",
     "Run": "runs.run",
-    "load": "runs.run",
+    "load": "runs.loading",
     "export": "serving.exporting",
     "evaluate": "serving.prediction",
     "predict": "serving.prediction",

@@ -11,7 +11,8 @@ import numpy as np
 
 from zoo import registry, weights
 from zoo.errors import InputError
-from zoo.runs import Run
+from zoo.runs import Pretrained, Run
+from zoo.weights import hub
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
@@ -43,32 +44,39 @@ def initialize(
     source: str | os.PathLike[str],
     labels: Sequence[str] | None = None,
     say: Callable[[str], object] = print,
-) -> None:
+) -> dict[str, Any]:
     """Starts `model` from the weights of `source`: whole layers, matched by path and shape.
 
     The layers named `head...` are taken only where the labels are the same, or unknown on the model's side.
 
     Args:
-        source: a run's folder (its best weights) or a `.keras` file.
+        source: a run's folder (its best weights), a `.keras` file, or a checkpoint of another library, as for
+            `zoo.load`.
         labels: the labels of the data that `model` will train on; None where they are unknown.
         say: called with one line a layer: what was taken and what was left, and why.
+    Returns: what a run keeps of a published checkpoint, {"source", "commit", "sha256"}; empty for a source of ours.
     Raises: `InputError` where no layer matches, or there is nothing at `source`.
     """
-    arrays, theirs = _load(source)
+    arrays, theirs, facts = _load(source, model)
     target: dict[str, list[keras.Variable]] = {}
     for variable in weights.variables(model):
         target.setdefault(variable.path.rpartition("/")[0], []).append(variable)
     taken = 0
     for layer, own in target.items():
-        reason = _mismatch(layer, own, arrays, labels, theirs)
+        found = {variable.path: arrays[variable.path] for variable in own if variable.path in arrays}
+        reason = _mismatch(layer, own, found, labels, theirs)
         if reason is None:
             taken += 1
             for variable in own:
-                variable.assign(arrays[variable.path])
+                variable.assign(found[variable.path])
         say(f"  {layer}: {'taken' if reason is None else 'left as it was, ' + reason}")
     if not taken:
         raise InputError(f"init_from={source} shares no layer with {model.name} (by path and shape).")
     say(f"Started from {source}: {taken} of {len(target)} layers taken.")
+    surplus = getattr(arrays, "surplus", ())
+    if surplus:
+        say(f"Not taken from {source}, for want of a place: {', '.join(surplus)}.")
+    return facts
 
 
 def _mismatch(
@@ -92,15 +100,21 @@ def _mismatch(
     return None
 
 
-def _load(source: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Sequence[str] | None]:
-    """Returns ({path: array}, labels or None) of a run or a .keras file."""
+def _load(
+    source: str | os.PathLike[str], model: Any
+) -> tuple[Mapping[str, np.ndarray], Sequence[str] | None, dict[str, Any]]:
+    """Returns ({path: array}, labels or None, facts of a checkpoint) of what `model` can be started from."""
     path = pathlib.Path(source)
     if path.suffix == ".keras":
         if not path.is_file():
             raise InputError(f"init_from={source}: there is no such file.")
         try:
-            return weights.of(keras.saving.load_model(path, compile=False)), None
+            return weights.of(keras.saving.load_model(path, compile=False)), None, {}
         except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise InputError(f"init_from={source} is not a whole .keras file: {str(error).splitlines()[0]}") from error
+    if hub.is_pretrained(source):
+        pretrained = Pretrained(source, model.recipe)
+        labels = pretrained.labels if "classes" in model.recipe.fields() else ()
+        return pretrained.weights(model), labels, pretrained.facts()
     run = Run.open(source)
-    return run.weights(), run.reader().labels
+    return run.weights(), run.reader().labels, {}

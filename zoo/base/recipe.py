@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -11,10 +12,12 @@ import numpy as np
 
 from zoo import devices, fields
 from zoo.base.models import attach, cut, freeze
+from zoo.base.optimizing import OPTIMIZERS, make_optimizer
 from zoo.base.randomness import dtype_policy, reproducible
 from zoo.errors import InputError, unknown
 from zoo.fields import Origin
-from zoo.objective.optimizers import L2SGD, WarmupSchedule
+from zoo.objective.optimizers import WarmupSchedule
+from zoo.weights.layout import Family
 
 if typing.TYPE_CHECKING:
     import keras_tuner
@@ -23,12 +26,6 @@ if typing.TYPE_CHECKING:
     from zoo.data.source import Source
     from zoo.figures import Part
     from zoo.reporting import Outcome
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adadelta")
-
-
-NORMS_AND_BIASES = r"(^|/)(bias|gamma|beta|scale)(:\d+)?$"
-"""Names of the variables that `decay_norms` is about: `bias` to Keras, `c1/bias:0` where TensorFlow has the word."""
-
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
@@ -47,6 +44,9 @@ class Recipe(fields.Declared):
 
     variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {}
     """{name of a variant: {field: value}}."""
+    families: typing.ClassVar[tuple[Family, ...]] = ()
+    """Published checkpoints that the network can be started from."""
+
     tiles: typing.ClassVar[bool] = False
     """Whether inputs can be asked in tiles."""
 
@@ -134,7 +134,10 @@ class Recipe(fields.Declared):
     precision: str = fields.choice(*PRECISIONS, default="auto", help="auto: mixed_bfloat16 on a GPU that has it")
     jit_compile: str | bool = fields.choice("auto", True, False, default="auto", help="XLA; auto leaves it to Keras")
     init_from: str | None = fields.text(
-        default=None, optional=True, help="a run's folder or a .keras file whose weights to start from"
+        default=None,
+        optional=True,
+        examples=("RUN", "hf:OWNER/NAME"),
+        help="a run, a .keras file or a published checkpoint, whose weights to start from",
     )
     freeze: str | None = fields.text(
         default=None, optional=True, help="layers to hold still, by a pattern on their names, such as 'conv*'"
@@ -165,6 +168,20 @@ class Recipe(fields.Declared):
     def default_reader(self, labels: Sequence[str] | None = None) -> typing.Any:
         """Returns a reader without data, for a model that its owner fitted."""
         raise NotImplementedError
+
+    @classmethod
+    def read_tokenizer(cls, folder: pathlib.Path) -> typing.Any:
+        """Returns the published tokenizer in the folder of a checkpoint; None for a recipe that reads no texts."""
+        return None
+
+    def pretrained_reader(self, tokenizer: typing.Any, labels: Sequence[str] | None = None) -> typing.Any:
+        """Returns what reads raw inputs as a checkpoint's own library does.
+
+        Args:
+            tokenizer: what `read_tokenizer` returned.
+            labels: names of the classes; None where the checkpoint has none.
+        """
+        return self.default_reader(labels)
 
     def make_preparation(self, reader: typing.Any, source: "Source") -> typing.Any:
         """Returns the `zoo.data.pipeline.Preparation` of examples; None for batches that are ready."""
@@ -243,31 +260,7 @@ class Recipe(fields.Declared):
 
     def make_optimizer(self, steps_per_epoch: int | None = None) -> keras.optimizers.Optimizer:
         """Returns the optimizer that the fields describe; the schedule acts where the steps are known."""
-        shared: dict[str, typing.Any] = {
-            "name": "optimizer",
-            "learning_rate": self.make_schedule(steps_per_epoch),
-            "global_clipnorm": self.clip_norm,
-            "use_ema": self.ema > 0,
-            "gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
-        }
-        if self.ema:
-            shared["ema_momentum"] = self.ema
-        if self.weight_decay:
-            shared["weight_decay"] = self.weight_decay
-        match self.optimizer:
-            case "sgd":
-                optimizer = L2SGD(momentum=self.momentum, nesterov=self.nesterov, **shared)
-            case "adam":
-                optimizer = keras.optimizers.Adam(beta_2=self.beta_2, **shared)
-            case "adamw":
-                optimizer = keras.optimizers.AdamW(beta_2=self.beta_2, **{"weight_decay": 0.0, **shared})
-            case "rmsprop":
-                optimizer = keras.optimizers.RMSprop(momentum=self.momentum, **shared)
-            case "adadelta":
-                optimizer = keras.optimizers.Adadelta(epsilon=1e-6, **shared)
-        if self.weight_decay and not self.decay_norms:
-            optimizer.exclude_from_weight_decay(var_names=[NORMS_AND_BIASES])
-        return optimizer
+        return make_optimizer(self, self.make_schedule(steps_per_epoch))
 
     # The verbs --------------------------------------------------------------------------------------------------
 
@@ -345,8 +338,12 @@ class Recipe(fields.Declared):
                 values[name] = field.suggest(name, hp, values[name])
         return self.restored(self.origin, self.normal(values))
 
-    def compile(self, model: keras.Model, steps_per_epoch: int | None = None) -> keras.Model:
-        """Compiles `model` with this recipe's objective and returns it; the schedule acts where the steps are known."""
+    def compile(self, model: keras.Model, steps_per_epoch: int | None = None, slots: bool = True) -> keras.Model:
+        """Compiles `model` with this recipe's objective and returns it; the schedule acts where the steps are known.
+
+        Args:
+            slots: whether the optimizer's variables are made at once, not before the first step.
+        """
         if self.freeze is not None:
             freeze(model, self.freeze)
         model.compile(
@@ -355,17 +352,18 @@ class Recipe(fields.Declared):
             metrics=self.make_metrics(),
             jit_compile=self.jit_compile,
         )
-        model.optimizer.build(model.trainable_variables)  # else a saved model comes back without an optimizer
+        if slots:
+            model.optimizer.build(model.trainable_variables)  # else a saved model comes back without an optimizer
         return model
 
-    def build(self, steps_per_epoch: int | None = None) -> keras.Model:
+    def build(self, steps_per_epoch: int | None = None, slots: bool = True) -> keras.Model:
         """Returns a compiled `keras.Model` whose `model.recipe` is this recipe; global state is left as it was.
 
-        `zoo.build` also follows `init_from`.
+        `zoo.build` also follows `init_from`. `slots` is as for `compile`.
         """
         with reproducible(self.seed), dtype_policy(devices.resolve(self).precision):
             model = self.network()
-            self.compile(model, steps_per_epoch)
+            self.compile(model, steps_per_epoch, slots)
         attach(model, recipe=self)
         return model
 

@@ -10,7 +10,7 @@ from zoo.errors import InputError
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
     from zoo.fields import Declared
-    from zoo.runs import Run
+    from zoo.runs import Pretrained, Run
 
 
 def named(name: str, pairs: Iterable[str]) -> "tuple[Recipe, dict[str, Any]]":
@@ -63,3 +63,14 @@ def open_run(path: str | os.PathLike[str], trust: bool = False) -> "Run":
     run = Run.open(path, trust)
     load_backend()
     return run
+
+
+def open_source(name: str | os.PathLike[str], trust: bool = False) -> "Run | Pretrained":
+    """The run, or the pretrained source, of a name; a run that is wrong is refused before Keras is loaded."""
+    from zoo.runs import open_trained
+    from zoo.weights import hub
+
+    if not hub.is_pretrained(name):
+        return open_run(name, trust)
+    load_backend()
+    return open_trained(name)

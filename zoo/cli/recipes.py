@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.given import named, open_run, parsed
+from zoo.cli.given import named, open_run, open_source, parsed
 from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
 from zoo.cli.screen import load_backend, print_table
 from zoo.errors import InputError
@@ -37,13 +37,18 @@ def list_(pattern: str, task: str | None, quiet: bool) -> None:
 def show(recipe: Any, fields: tuple[str, ...], quiet: bool) -> None:
     """Show a recipe's fields and its network's cost.
 
-    RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py.
+    RECIPE is a name, a variant, a file or a pretrained source: lenet, lenet/modern, ./my_recipe.py, hf:OWNER/NAME.
     """
     from zoo import registry
     from zoo.fields import show as shown
+    from zoo.weights import hub
 
-    recipe, given = named(recipe, fields)
-    made = registry.recipe(recipe, **given)
+    if hub.is_pretrained(recipe):
+        source = open_source(recipe).recipe
+        made = source.replace(**parsed(type(source), fields))
+    else:
+        recipe, given = named(recipe, fields)
+        made = registry.recipe(recipe, **given)
     if not quiet:
         click.echo(f"{made.label}: {(type(made).__doc__ or '').strip().splitlines()[0]}\n")
         rows = [("field", "value", "default", "legal", "search", "help")]

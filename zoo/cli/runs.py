@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.given import open_run
+from zoo.cli.given import open_run, open_source
 from zoo.cli.options import data_dir, filled, quiet, skip_bad, trust
 from zoo.cli.screen import hushed
 from zoo.errors import InputError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", callback=filled)
+@click.argument("run", callback=filled, metavar="RUN|SOURCE")
 @click.option("--split", default="test", show_default=True, help="train, validation or test.")
 @click.option("--dataset", help="Other data, by name.")
 @data_dir
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def evaluate(
     run: Any, split: str, dataset: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool
 ) -> None:
-    """Print a run's loss and metrics."""
-    run = open_run(run, trust)
+    """Print the loss and metrics of a run, or of a pretrained source such as hf:OWNER/NAME."""
+    run = open_source(run, trust)
     from zoo.serving.prediction import evaluate
 
     found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad)
@@ -38,7 +38,7 @@ def evaluate(
 
 
 @click.command()
-@click.argument("run", callback=filled)
+@click.argument("run", callback=filled, metavar="RUN|SOURCE")
 @click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
@@ -69,12 +69,12 @@ def predict(
     trust: bool,
     quiet: bool,
 ) -> None:
-    """Print what a run says of files, or of texts.
+    """Print what a run, or a pretrained source such as hf:OWNER/NAME, says of files or texts.
 
     Without inputs, texts are the lines of standard input, and each answer is a line. Segmentation prints each class's
     share of the pixels, and writes a mask: a PNG of class ids under the file's name.
     """
-    run = open_run(run, trust)
+    run = open_source(run, trust)
     from zoo.runs import load, table
     from zoo.serving.prediction import predict
 
@@ -101,7 +101,7 @@ def predict(
 
 
 @click.command()
-@click.argument("run", callback=filled)
+@click.argument("run", callback=filled, metavar="RUN|STUDY|SOURCE")
 @click.argument("directory", callback=filled)
 @click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx or litert.")
 @click.option(
@@ -110,7 +110,7 @@ def predict(
 @trust
 @quiet
 def export(run: Any, directory: str, format: str, version: int | None, trust: bool, quiet: bool) -> None:
-    """Write a run, or a study's best, as a model to serve, verified.
+    """Write a run, a study's best, or a pretrained source as a model to serve, verified.
 
     DIRECTORY must not exist; the model in it needs nothing of this package.
     """
@@ -119,7 +119,7 @@ def export(run: Any, directory: str, format: str, version: int | None, trust: bo
 
     if Study.exists(run):
         run = Study.open(run).best_run()
-    export(open_run(run, trust), directory, format=format, version=version, quiet=quiet)
+    export(open_source(run, trust), directory, format=format, version=version, quiet=quiet)
 
 
 @click.command()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import InputError
 from zoo.registry.finding import find
+from zoo.registry.pretrained import started
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
@@ -54,6 +55,6 @@ def open_recipe(
 def configured(recipe: "str | Recipe", given: Mapping[str, Any]) -> "Recipe":
     """Returns the recipe of a name, or `recipe` itself, with the values that are `given`."""
     if not isinstance(recipe, str):
-        return recipe.replace(**given) if given else recipe
+        return started(recipe.replace(**given)) if given else recipe
     cls, base, variant = find(recipe)
-    return cls.configured(base, variant, given)
+    return started(cls.configured(base, variant, given))

@@ -33,8 +33,6 @@ from zoo.runs.folder import Kind
 from zoo.runs.history import table
 
 if TYPE_CHECKING:
-    import keras
-
     from zoo.base.recipe import Recipe
     from zoo.data.source import Source
     from zoo.training.plan import Plan
@@ -63,8 +61,19 @@ class Run:
     # Making and opening -----------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], recipe: "Recipe", source: "Source", plan: "Plan") -> Self:
-        """Returns a new run of a `zoo.training.Plan`; nothing is written before `begin`."""
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        recipe: "Recipe",
+        source: "Source",
+        plan: "Plan",
+        started: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Returns a new run of a `zoo.training.Plan`; nothing is written before `begin`.
+
+        Args:
+            started: what there is to keep of a published checkpoint that the weights came from.
+        """
         facts = {
             "schema": KIND.schema,
             "recipe": registry.saved(recipe),
@@ -79,6 +88,7 @@ class Run:
             "versions": versions(),
             "status": "running",
             "reason": "",
+            **({"started_from": dict(started)} if started else {}),
         }
         return cls(path, json.loads(json.dumps(facts)))
 
@@ -282,28 +292,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.status})"
-
-
-def load(run: str | os.PathLike[str] | Run, *, features: bool = False, trust: bool = False) -> "keras.Model":
-    """Returns the trained `keras.Model` of a run, with its best weights, compiled; it has `recipe`, `reader` and `run`.
-
-    Args:
-        run: a `Run`, or its folder.
-        features: end at the layer `features` instead: pooled, or the last hidden; not compiled.
-        trust: run the recipe file that the run names, whoever wrote it.
-    """
-    from zoo.base.models import attach, cut
-
-    run = Run.open(run, trust)
-    recipe, arrays = run.recipe, run.weights()
-    model = recipe.build()
-    weights.put(model, arrays)
-    if features:
-        model = cut(model)
-        attach(model, recipe=recipe, run=run)  # no reader: what it answers are no classes
-        return model
-    attach(model, recipe=recipe, reader=run.reader(), run=run)
-    return model
 
 
 def save_reader(reader: Any, path: pathlib.Path) -> None:

@@ -33,7 +33,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 
 
 def export(
-    what: "str | os.PathLike[str] | runs.Run | keras.Model",
+    what: "str | os.PathLike[str] | runs.Run | runs.Pretrained | keras.Model",
     directory: str | os.PathLike[str],
     *,
     format: Literal["saved_model", "onnx", "litert"] = "saved_model",
@@ -46,7 +46,8 @@ def export(
     """Writes a run or a model to `directory`, verified, and returns the folder.
 
     Args:
-        what: a `Run`, its folder, or a model of `zoo.build` that its owner fitted.
+        what: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.build` that its owner
+            fitted.
         directory: must not exist; with `version`, `directory/version` must not, as TensorFlow Serving reads it.
         format: "saved_model" (raw inputs in, three signatures), "onnx" or "litert" (tensors in, labels.txt beside).
         version: a whole number of at least 1.
@@ -68,7 +69,11 @@ def export(
         raise InputError(f"{target} exists. Name another folder, or export the next --version.")
     with tempfile.TemporaryDirectory() as temporary:
         job = pathlib.Path(temporary)
-        if isinstance(what, (str, os.PathLike, runs.Run)):
+        if isinstance(what, (str, os.PathLike)):
+            what = runs.open_trained(what, trust)
+        if isinstance(what, runs.Pretrained):
+            what = runs.load(what)
+        if isinstance(what, runs.Run):
             what = runs.Run.open(what, trust)
             _refuse_texts(what.recipe, format)
             _describe_run(job, what, labels, reader)

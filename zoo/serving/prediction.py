@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    run: str | os.PathLike[str] | runs.Run | keras.Model,
+    run: str | os.PathLike[str] | runs.Run | runs.Pretrained | keras.Model,
     split: str = "test",
     *,
     dataset: Any = None,
@@ -29,7 +29,7 @@ def evaluate(
     that training did not have are counted in a warning.
 
     Args:
-        run: a `Run`, its folder, or a model of `zoo.load`.
+        run: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.load`.
         split: "train" (augmented and shuffled, as in training), "validation" or "test".
         dataset: other data, by name; or the data of a run whose data were handed over in memory.
         data_dir, skip_bad: as for `zoo.train`.
@@ -46,7 +46,7 @@ def evaluate(
 
 
 def predict(
-    run: str | os.PathLike[str] | runs.Run | keras.Model,
+    run: str | os.PathLike[str] | runs.Run | runs.Pretrained | keras.Model,
     inputs: Any,
     *,
     skip_bad: bool = False,
@@ -60,7 +60,7 @@ def predict(
     Cells of categories that training did not have are counted in a warning.
 
     Args:
-        run: a `Run`, its folder, or a model of `zoo.load`.
+        run: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.load`.
         inputs: paths of files, or arrays; for pictures, (height, width, channels) of any size, or (n, height, width,
             channels): uint8, or floats from 0 to 1, or to 255 where one is above 1; for tables, CSV files, or mappings
             from columns to a value or values, data frames too; or texts. One or a list.
@@ -94,7 +94,7 @@ def _tiling(recipe: "Recipe", tile: int | None, overlap: int | None) -> dict[str
     return {name: check_whole(name, value, 0 if name == "overlap" else 1) for name, value in given.items()}
 
 
-def _model(run: str | os.PathLike[str] | runs.Run | keras.Model, trust: bool) -> Any:
+def _model(run: str | os.PathLike[str] | runs.Run | runs.Pretrained | keras.Model, trust: bool) -> Any:
     if isinstance(run, keras.Model):
         if not hasattr(run, "reader"):
             raise InputError("This model has no reader: give a run, or a model of zoo.load.")

@@ -15,9 +15,11 @@ from zoo.data.tokens import SPECIAL
 from zoo.errors import InputError
 from zoo.objective.losses import TokenLoss
 from zoo.objective.metrics import Perplexity, TokenAccuracy
+from zoo.readers.published import Published, read_tokenizer
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import KINDS, Tokenizer
 from zoo.readers.vocabulary import fit
+from zoo.weights import hub
 
 if typing.TYPE_CHECKING:
     from zoo.cost import Shapes
@@ -76,12 +78,22 @@ class Texts(Recipe):
         return {field: (size, f"dataset={source.name} has {size:,} ids of {self.tokens}")}
 
     def _carried(self) -> TextReader | None:
-        """The reader of the run whose weights to start from; None where there is none."""
+        """A reader with the tokenizer of the run, or checkpoint, whose weights to start from; None without one."""
+        if hub.is_pretrained(self.init_from):
+            published = self.read_tokenizer(hub.locate(self.init_from).folder)
+            return TextReader(published.tokenizer, self.length)
         path = pathlib.Path(self.init_from or "", "reader.keras")
         if not path.is_file():
             return None
         reader = keras.saving.load_model(path, compile=False)
         return reader if isinstance(reader, TextReader) else None
+
+    @classmethod
+    def read_tokenizer(cls, folder: pathlib.Path) -> Published:
+        return read_tokenizer(folder)
+
+    def pretrained_reader(self, tokenizer: Published, labels: Sequence[str] | None = None) -> TextReader:
+        return TextReader(tokenizer.tokenizer, self.length, start=tokenizer.start, end=tokenizer.end)
 
     def make_probe(self, reader: TextReader, examples: Sequence[Mapping[str, typing.Any]]) -> dict[str, np.ndarray]:
         """{signature/input: array} of raw examples: as they are, and as the network takes them."""

@@ -16,6 +16,7 @@ from zoo.tasks._text import WholeTexts, invented
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import AnyPreparation
+    from zoo.readers.published import Published
     from zoo.reporting import Outcome
 
 
@@ -59,6 +60,10 @@ class TextClassification(WholeTexts):
         """A reader for a model that was not trained on a data set of ours."""
         labels = _classes.named(labels, self.classes)
         return TextReader(invented(self.vocabulary), self.length, start=True, labels=labels)
+
+    def pretrained_reader(self, tokenizer: "Published", labels: Sequence[str] | None = None) -> TextReader:
+        names = _classes.named(labels, self.classes)
+        return TextReader(tokenizer.tokenizer, self.length, start=tokenizer.start, end=tokenizer.end, labels=names)
 
     def make_preparation(self, reader: TextReader, source: Source) -> "AnyPreparation":
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""

@@ -100,14 +100,15 @@ def _train(
     plan = make_plan(recipe, steps, validation is not None)
     fresh = job.run is None or job.run.checkpoint() is None
     taken: list[str] = []
+    started: dict[str, Any] = {}
     with reproducible(recipe.seed), dtype_policy(plan.device.precision):
         model = recipe.build(steps)
         if recipe.init_from is not None and fresh:
-            initialize(model, recipe.init_from, None if source.ready else reader.labels, taken.append)
+            started = initialize(model, recipe.init_from, None if source.ready else reader.labels, taken.append)
         read = [] if quiet or source.ready else recipe.describe(reader, source)
         device = plan.device.line(model.jit_compile, recipe.jit_compile)
         say("\n".join([device, _data_line(source, plan), *read, *taken]))
-        run = job.run or Run.create(job.path, recipe, source, plan)
+        run = job.run or Run.create(job.path, recipe, source, plan, started)
         with run.lock():
             if job.run is None and Run.exists(run.path):
                 raise InputError(f"{run.path} was begun by another process meanwhile: run the same command again.")

@@ -46,9 +46,10 @@ def put(model: "keras.Model", arrays: Mapping[str, np.ndarray]) -> None:
         odd = sorted(set(target) ^ set(arrays))
         raise RunError(f"The weights are of another network: {', '.join(odd[:3])} stands on one side only.")
     for path, variable in target.items():
-        if tuple(variable.shape) != arrays[path].shape:
-            raise RunError(f"The weights are of another network: {path} is {arrays[path].shape}, not {variable.shape}.")
-        variable.assign(arrays[path])
+        array = arrays[path]  # once: a mapping may read a file for it
+        if tuple(variable.shape) != array.shape:
+            raise RunError(f"The weights are of another network: {path} is {array.shape}, not {variable.shape}.")
+        variable.assign(array)
 
 
 def of_optimizer(optimizer: "keras.optimizers.Optimizer") -> dict[str, np.ndarray]:

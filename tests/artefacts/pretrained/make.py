@@ -1,0 +1,140 @@
+"""Makes the checkpoints of this folder with transformers and tokenizers, which no test needs:
+
+    pip install transformers tokenizers torch && python tests/artefacts/pretrained/make.py
+
+Each is a small network of random weights and a small vocabulary, saved as those libraries save theirs. `expected.npz`
+has texts, the ids and logits that transformers gives for them, and what it writes on, greedily.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import safetensors.torch
+import tokenizers
+import torch
+import transformers
+
+HERE = pathlib.Path(__file__).parent
+TEXTS = ["The cat sat on the mat.", "the  cat's 2 hats", "", "Ünïcode 你好 naïve", "a cat, a dog"]
+CORPUS = [
+    "The cat sat on the mat. A dog sat on the log.",
+    "the cat's 2 hats, the dog's 12 bones: 2011",
+    "naïve café",
+] * 9
+
+
+def byte_pairs(folder, specials, size=300, digits=False):
+    """A byte-level BPE of GPT-2's kind, or of SmolLM2's, which takes digits one by one."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    split = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if digits:
+        each = tokenizers.pre_tokenizers.Digits(individual_digits=True)
+        split = tokenizers.pre_tokenizers.Sequence([each, split])
+    tokenizer.pre_tokenizer = split
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=size, special_tokens=specials, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokenizer
+
+
+def word_pieces(folder):
+    """BERT's uncased WordPiece."""
+    tokenizer = tokenizers.BertWordPieceTokenizer(lowercase=True)
+    tokenizer.train_from_iterator(CORPUS, vocab_size=150, min_frequency=1, show_progress=False)
+    fast = transformers.BertTokenizerFast(tokenizer_object=tokenizer._tokenizer, do_lower_case=True)
+    fast.save_pretrained(folder)
+    return fast
+
+
+def text_model(name, make, tokenizer, ids_of, writes=0):
+    """Saves a model of texts and what it answers."""
+    torch.manual_seed(0)
+    model = make().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.3 + (parameter.ndim == 1) * 0.5)
+    folder = HERE / name
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    expected = {"texts": np.array(TEXTS)}
+    for number, text in enumerate(TEXTS):
+        ids = ids_of(text)
+        expected[f"ids{number}"] = np.array(ids, "int32")
+        if not ids:
+            continue
+        with torch.no_grad():
+            expected[f"logits{number}"] = model(torch.tensor([ids])).logits[0].numpy()
+            if writes:
+                written = model.generate(
+                    torch.tensor([ids]), max_new_tokens=writes, do_sample=False, pad_token_id=model.config.eos_token_id
+                )
+                expected[f"written{number}"] = written[0, len(ids) :].numpy()
+    np.savez_compressed(folder / "expected.npz", **expected)
+
+
+def gpt2():
+    folder = HERE / "gpt2"
+    folder.mkdir(exist_ok=True)
+    tokenizer = byte_pairs(folder, ["<|endoftext|>"])
+    end = tokenizer.token_to_id("<|endoftext|>")
+    size = tokenizer.get_vocab_size()
+    config = transformers.GPT2Config(
+        vocab_size=size, n_positions=32, n_embd=16, n_layer=2, n_head=2, bos_token_id=end, eos_token_id=end
+    )
+    text_model("gpt2", lambda: transformers.GPT2LMHeadModel(config), tokenizer, lambda t: tokenizer.encode(t).ids, 6)
+    (folder / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "GPT2Tokenizer", "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>", "add_prefix_space": False,
+    }))  # fmt: skip
+
+
+def llama(name, cls, config_cls, **given):
+    folder = HERE / name
+    folder.mkdir(exist_ok=True)
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = byte_pairs(folder, specials, digits=True)
+    start, end = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>")
+    config = config_cls(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5,
+        bos_token_id=start, eos_token_id=end, **given,
+    )  # fmt: skip
+    text_model(name, lambda: cls(config), tokenizer, lambda t: tokenizer.encode(t).ids, 6)
+    template = (
+        "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' "
+        "+ '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "GPT2Tokenizer", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>",
+        "unk_token": "<|endoftext|>", "add_prefix_space": False, "chat_template": template,
+    }))  # fmt: skip
+
+
+def bert(name, cls, old=False, **given):
+    folder = HERE / name
+    folder.mkdir(exist_ok=True)
+    tokenizer = word_pieces(folder)
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=40, **given,
+    )  # fmt: skip
+    text_model(name, lambda: cls(config), tokenizer, lambda text: tokenizer(text)["input_ids"])
+    if old:  # as files of TensorFlow's day have them
+        tensors = safetensors.torch.load_file(folder / "model.safetensors")
+        tensors = {
+            key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): one
+            for key, one in tensors.items()
+        }
+        safetensors.torch.save_file(tensors, folder / "model.safetensors")
+
+
+if __name__ == "__main__":
+    gpt2()
+    llama("llama", transformers.LlamaForCausalLM, transformers.LlamaConfig, tie_word_embeddings=False)
+    llama("qwen2", transformers.Qwen2ForCausalLM, transformers.Qwen2Config, tie_word_embeddings=True)
+    bert("bert", transformers.BertForMaskedLM, old=True)
+    labels = {0: "calm", 1: "glad", 2: "sad"}
+    bert("bert_classifier", transformers.BertForSequenceClassification, id2label=labels)

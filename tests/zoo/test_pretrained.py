@@ -1,0 +1,247 @@
+"""Weights from elsewhere: files, names on the hub, tables of names, and networks that answer as published ones do."""
+
+import hashlib
+import json
+import pathlib
+import pickle
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import zoo
+from zoo import InputError
+from zoo.weights import hub
+from zoo.weights.layout import (
+    ABSENT,
+    Checkpoint,
+    Family,
+    by_columns,
+    by_rows,
+    convolution,
+    first,
+    joined,
+    labels_of,
+    linear,
+    logits_bias,
+)
+from zoo.weights.tensors import open_tensors
+
+RNG = np.random.default_rng(0)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def family(names, **options):
+    return Family("nets of the test", ("Net",), lambda config: {}, names, **options)
+
+
+# Tables of names ------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_makes_our_weights_of_theirs():
+    tensors = {
+        f"net.layers.{number}.{name}": RNG.normal(size=shape).astype("float32")
+        for number in (0, 1)
+        for name, shape in {"q": (4, 3), "k": (4, 3), "q_bias": (4,), "k_bias": (4,), "conv": (5, 2, 3, 1)}.items()
+    }
+    names = {
+        "block{n}/qk/kernel": linear("layers.{n-1}.q", "layers.{n-1}.k"),
+        "block{n}/qk/bias": joined("layers.{n-1}.q_bias", "layers.{n-1}.k_bias"),
+        "block{n}/conv/kernel": convolution("layers.{n-1}.conv"),
+    }
+    shapes = {"block2/qk/kernel": (3, 8), "block2/qk/bias": (8,), "block1/conv/kernel": (3, 1, 2, 5)}
+    made = Checkpoint(family(names, prefixes=("", "net.")), tensors, shapes)
+    x = RNG.normal(size=3).astype("float32")
+    theirs = np.concatenate([tensors["net.layers.1.q"] @ x, tensors["net.layers.1.k"] @ x])
+    np.testing.assert_allclose(x @ made["block2/qk/kernel"], theirs, rtol=1e-5)
+    assert {path: made[path].shape for path in made} == shapes
+    assert made["block1/conv/kernel"][2, 0, 1, 4] == tensors["net.layers.0.conv"][4, 1, 2, 0]
+    assert made.missing == []
+    assert made.surplus == [f"net.layers.0.{name}" for name in ("q", "k", "q_bias", "k_bias")] + ["net.layers.1.conv"]
+
+
+def test_rows_of_a_vocabulary_follow_our_ids():
+    table, bias = np.arange(10.0).reshape(5, 2), np.arange(5.0)
+    rows = [-1, 4, 4, -1, 0, 1, 2, 3]  # no padding, one row for start and end, nothing unknown
+    names = {"embedding": by_rows("table"), "head": by_columns("table"), "bias": logits_bias("bias")}
+    shapes = {"embedding": (8, 2), "head": (2, 8), "bias": (8,)}
+    made = Checkpoint(family(names), {"table": table, "bias": bias}, shapes, rows)
+    np.testing.assert_array_equal(made["embedding"][[1, 2, 4, 7]], table[[4, 4, 0, 3]])
+    np.testing.assert_array_equal(made["embedding"][[0, 3]], 0)
+    np.testing.assert_array_equal(made["head"], made["embedding"].T)
+    np.testing.assert_array_equal(made["bias"], [ABSENT, ABSENT, 4, ABSENT, 0, 1, 2, 3])
+
+
+def test_the_odds_are_those_of_the_checkpoint():
+    table, features, rows = RNG.normal(size=(5, 3)), RNG.normal(size=3), [-1, 4, 4, -1, 0, 1, 2, 3]
+    names = {"head": by_columns("table"), "bias": logits_bias()}
+    made = Checkpoint(family(names), {"table": table}, {"head": (3, 8), "bias": (8,)}, rows)
+    theirs, ours = np.exp(table @ features), np.exp(features @ made["head"] + made["bias"])
+    np.testing.assert_allclose((ours / ours.sum())[[4, 5, 6, 7, 2]], theirs / theirs.sum(), rtol=1e-12)
+
+
+def test_what_is_on_one_side_only_is_named():
+    tensors = {"a": np.zeros(2), "old.gamma": np.ones(2), "buffers.3.count": np.zeros(()), "other": np.zeros(1)}
+    names = {"x": "a", "y": "old.weight|old.gamma", "z": "b"}
+    made = Checkpoint(
+        family(names, ignored=("buffers.*.count",)), tensors, {"x": (2,), "y": (2,), "z": (2,), "w": (1,)}
+    )
+    assert (made.missing, made.surplus) == (["z", "w"], ["other"])
+    np.testing.assert_array_equal(made["y"], tensors["old.gamma"])
+
+
+def test_a_shorter_table_of_positions_is_the_beginning():
+    made = Checkpoint(family({"positions": first("wpe")}), {"wpe": np.arange(6).reshape(3, 2)}, {"positions": (2, 2)})
+    np.testing.assert_array_equal(made["positions"], [[0, 1], [2, 3]])
+
+
+def test_labels_stand_in_the_order_of_their_numbers():
+    assert labels_of({"id2label": {"10": "k", "2": "c", "1": "b"}}) == ("b", "c", "k")
+    with pytest.raises(InputError, match="no numbers"):
+        labels_of({"id2label": {"one": "b"}})
+
+
+# Files of tensors -----------------------------------------------------------------------------------------------------
+
+
+def test_safetensors_are_read_whole_and_in_shards(tmp_path):
+    tensors = {"a": RNG.normal(size=(3, 2)).astype("float32"), "b": np.arange(4)}
+    half = RNG.normal(size=(2, 2)).astype(ml_dtypes.bfloat16)
+    save_file({**tensors, "half": half}, tmp_path / "net.safetensors")
+    read = open_tensors(tmp_path / "net.safetensors")
+    assert set(read) == {"a", "b", "half"}
+    assert read["half"].dtype == "float32"
+    np.testing.assert_array_equal(read["half"], half.astype("float32"))
+    index = {}
+    for number, (name, tensor) in enumerate(tensors.items()):
+        index[name] = f"model-{number}.safetensors"
+        save_file({name: tensor}, tmp_path / index[name])
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    shards = open_tensors(tmp_path)
+    assert {name: shards[name].tolist() for name in shards} == {name: one.tolist() for name, one in tensors.items()}
+    (tmp_path / "model-1.safetensors").unlink()
+    with pytest.raises(InputError, match=r"not whole: model-1.safetensors is missing"):
+        open_tensors(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../net.safetensors"}}))
+    with pytest.raises(InputError, match="damaged"):
+        open_tensors(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-3], lambda data: data[:5], lambda data: b"", lambda data: b"x" * 99]
+)
+def test_a_file_that_is_cut_off_is_refused(tmp_path, damage):
+    save_file({"a": np.zeros(9)}, tmp_path / "net.safetensors")
+    (tmp_path / "net.safetensors").write_bytes(damage((tmp_path / "net.safetensors").read_bytes()))
+    with pytest.raises(InputError, match="no whole safetensors file"):
+        open_tensors(tmp_path / "net.safetensors")
+
+
+class Evil:
+    """Code that a pickle runs."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (pathlib.Path(self.path),)
+
+
+@pytest.mark.parametrize("name", ["net.bin", "net.pkl", "net.ckpt"])
+def test_a_pickle_is_not_opened(tmp_path, name):
+    (tmp_path / name).write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    with pytest.raises(InputError, match="may be a pickle, which can run code"):
+        zoo.load(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=rf"no model.safetensors. It has {name}, which is not opened"):
+        open_tensors(tmp_path)
+
+
+# Sources --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda folder: "hf:no-owner", "is no name on the hub"),
+    (lambda folder: "hf:a/b@../c d", "is no name on the hub"),
+    (lambda folder: folder / "gone.safetensors", "There is no file"),
+    (lambda folder: _configured(folder, "["), "config.json is damaged"),
+    (lambda folder: _configured(folder, "[" * 100_000), "config.json is damaged"),
+    (lambda folder: _configured(folder, "[]"), "it is no mapping"),
+    (lambda folder: _configured(folder, "{}"), "architecture none, and no recipe reads it"),
+    (lambda folder: _configured(folder, '{"architectures": ["FalconModel"]}'), "FalconModel, and no recipe"),
+    (lambda folder: _configured(folder, '{"architectures": [7]}'), "architecture 7"),
+    (lambda folder: _configured(folder, '{"architecture": "resnet50d"}'), "resnet50d, and no recipe reads it"),
+    (lambda folder: _configured(folder, '{"architecture": "resnet18"}'), "has no model.safetensors"),
+    (lambda folder: _configured(folder, '{"architectures": ["ResNetModel"], "depths": 3}'), "hidden_act"),
+    (lambda folder: _saved(folder / "net.safetensors"), "Name the recipe"),
+])  # fmt: skip
+def test_a_bad_source_is_one_line(tmp_path, make, message):
+    before = sorted(tmp_path.iterdir())
+    source = make(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        zoo.load(source)
+    assert "\n" not in str(caught.value)
+    assert sorted(set(tmp_path.iterdir()) - set(before)) == sorted(tmp_path.iterdir())
+
+
+def _configured(folder, text):
+    (folder / "config.json").write_text(text)
+    return folder
+
+
+def _saved(path):
+    save_file({"a": np.zeros(2)}, path)
+    return path
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A hub's cache, laid by hand, with one repository; its weights are stored under their digest."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    hub._fetched.cache_clear()
+    repo = tmp_path / "models--someone--net"
+    snapshot = repo / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (repo / "blobs").mkdir()
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(COMMIT)
+    (snapshot / "config.json").write_text('{"architecture": "resnet18"}')
+    save_file({"a": np.zeros(2)}, tmp_path / "net")
+    blob = repo / "blobs" / hashlib.sha256((tmp_path / "net").read_bytes()).hexdigest()
+    (tmp_path / "net").rename(blob)
+    (snapshot / "model.safetensors").symlink_to(blob)
+    yield snapshot
+    hub._fetched.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["hf:someone/net", f"hf:someone/net@{COMMIT}", "hf:someone/net@main"])
+def test_a_name_on_the_hub_is_found_in_its_cache(cached, name):
+    located = hub.locate(name)
+    assert (located.path.resolve(), located.commit) == (cached.resolve(), COMMIT)
+    (digest,) = located.digests().values()
+    assert (cached / "model.safetensors").resolve().name == digest
+    assert set(open_tensors(located.path)) == {"a"}
+
+
+def test_a_damaged_file_in_the_cache_is_refused(cached):
+    blob = (cached / "model.safetensors").resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + b"\1")
+    with pytest.raises(InputError, match="SHA-256"):
+        hub.locate("hf:someone/net").digests()
+
+
+@pytest.mark.parametrize("name", ["hf:someone/other", f"hf:someone/net@{COMMIT[::-1]}"])
+def test_offline_nothing_is_fetched(cached, name):
+    with pytest.raises(InputError, match="is not in the hub's cache, and ZOO_OFFLINE or HF_HUB_OFFLINE is set"):
+        zoo.load(name)
+
+
+def test_a_folder_of_the_same_name_comes_first(cached, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("hf:someone/net").mkdir(parents=True)
+    pathlib.Path("hf:someone/net/config.json").write_text("{}")
+    assert hub.locate("hf:someone/net").commit is None

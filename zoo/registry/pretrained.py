@@ -1,0 +1,132 @@
+"""Recipes of pretrained sources: which recipe a checkpoint is of, and with which values."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from zoo import fields
+from zoo.errors import InputError
+from zoo.registry.finding import find, names
+from zoo.weights import hub
+from zoo.weights.layout import Checkpoint, Config, Family, classes_of
+
+if TYPE_CHECKING:
+    from zoo.base.recipe import Recipe
+
+YIELDING = ("classes", "input_shape", "vocabulary", "tokens", "length", "dataset")
+"""Fields that a variant does not insist on, when a checkpoint says otherwise."""
+
+CHOSEN = ("classes", "input_shape", "length")
+"""Fields in which the caller is followed, and not the checkpoint: another head, other sizes of inputs."""
+
+
+def recipe_of(located: hub.Located) -> "tuple[Recipe, Family]":
+    """Returns (recipe, family) of a checkpoint that says in its config.json what it is.
+
+    Raises: `InputError` for an architecture that no recipe has.
+    """
+    config = located.config()
+    if config is None:
+        raise InputError(
+            f"{located.source} has no config.json beside it. Name the recipe: "
+            f'zoo.build("resnet/50", init_from="{located.source}").'
+        )
+    for name in names():
+        cls, base, _ = find(name)
+        for family in cls.families:
+            if _is_of(family.architectures if family.loads is None else family.loads, config):
+                values = _values(cls, family, config, located)
+                recipe = cls.configured(base, _variant(cls, values))
+                return recipe.adapted({name: (value, "") for name, value in values.items()}), family
+    architecture = " ".join(architectures(config)) or "none"
+    raise InputError(f"{located.source} has the architecture {architecture}, and no recipe reads it.")
+
+
+def started(recipe: "Recipe") -> "Recipe":
+    """Returns `recipe` with the values of the checkpoint that `init_from` names, where it names one.
+
+    Raises: `InputError` where the caller, or the variant, says otherwise than the checkpoint.
+    """
+    if recipe.init_from is None or not hub.is_pretrained(recipe.init_from):
+        return recipe
+    located = hub.locate(recipe.init_from)
+    config = located.config()
+    if config is None:
+        return recipe
+    family = _family(type(recipe), config, located)
+    values = _values(type(recipe), family, config, located)
+    given, variant = recipe.origin.given, recipe.variants.get(recipe.variant, {})
+    found = {}
+    for name, value in values.items():
+        if name in CHOSEN and name in given:
+            continue
+        if name in variant and name not in YIELDING and variant[name] != value:
+            raise InputError(
+                f"{recipe.label} has {name}={fields.show(variant[name])}, but {located.source} has "
+                f"{fields.show(value)}: name another variant, or {recipe.name} alone."
+            )
+        found[name] = (value, f"{located.source} has {fields.show(value)}")
+    return recipe.adapted(found)
+
+
+def checkpoint(recipe: "Recipe", located: hub.Located, shapes: dict[str, tuple[int, ...]], rows: Any) -> Checkpoint:
+    """Returns the `zoo.weights.layout.Checkpoint` of a source, as `recipe` reads it."""
+    from zoo.weights.tensors import open_tensors
+
+    tensors = open_tensors(located.path)
+    families = type(recipe).families
+    config = located.config()
+    if config is not None:
+        families = (_family(type(recipe), config, located),)
+    if not families:
+        raise InputError(f"{recipe.name} reads no published checkpoints: give a run, or a .keras file.")
+    made = [Checkpoint(family, tensors, shapes, rows) for family in families]
+    return max(made, key=len)
+
+
+def architectures(config: Config) -> list[str]:
+    """Returns the names of architectures that a config gives."""
+    found = config.get("architectures") or config.get("architecture") or config.get("model_type") or []
+    return [found] if isinstance(found, str) else [str(one) for one in found if isinstance(found, list)]
+
+
+def _family(cls: "type[Recipe]", config: Config, located: hub.Located) -> Family:
+    for family in cls.families:
+        if _is_of(family.architectures, config):
+            return family
+    architecture = " ".join(architectures(config)) or "none"
+    reads = ", ".join(_flat(family.architectures for family in cls.families)) or "no published checkpoints"
+    raise InputError(f"{located.source} has the architecture {architecture}, and {cls.__name__} reads {reads}.")
+
+
+def _is_of(known: Iterable[str], config: Config) -> bool:
+    return not set(known).isdisjoint(architectures(config))
+
+
+def _values(cls: "type[Recipe]", family: Family, config: Config, located: hub.Located) -> dict[str, Any]:
+    """{field: value} of a checkpoint."""
+    try:
+        values = family.values(config)
+        if "classes" in cls.fields() and classes_of(config):
+            values = {**values, "classes": classes_of(config)}
+        if cls.texts:
+            tokenizer = cls.read_tokenizer(located.folder).tokenizer
+            values = {**values, "tokens": tokenizer.kind, "vocabulary": tokenizer.size}
+        return values
+    except InputError as error:
+        raise InputError(f"{located.source}: {error}") from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(f"{located.source}: config.json is damaged ({type(error).__name__}: {error}).") from None
+
+
+def _variant(cls: "type[Recipe]", values: dict[str, Any]) -> str | None:
+    """The variant that has all of `values` but those in which it yields; None where none has."""
+    fixed = {name: value for name, value in values.items() if name not in YIELDING}
+    for variant, has in cls.variants.items():
+        says = {name: has.get(name, cls.field(name).default) for name in fixed}
+        if says == fixed and not fixed.keys().isdisjoint(has):
+            return variant
+    return None
+
+
+def _flat(lists: Iterable[Iterable[str]]) -> list[str]:
+    return [one for each in lists for one in each]

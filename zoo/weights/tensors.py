@@ -1,0 +1,140 @@
+"""Files of tensors: safetensors, whole or in shards, and PyTorch's state dictionaries. No file's code is run."""
+
+import contextlib
+import json
+import pathlib
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import InputError, install_line
+
+SUFFIXES = (".safetensors", ".pth", ".pt")
+"""Of the files that are read."""
+
+PICKLES = (".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy")
+"""Of files that may run code when they are opened, and are refused."""
+
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def open_tensors(path: pathlib.Path) -> Mapping[str, np.ndarray]:
+    """Returns {name: array} of a file, or of the safetensors in a folder; each array is read when it is asked for.
+
+    Raises: `InputError` for a file that is missing, cut off or of another kind.
+    """
+    if path.is_dir():
+        return _of_folder(path)
+    refuse_pickle(path)
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} is no file of weights that is read: {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    return _Safetensors([path]) if path.suffix == ".safetensors" else _of_torch(path)
+
+
+def refuse_pickle(path: pathlib.Path) -> None:
+    """Raises `InputError` for a file that may run code when it is opened."""
+    if path.suffix in PICKLES:
+        raise InputError(f"{path} may be a pickle, which can run code, and is not opened: give it as .safetensors.")
+
+
+def files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the files that `open_tensors` reads, sorted."""
+    return [path] if path.is_file() else sorted(set(_shards(path)))
+
+
+def _of_folder(path: pathlib.Path) -> Mapping[str, np.ndarray]:
+    shards = _shards(path)
+    if not shards:
+        found = sorted(one.name for one in path.iterdir() if one.suffix in PICKLES + SUFFIXES + (".h5",))
+        listed = f" It has {', '.join(found)}, which is not opened." if found else ""
+        raise InputError(f"{path} has no {_WHOLE}.{listed}")
+    for shard in shards:
+        if not shard.is_file():
+            raise InputError(f"{path} is not whole: {shard.name} is missing.")
+    return _Safetensors(sorted(set(shards)))
+
+
+def _shards(path: pathlib.Path) -> list[pathlib.Path]:
+    """The safetensors files of a folder."""
+    if (path / _WHOLE).is_file():
+        return [path / _WHOLE]
+    if not (path / _INDEX).is_file():
+        return []
+    try:
+        names = set(json.loads((path / _INDEX).read_text())["weight_map"].values())
+        if not all(isinstance(name, str) and pathlib.PurePath(name).name == name for name in names):
+            raise ValueError("a shard is no file beside it")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path / _INDEX} is damaged: {error}.") from None
+    return [path / name for name in sorted(names)]
+
+
+class _Safetensors(Mapping[str, np.ndarray]):
+    """{name: array} of safetensors files, which stay mapped; an array is copied when it is asked for."""
+
+    def __init__(self, paths: list[pathlib.Path]) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self._files: dict[str, Any] = {}
+        for path in paths:
+            try:
+                with contextlib.ExitStack() as stack:
+                    file = stack.enter_context(safe_open(path, framework="numpy"))
+                    stack.pop_all()  # it stays open as long as this mapping
+                self._files.update(dict.fromkeys(file.keys(), file))
+            except (SafetensorError, OSError) as error:
+                raise InputError(f"{path} is no whole safetensors file: {str(error).rstrip('.')}.") from None
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        array = self._files[name].get_tensor(name)
+        return array.astype("float32") if array.dtype.kind == "V" or array.dtype.name == "bfloat16" else array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+class _Torch(Mapping[str, np.ndarray]):
+    """{name: array} of a state dictionary of PyTorch."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self._state = state
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        tensor = self._state[name].detach()
+        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state)
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+
+def _of_torch(path: pathlib.Path) -> Mapping[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            f"{path.suffix} files need torch ({install_line('torch')}); safetensors need nothing more."
+        ) from None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
+        why = str(error).splitlines()[0].rstrip(".")
+        if isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower():
+            why = "it holds more than tensors, and its code is not run"
+        raise InputError(f"{path} is no whole state dictionary: {why}.") from None
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(one, torch.Tensor) for one in state.values()):
+        raise InputError(f"{path} is no state dictionary: it holds more than tensors by name.")
+    return _Torch(state)
