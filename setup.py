@@ -28,7 +28,7 @@ setup(
     packages=packages,
     package_dir=package_dir,
     package_data={
-        "zoo": ["py.typed"],
+        "zoo": ["py.typed", "pretrained/*/*"],
         "zoo.data": ["english.json.gz", "english-license.txt"],
         "zoo.figures": ["*.html.j2"],
         "zoo.tuning.report": ["*.html.j2"],

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoo.registry.finding import names as names
     from zoo.registry.opening import recipe as recipe
     from zoo.reporting import report as report
+    from zoo.reproducing import reproduce as reproduce
     from zoo.runs.loading import load as load
     from zoo.runs.run import Run as Run
     from zoo.serving.exporting import export as export
@@ -41,6 +42,7 @@ _PUBLIC = {
     "names": "registry.finding",
     "recipe": "registry.opening",
     "report": "reporting",
+    "reproduce": "reproducing",
     "Run": "runs.run",
     "load": "runs.loading",
     "export": "serving.exporting",

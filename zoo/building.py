@@ -11,7 +11,7 @@ import numpy as np
 
 from zoo import registry, weights
 from zoo.errors import InputError
-from zoo.runs import Pretrained, Run
+from zoo.runs import Pretrained, Run, Shipped
 from zoo.weights import hub
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ def _load(
             return weights.of(keras.saving.load_model(path, compile=False)), None, {}
         except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise InputError(f"init_from={source} is not a whole .keras file: {str(error).splitlines()[0]}") from error
+    if hub.is_shipped(source):
+        shipped = Shipped(source)
+        return shipped.weights(), shipped.reader().labels, {}
     if hub.is_pretrained(source):
         pretrained = Pretrained(source, model.recipe)
         labels = pretrained.labels if "classes" in model.recipe.fields() else ()

@@ -245,3 +245,112 @@ def test_a_folder_of_the_same_name_comes_first(cached, monkeypatch, tmp_path):
     pathlib.Path("hf:someone/net").mkdir(parents=True)
     pathlib.Path("hf:someone/net/config.json").write_text("{}")
     assert hub.locate("hf:someone/net").commit is None
+
+
+# ResNet ---------------------------------------------------------------------------------------------------------------
+
+
+def _torch_resnet(depth, classes):
+    """torchvision's ResNet, written from its paper, with torchvision's names."""
+    import torch
+    from torch import nn
+
+    counts, expansion = {18: ((2, 2, 2, 2), 1), 50: ((3, 4, 6, 3), 4)}[depth]
+
+    class Block(nn.Module):
+        def __init__(self, before, width, stride):
+            super().__init__()
+            after = width * expansion
+            shapes = [(before, width, 3, stride), (width, after, 3, 1)]
+            if expansion > 1:
+                shapes = [(before, width, 1, 1), (width, width, 3, stride), (width, after, 1, 1)]
+            self.count = len(shapes)
+            for number, (source, target, size, step) in enumerate(shapes, start=1):
+                setattr(self, f"conv{number}", nn.Conv2d(source, target, size, step, size // 2, bias=False))
+                setattr(self, f"bn{number}", nn.BatchNorm2d(target))
+            if before != after or stride > 1:
+                convolve = nn.Conv2d(before, after, 1, stride, bias=False)
+                self.downsample = nn.Sequential(convolve, nn.BatchNorm2d(after))
+
+        def forward(self, x):
+            shortcut = self.downsample(x) if hasattr(self, "downsample") else x
+            for number in range(1, self.count + 1):
+                x = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(x))
+                x = torch.relu(x if number < self.count else x + shortcut)
+            return x
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+            before = 64
+            for stage, count in enumerate(counts):
+                blocks = []
+                for number in range(count):
+                    blocks.append(Block(before, 64 * 2**stage, 2 if stage and not number else 1))
+                    before = 64 * 2**stage * expansion
+                setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+            self.fc = nn.Linear(before, classes)
+
+        def forward(self, x):
+            x = nn.functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+            for stage in range(4):
+                x = getattr(self, f"layer{stage + 1}")(x)
+            return self.fc(x.mean(dim=(2, 3)))
+
+    torch.manual_seed(0)
+    net = Net().eval()
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean, 0, 0.1)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.uniform_(part.weight, 0.2, 0.6)
+    return net
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_resnet_answers_as_in_torch(tmp_path, depth, suffix, capsys):
+    torch = pytest.importorskip("torch")
+    net, file = _torch_resnet(depth, classes=7), tmp_path / f"net{suffix}"
+    if suffix == ".pth":
+        torch.save(net.state_dict(), file)
+    else:
+        save_file({name: one.numpy() for name, one in net.state_dict().items()}, file)
+    pixels = RNG.uniform(0, 255, (2, 64, 96, 3)).astype("float32")
+    with torch.no_grad():
+        expected = net(torch.tensor(pixels / 64 - 2).permute(0, 3, 1, 2)).numpy()
+    given = {"input_shape": (64, 96, 3), "init_from": str(file)}
+    model = zoo.build(f"resnet/{depth}", classes=7, **given)
+    assert "left" not in capsys.readouterr().out
+    np.testing.assert_allclose(model.predict_on_batch(pixels), expected, atol=1e-5 * np.abs(expected).max())
+    zoo.build(f"resnet/{depth}", classes=5, **given)
+    said = capsys.readouterr().out
+    assert "head: left as it was, head/kernel is" in said
+    assert said.count("left as it was") == 1
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": f"resnet{depth}", "num_classes": 7}))
+    loaded = zoo.load(file)
+    assert loaded.recipe.label == f"resnet/{depth}"
+    assert loaded.reader.labels == tuple("0123456")
+    with pytest.raises(InputError, match=rf"resnet/34 has depth=34, but .* has {depth}: name another variant"):
+        zoo.build("resnet/34", **given)
+    with pytest.raises(InputError, match=rf"depth=101 was given, but .* has {depth}"):
+        zoo.build("resnet", depth=101, family="imagenet", **given)
+    with pytest.raises(InputError, match="and LeNet reads no published checkpoints"):
+        zoo.build("lenet", **given)
+
+
+@pytest.mark.slow
+def test_a_state_dictionary_runs_no_code(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.zeros(2), "evil": Evil(tmp_path / "ran")}, tmp_path / "net.pth")
+    with pytest.raises(InputError, match="holds more than tensors, and its code is not run"):
+        open_tensors(tmp_path / "net.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "net.pth").read_bytes()[:-90])
+    with pytest.raises(InputError, match="no whole state dictionary"):
+        open_tensors(tmp_path / "cut.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(InputError, match="holds more than tensors by name"):
+        open_tensors(tmp_path / "list.pth")
+    assert not (tmp_path / "ran").exists()

@@ -10,7 +10,7 @@ from zoo.errors import InputError
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
     from zoo.fields import Declared
-    from zoo.runs import Pretrained, Run
+    from zoo.runs import Run, Trained
 
 
 def named(name: str, pairs: Iterable[str]) -> "tuple[Recipe, dict[str, Any]]":
@@ -65,12 +65,12 @@ def open_run(path: str | os.PathLike[str], trust: bool = False) -> "Run":
     return run
 
 
-def open_source(name: str | os.PathLike[str], trust: bool = False) -> "Run | Pretrained":
+def open_source(name: str | os.PathLike[str], trust: bool = False) -> "Trained":
     """The run, or the pretrained source, of a name; a run that is wrong is refused before Keras is loaded."""
     from zoo.runs import open_trained
     from zoo.weights import hub
 
-    if not hub.is_pretrained(name):
+    if not hub.is_pretrained(name) and not hub.is_shipped(name):
         return open_run(name, trust)
     load_backend()
     return open_trained(name)

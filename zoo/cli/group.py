@@ -27,7 +27,7 @@ def zoo() -> None:
 
 for command in (
     *(recipes.list_, recipes.show, recipes.train, studies.tune),
-    *(runs.evaluate, runs.predict, runs.export, studies.leaderboard, runs.report, data.data),
+    *(runs.evaluate, runs.predict, runs.export, studies.leaderboard, runs.report, runs.reproduce, data.data),
 ):
     zoo.add_command(command)
 

@@ -149,6 +149,31 @@ def report(run: Any, directory: str | None, data_dir: str | None, skip_bad: bool
         click.echo(f"Report written to {page}")
 
 
+@click.command()
+@click.argument("name", callback=filled)
+@click.option("--directory", callback=filled, metavar="RUN", help="The run's folder (default: a temporary one).")
+@data_dir
+@quiet
+def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: bool) -> None:
+    """Train weights that come with the package afresh, and compare the score with their card.
+
+    Status 0 where the score is within the card's band, or better; 1 where it is not.
+    """
+    from zoo.cli.screen import load_backend
+
+    load_backend()
+    from zoo.reproducing import reproduce
+
+    found = reproduce(name, directory=directory, data_dir=data_dir, quiet=quiet)
+    low, high = found.band
+    verdict = "within" if found.within else "NOT within"
+    click.echo(
+        f"zoo:{found.name}: {found.metric} {found.score:.4g}, {verdict} the card's band, {low:.4g} to {high:.4g}"
+    )
+    if not found.within:
+        raise click.exceptions.Exit(1)
+
+
 def _targets(inputs: Iterable[str], folder: str) -> dict[str, pathlib.Path]:
     """{picture: where its mask goes}; a file that is there, or would be written twice, is an `InputError`."""
     targets = {path: pathlib.Path(folder, f"{pathlib.Path(path).stem}.png") for path in inputs}

@@ -150,14 +150,7 @@ class Run:
 
     def reader(self) -> Any:
         """Returns what reads raw inputs for this run's network: a layer of `zoo.readers`."""
-        import keras
-
-        from zoo import readers  # noqa: F401 (it registers them with Keras)
-
-        try:
-            return keras.saving.load_model(self.path / "reader.keras", compile=False)
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path / 'reader.keras'} is missing or damaged: the run cannot be read.") from error
+        return read_reader(self.path / "reader.keras")
 
     def probe(self) -> dict[str, np.ndarray]:
         """Returns {signature/input: array}: what an export is verified on."""
@@ -302,6 +295,18 @@ def save_reader(reader: Any, path: pathlib.Path) -> None:
         temporary = pathlib.Path(folder, path.name)
         keras.saving.save_model(reader, temporary)
         files.write(path, temporary.read_bytes())
+
+
+def read_reader(path: pathlib.Path) -> Any:
+    """Returns the reader that `save_reader` wrote."""
+    import keras
+
+    from zoo import readers  # noqa: F401 (it registers them with Keras)
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is missing or damaged: the run cannot be read.") from error
 
 
 def versions() -> dict[str, str]:

@@ -33,7 +33,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 
 
 def export(
-    what: "str | os.PathLike[str] | runs.Run | runs.Pretrained | keras.Model",
+    what: "str | os.PathLike[str] | runs.Trained | keras.Model",
     directory: str | os.PathLike[str],
     *,
     format: Literal["saved_model", "onnx", "litert"] = "saved_model",
@@ -71,7 +71,7 @@ def export(
         job = pathlib.Path(temporary)
         if isinstance(what, (str, os.PathLike)):
             what = runs.open_trained(what, trust)
-        if isinstance(what, runs.Pretrained):
+        if isinstance(what, (runs.Pretrained, runs.Shipped)):
             what = runs.load(what)
         if isinstance(what, runs.Run):
             what = runs.Run.open(what, trust)

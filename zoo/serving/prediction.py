@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    run: str | os.PathLike[str] | runs.Run | runs.Pretrained | keras.Model,
+    run: str | os.PathLike[str] | runs.Trained | keras.Model,
     split: str = "test",
     *,
     dataset: Any = None,
@@ -46,7 +46,7 @@ def evaluate(
 
 
 def predict(
-    run: str | os.PathLike[str] | runs.Run | runs.Pretrained | keras.Model,
+    run: str | os.PathLike[str] | runs.Trained | keras.Model,
     inputs: Any,
     *,
     skip_bad: bool = False,
@@ -94,7 +94,7 @@ def _tiling(recipe: "Recipe", tile: int | None, overlap: int | None) -> dict[str
     return {name: check_whole(name, value, 0 if name == "overlap" else 1) for name, value in given.items()}
 
 
-def _model(run: str | os.PathLike[str] | runs.Run | runs.Pretrained | keras.Model, trust: bool) -> Any:
+def _model(run: str | os.PathLike[str] | runs.Trained | keras.Model, trust: bool) -> Any:
     if isinstance(run, keras.Model):
         if not hasattr(run, "reader"):
             raise InputError("This model has no reader: give a run, or a model of zoo.load.")

@@ -82,7 +82,8 @@ class Texts(Recipe):
         if hub.is_pretrained(self.init_from):
             published = self.read_tokenizer(hub.locate(self.init_from).folder)
             return TextReader(published.tokenizer, self.length)
-        path = pathlib.Path(self.init_from or "", "reader.keras")
+        folder = hub.shipped_folder(self.init_from) if hub.is_shipped(self.init_from) else self.init_from or ""
+        path = pathlib.Path(folder, "reader.keras")
         if not path.is_file():
             return None
         reader = keras.saving.load_model(path, compile=False)

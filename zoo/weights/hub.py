@@ -14,6 +14,12 @@ from zoo.weights.tensors import PICKLES, SUFFIXES, files_of
 
 PREFIX = "hf:"
 
+SHIPPED = "zoo:"
+"""Before the name of weights that come with the package."""
+
+FOLDER = pathlib.Path(__file__).parents[1] / "pretrained"
+"""Where those lie."""
+
 _NAME = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 WANTED = (
@@ -78,6 +84,16 @@ def _mapping(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path} is damaged: it is no mapping.")
     return found
+
+
+def shipped_folder(name: str) -> pathlib.Path:
+    """Returns where the weights `zoo:NAME` lie in the package, or would lie."""
+    return FOLDER / name.removeprefix(SHIPPED).replace("/", "-")
+
+
+def is_shipped(source: object) -> bool:
+    """Returns whether `source` names weights that come with the package."""
+    return isinstance(source, str) and source.startswith(SHIPPED)
 
 
 def is_pretrained(source: object) -> bool:
