@@ -11,7 +11,7 @@ import click
 from zoo.cli.given import open_run, open_source
 from zoo.cli.options import data_dir, filled, quiet, skip_bad, trust
 from zoo.cli.screen import hushed
-from zoo.errors import InputError
+from zoo.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from zoo.tuning.study import Study
@@ -166,12 +166,10 @@ def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: boo
 
     found = reproduce(name, directory=directory, data_dir=data_dir, quiet=quiet)
     low, high = found.band
-    verdict = "within" if found.within else "NOT within"
-    click.echo(
-        f"zoo:{found.name}: {found.metric} {found.score:.4g}, {verdict} the card's band, {low:.4g} to {high:.4g}"
-    )
+    told = f"zoo:{found.name}: {found.metric} {found.score:.4g}, {{}} the card's band, {low:.4g} to {high:.4g}"
     if not found.within:
-        raise click.exceptions.Exit(1)
+        raise RunError(told.format("not within"))
+    click.echo(told.format("within"))
 
 
 def _targets(inputs: Iterable[str], folder: str) -> dict[str, pathlib.Path]:

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from zoo.errors import InputError, install_line
+from zoo.weights import gguf
 from zoo.weights.tensors import PICKLES, SUFFIXES, files_of
 
 PREFIX = "hf:"
@@ -50,6 +51,8 @@ class Located:
     def config(self) -> dict[str, Any] | None:
         """Returns what config.json says, and under "preprocessor" what preprocessor_config.json says; None where a
         file of weights has none beside it."""
+        if self.path.suffix == gguf.SUFFIX:
+            return gguf.open_gguf(self.path).config()
         if not (self.folder / "config.json").is_file():
             if self.path.is_dir():
                 raise InputError(f"{self.source} has no config.json: it is no checkpoint that is read.")

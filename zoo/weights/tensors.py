@@ -1,4 +1,4 @@
-"""Files of tensors: safetensors, whole or in shards, and PyTorch's state dictionaries. No file's code is run."""
+"""Files of tensors: safetensors, whole or in shards, GGUF, and PyTorch's state dictionaries. No file's code is run."""
 
 import contextlib
 import json
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import InputError, install_line
+from zoo.weights.gguf import SUFFIX, open_gguf
 
-SUFFIXES = (".safetensors", ".pth", ".pt")
+SUFFIXES = (".safetensors", ".pth", ".pt", SUFFIX)
 """Of the files that are read."""
 
 PICKLES = (".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy")
@@ -33,6 +34,8 @@ def open_tensors(path: pathlib.Path) -> Mapping[str, np.ndarray]:
         raise InputError(f"{path} is no file of weights that is read: {', '.join(SUFFIXES)}.")
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
+    if path.suffix == SUFFIX:
+        return open_gguf(path)
     return _Safetensors([path]) if path.suffix == ".safetensors" else _of_torch(path)
 
 
