@@ -111,5 +111,6 @@ class MaskedPreparation(SequencePreparation):
         ids = tf.concat([START * edge, windows[:, 1:], PADDING * edge], axis=1)
         behind = (ids == PADDING) & (tf.roll(ids, 1, axis=1) != PADDING)  # the first place behind the tokens
         ids = tf.where(behind, END, ids)
-        hidden, chosen = hide_tokens(ids, seed, size=self._reader.tokenizer.size, rate=self._rate)
+        tokenizer = self._reader.tokenizer
+        hidden, chosen = hide_tokens(ids, seed, size=tokenizer.size, rate=self._rate, mask=tokenizer.mask)
         return hidden, tf.where(chosen, ids, PADDING)

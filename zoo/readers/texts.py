@@ -23,7 +23,11 @@ class TextReader(keras.layers.Layer):
         length: ids of a text at most, START and END counted; tokens beyond are cut off.
         target: the `Tokenizer` of what is written; None: the same.
         target_length: as length, of what is written; None: the same.
-        start, end: whether START stands before a text that is read, and END behind it.
+        start, end: whether START stands before a text that is read, and END behind it. Without either, a text without
+            tokens is read as START, for a network needs an id.
+        before, after: ids around the tokens of a text that the network is asked, instead of START and END: what a chat
+            template says (`published.chat`). Training texts have none of it.
+        masks: whether a text that the network is asked can hold the tokenizer's mask ("[MASK]"), which is recognised.
         labels: names of the classes, in the order of the network's outputs, where texts are classified.
     """
 
@@ -36,6 +40,9 @@ class TextReader(keras.layers.Layer):
         start: bool = False,
         end: bool = True,
         labels: Iterable[str] = (),
+        before: Iterable[int] = (),
+        after: Iterable[int] = (),
+        masks: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -46,6 +53,12 @@ class TextReader(keras.layers.Layer):
         self.start = start
         self.end = end
         self.labels: tuple[str, ...] = tuple(labels)
+        self.before: tuple[int, ...] = tuple(before)
+        self.after: tuple[int, ...] = tuple(after)
+        self.masks = masks
+        if len(self.before) + len(self.after) >= length:
+            around = len(self.before) + len(self.after)
+            raise InputError(f"length={length} leaves no room for a text: the chat template has {around} ids already.")
         self.built = True  # it has no weights
 
     @property
@@ -64,14 +77,20 @@ class TextReader(keras.layers.Layer):
 
     def encode_targets(self, texts: Tensor) -> Tensor:
         """Strings (batch,) that are to be written, to ids and END, a `tf.RaggedTensor` int32 (batch, ids)."""
-        return _framed(self.writer.encode(texts), self.lengths[1], end=True)
+        return _framed(self.writer.encode(texts), self.lengths[1], [], [END])
 
     def _framed(self, ids: Tensor) -> Tensor:
-        return _framed(ids, self.length, start=self.start, end=self.end)
+        return _framed(ids, self.length, [START] * self.start, [END] * self.end)
+
+    def _asked(self, ids: Tensor) -> Tensor:
+        """`_framed`, of texts that the network is asked."""
+        if self.before or self.after:
+            return _framed(ids, self.length, self.before, self.after)
+        return self._framed(ids)
 
     def read_texts(self, texts: Tensor) -> Tensor:
-        """Strings (batch,) to int32 (batch, ids of the longest), zeros behind the others."""
-        return self.encode(texts).to_tensor()
+        """Strings (batch,) that the network is asked to int32 (batch, ids of the longest), zeros behind the others."""
+        return self._asked(self.tokenizer.encode(texts, self.masks)).to_tensor()
 
     def read_raw(
         self, inputs: Iterable[str | bytes], skip_bad: bool = False, strict: bool = False
@@ -89,8 +108,10 @@ class TextReader(keras.layers.Layer):
 
         texts = [utf8(number, one) for number, one in enumerate(inputs)]
         with tf.device("CPU:0"):
-            ids = self.tokenizer.encode_now(tf.constant(texts, tf.string))
-        counts = ids.row_lengths().numpy() + self.start - (not self.end)
+            encode = self.tokenizer.encode_masked_now if self.masks else self.tokenizer.encode_now
+            ids = encode(tf.constant(texts, tf.string))
+        around = len(self.before) + len(self.after) or self.start + self.end
+        counts = ids.row_lengths().numpy() - 1 + around
         kept = []
         for number, (text, count) in enumerate(zip(texts, counts, strict=True)):
             fault = self._fault(text, count)
@@ -101,7 +122,7 @@ class TextReader(keras.layers.Layer):
                 if fault is not None:
                     warnings.warn(f"Text #{number} {fault}: it is read as far as it can be.", stacklevel=3)
         with tf.device("CPU:0"):
-            read = self._framed(tf.gather(ids, tf.constant(kept, tf.int32))).to_tensor()
+            read = self._asked(tf.gather(ids, tf.constant(kept, tf.int32))).to_tensor()
         return [f"#{number}" for number in kept], read.numpy()
 
     def _fault(self, text: bytes, count: int) -> str | None:
@@ -142,6 +163,8 @@ class TextReader(keras.layers.Layer):
             "start": self.start,
             "end": self.end,
             "labels": list(self.labels),
+            **({"before": list(self.before), "after": list(self.after)} if self.before or self.after else {}),
+            **({"masks": True} if self.masks else {}),
         }
 
     @classmethod
@@ -153,12 +176,19 @@ class TextReader(keras.layers.Layer):
 _LAYERS = ("tokenizer", "target")
 
 
-def _framed(ids: Tensor, length: int, *, start: bool = False, end: bool) -> Tensor:
-    """Ids (batch, tokens and END), ragged, cut to `length` at most and with START and END where they are wanted."""
+def _framed(ids: Tensor, length: int, before: Sequence[int], after: Sequence[int]) -> Tensor:
+    """Ids (batch, tokens and END), ragged, cut to `length` at most, with others around the tokens instead of END.
+
+    Where there are no others, a text without tokens becomes START.
+    """
     tf = tensorflow()
 
-    def column(one):
-        return tf.fill([ids.nrows(tf.int32), 1], one)
+    def columns(some):
+        return tf.tile(tf.constant([list(some)], tf.int32, [1, len(some)]), [ids.nrows(tf.int32), 1])
 
-    tokens = ids[:, :-1][:, : length - start - end]
-    return tf.concat([column(START)] * start + [tokens] + [column(END)] * end, axis=1)
+    tokens = ids[:, :-1][:, : length - len(before) - len(after)]
+    if before or after:
+        return tf.concat([columns(before), tokens, columns(after)], axis=1)
+    empty = tokens.row_lengths() == 0
+    starts = tf.fill([tf.math.count_nonzero(empty, dtype=tf.int32)], START)
+    return tf.concat([tf.RaggedTensor.from_row_lengths(starts, tf.cast(empty, tf.int64)), tokens], axis=1)

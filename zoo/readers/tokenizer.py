@@ -14,9 +14,15 @@ import numpy as np
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
+from zoo.readers.byte_pairs import BytePairs, spelled_bytes
+from zoo.readers.cutting import lookup_table
+from zoo.readers.word_pieces import WordPieces, joined_piece
 
 KINDS = ("characters", "bytes", "words", "subwords")
+"""Kinds whose vocabulary is learned from data."""
 
+PUBLISHED = ("bpe", "wordpiece")
+"""Kinds whose vocabulary comes with a published checkpoint."""
 
 LONGEST = 16
 """Characters of a subword at most."""
@@ -37,56 +43,133 @@ class Tokenizer(keras.layers.Layer):
       Kudo 2018). Of equal sums the one whose last piece is longest is taken, then the one before it, as SentencePiece
       does.
 
-    What was encoded is decoded to the same text, but for tokens that are unknown (and `REPLACEMENT` for bytes that are
-    not UTF-8).
+    - bpe: pieces of words that merging their bytes leaves (`byte_pairs`; Sennrich et al. 2016, Radford et al. 2019);
+      nothing is unknown, and no space is put in front of a text.
+    - wordpiece: the longest pieces of words, from the left (`word_pieces`; Devlin et al. 2019). Words and punctuation
+      come back with one space between them.
+
+    What was encoded is decoded to the same text, but for word pieces, tokens that are unknown, and `REPLACEMENT` for
+    bytes that are not UTF-8.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `KINDS` or `PUBLISHED`.
         tokens: the vocabulary in the order of ids, from 4 on; of bytes none is given.
         scores: log-probabilities of `tokens`, for subwords.
+        merges: for bpe, pairs of tokens with a space between the two, those that are merged first in front.
+        pattern: for bpe, how a text is cut into words, one of `byte_pairs.PATTERNS`.
+        whole: for bpe, whether a word that is a token is not merged.
+        lower: for wordpiece, whether texts are read in lower case and without accents.
+        specials: for bpe and wordpiece, those of `tokens` that stand for no text, such as "[MASK]" or "<|im_start|>";
+            in a text they are read as any other text.
+        hides: the one of `specials` that stands in place of a token that is to be found; None: tokens that are to be
+            found are unknown.
     """
 
-    def __init__(self, kind: str, tokens: Iterable[str] = (), scores: Iterable[float] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        tokens: Iterable[str] = (),
+        scores: Iterable[float] = (),
+        merges: Iterable[str] = (),
+        pattern: str = "gpt2",
+        whole: bool = False,
+        lower: bool = True,
+        specials: Iterable[str] = (),
+        hides: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.kind = kind
         self.tokens: tuple[str, ...] = tuple(tokens)
         self.scores: tuple[float, ...] = tuple(scores)
+        self.merges: tuple[str, ...] = tuple(merges)
+        self.pattern = pattern
+        self.whole = whole
+        self.lower = lower
+        self.specials: tuple[str, ...] = tuple(specials)
+        self.hides = hides
         self.built = True  # it has no weights
-        written = [bytes([byte]) for byte in range(256)] if kind == "bytes" else [one.encode() for one in self.tokens]
-        self._written = (b"", b"", b"", REPLACEMENT.encode(), *written)
+        self._written = (b"", b"", b"", *self._spellings())
         self._longest = min(LONGEST, max(map(len, self.tokens), default=1))
-        if kind != "bytes":
-            self._table = self._made_table()
+        if kind in PUBLISHED:
+            self._cutter = (
+                BytePairs(self.tokens, self.merges, pattern, whole)
+                if kind == "bpe"
+                else WordPieces(self.tokens, lower, self.specials)
+            )
+            self._tables = self._cutter.tables  # a layer saves the tables that it has itself
+        elif kind != "bytes":
+            self._table = lookup_table(self._written[SPECIAL:], range(SPECIAL, self.size), UNKNOWN)
+
+    def _spellings(self) -> list[bytes]:
+        """What the ids from UNKNOWN on are written as."""
+        if self.kind == "bytes":
+            return [REPLACEMENT.encode(), *(bytes([byte]) for byte in range(256))]
+        if self.kind == "bpe":
+            specials = set(self.specials)
+            return [REPLACEMENT.encode(), *(spelled_bytes(one, one in specials) for one in self.tokens)]
+        if self.kind == "wordpiece":
+            return [joined_piece(one) for one in (REPLACEMENT, *self.tokens)]
+        return [one.encode() for one in (REPLACEMENT, *self.tokens)]
 
     @property
     def size(self) -> int:
         """How many ids there are."""
         return len(self._written)
 
+    @property
+    def mask(self) -> int:
+        """The id that hides a token from networks that find it again."""
+        return UNKNOWN if self.hides is None else SPECIAL + self.tokens.index(self.hides)
+
     # From text to ids -------------------------------------------------------------------------------------------
 
-    def encode(self, texts: Tensor) -> Tensor:
-        """Strings (batch,) to ids of their tokens and END, a `tf.RaggedTensor` int32 (batch, tokens)."""
+    def encode(self, texts: Tensor, masks: bool = False) -> Tensor:
+        """Strings (batch,) to ids of their tokens and END, a `tf.RaggedTensor` int32 (batch, tokens).
+
+        Args:
+            masks: whether `hides`, where a text has it, is `mask` instead of text.
+        """
         tf = tensorflow()
 
-        if self.kind == "characters":
-            ids = self._looked_up(tf.strings.unicode_split(texts, "UTF-8"))
-        elif self.kind == "bytes":
-            valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
-            ids = tf.strings.unicode_decode(valid, "ISO-8859-1") + SPECIAL  # a byte is a character of it
-        elif self.kind == "words":
-            ids = self._looked_up(_words(texts))
+        if masks and self.hides is not None:
+            parts = tf.strings.split(texts, self.hides)
+            ids = self.encode(parts.flat_values)  # (parts, tokens and END, which becomes the mask)
+            ids = tf.concat([ids[:, :-1], tf.fill([ids.nrows(tf.int32), 1], self.mask)], axis=1)
+            ids = tf.RaggedTensor.from_row_splits(ids, parts.row_splits).merge_dims(1, 2)[:, :-1]
         else:
-            ids = self._subwords(texts)
+            ids = self._ids(texts)
         ends = tf.fill([ids.nrows(tf.int32), 1], END)
         return tf.concat([ids, ends], axis=1)
+
+    def _ids(self, texts: Tensor) -> Tensor:
+        """Strings (batch,) to ids of their tokens, a `tf.RaggedTensor` int32 (batch, tokens)."""
+        tf = tensorflow()
+
+        if self.kind in PUBLISHED:
+            return self._cutter.ids(texts)
+        if self.kind == "characters":
+            return self._looked_up(tf.strings.unicode_split(texts, "UTF-8"))
+        if self.kind == "bytes":
+            valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+            return tf.strings.unicode_decode(valid, "ISO-8859-1") + SPECIAL  # a byte is a character of it
+        return self._looked_up(_words(texts)) if self.kind == "words" else self._subwords(texts)
 
     @functools.cached_property
     def encode_now(self) -> Callable[[Tensor], Tensor]:
         """`encode` as a graph, traced once; not a `tf.Function`, which TensorFlow would save with a model."""
+        return self._graph(masks=False)
+
+    @functools.cached_property
+    def encode_masked_now(self) -> Callable[[Tensor], Tensor]:
+        """As `encode_now`, with masks recognised."""
+        return self._graph(masks=True)
+
+    def _graph(self, masks: bool) -> Callable[[Tensor], Tensor]:
         tf = tensorflow()
 
-        graph = tf.function(self.encode, input_signature=[tf.TensorSpec([None], tf.string)])
+        signature = [tf.TensorSpec([None], tf.string)]
+        graph = tf.function(lambda texts: self.encode(texts, masks), input_signature=signature)
         return lambda texts: graph(texts)
 
     def _looked_up(self, tokens: Tensor) -> Tensor:
@@ -156,15 +239,6 @@ class Tokenizer(keras.layers.Layer):
         ids, scores = (tf.stack(parts[::-1], axis=1) for parts in zip(*found, strict=True))
         return tuple(characters.with_flat_values(part).to_tensor() for part in (ids, scores))
 
-    def _made_table(self) -> Any:
-        """token -> id, UNKNOWN for all others."""
-        tf = tensorflow()
-
-        with tf.init_scope(), tf.device("CPU:0"):
-            ids = tf.range(SPECIAL, SPECIAL + len(self.tokens), dtype=tf.int64)
-            pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(self._written[SPECIAL:], tf.string), ids)
-            return tf.lookup.StaticHashTable(pairs, UNKNOWN)
-
     # From ids to text -------------------------------------------------------------------------------------------
 
     def decode(self, ids: Tensor) -> Tensor:
@@ -174,9 +248,9 @@ class Tokenizer(keras.layers.Layer):
         behind = tf.cumsum(tf.cast(ids == END, tf.int32), axis=-1) > 0
         written = tf.gather(tf.constant(self._written), tf.where(behind, PADDING, tf.cast(ids, tf.int32)))
         texts = tf.strings.reduce_join(written, axis=-1)
-        if self.kind == "bytes":
+        if self.kind in ("bytes", "bpe"):
             return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
-        return tf.strings.regex_replace(texts, "^ ", "") if self.kind in ("words", "subwords") else texts
+        return texts if self.kind == "characters" else tf.strings.regex_replace(texts, "^ ", "")
 
     def spelled(self, ids: Iterable[int]) -> list[str]:
         """The tokens of one text, ids (tokens,) with END or without, as a list of str for a person to read."""
@@ -189,7 +263,15 @@ class Tokenizer(keras.layers.Layer):
             "kind": self.kind,
             "tokens": list(self.tokens),
             "scores": list(self.scores),
-        }
+        } | self._published_config()
+
+    def _published_config(self) -> dict[str, Any]:
+        """What only kinds of `PUBLISHED` have, so that the others are written as ever."""
+        if self.kind not in PUBLISHED:
+            return {}
+        own = {"merges": list(self.merges), "pattern": self.pattern, "whole": self.whole}
+        own = own if self.kind == "bpe" else {"lower": self.lower}
+        return {**own, "specials": list(self.specials), "hides": self.hides}
 
 
 def utf8(number: int, one: str | bytes) -> bytes:

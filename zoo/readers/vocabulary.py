@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
-from zoo.readers.tokenizer import KINDS, LONGEST, Tokenizer, words_of
+from zoo.readers.tokenizer import KINDS, LONGEST, PUBLISHED, Tokenizer, words_of
 
 if TYPE_CHECKING:
     from zoo.data.source import Source
@@ -58,8 +58,10 @@ def learn(texts: Sequence[str], kind: str, size: int | None = None) -> Tokenizer
         texts: a list of str, of the training split only.
         size: ids at most, special ones counted; None: every token that occurs (subwords need a number). Of characters
             and words the most frequent are kept.
-    Raises: `InputError` for a size that leaves no room for tokens.
+    Raises: `InputError` for a size that leaves no room for tokens, and for a kind of published vocabularies.
     """
+    if kind in PUBLISHED:
+        raise InputError(f"tokens={kind} come with a checkpoint, and are not learned: give init_from.")
     if kind not in KINDS:
         raise InputError(f"tokens must be one of {', '.join(KINDS)}. Received: {kind!r}.")
     if kind == "bytes":

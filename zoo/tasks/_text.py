@@ -17,7 +17,7 @@ from zoo.objective.losses import TokenLoss
 from zoo.objective.metrics import Perplexity, TokenAccuracy
 from zoo.readers.published import Published, read_tokenizer
 from zoo.readers.texts import TextReader
-from zoo.readers.tokenizer import KINDS, Tokenizer
+from zoo.readers.tokenizer import KINDS, PUBLISHED, Tokenizer
 from zoo.readers.vocabulary import fit
 from zoo.weights import hub
 
@@ -30,7 +30,9 @@ class Texts(Recipe):
 
     texts: typing.ClassVar[bool] = True
 
-    tokens: str = fields.choice(*KINDS, default="characters", help="what a text is cut into")
+    tokens: str = fields.choice(
+        *KINDS, *PUBLISHED, default="characters", help="what a text is cut into; the last two come from checkpoints"
+    )
     vocabulary: int = fields.integer(
         default=128, legal=(1, 10_000_000), help="ids of tokens, special ones counted; given, it is the most there are"
     )

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from zoo.data.pipeline import AnyPreparation
     from zoo.figures.parts import Part
     from zoo.readers.images import Signatures
+    from zoo.readers.published import Published
     from zoo.readers.texts import TextReader
+    from zoo.readers.tokenizer import Tokenizer
     from zoo.reporting import Outcome
 
 
@@ -27,13 +29,24 @@ class MaskedLanguageModel(RunningText):
     """What stood where tokens of a text were hidden.
 
     The network takes `text` (batch, time), START, the ids of the text and END, and returns logits (batch, time,
-    vocabulary). Of the tokens, `masked` are chosen at random; 80 % of those are hidden behind the unknown token, 10 %
-    are replaced by another, and 10 % stay. Targets are the chosen tokens, and 0 elsewhere.
+    vocabulary). Of the tokens, `masked` are chosen at random; 80 % of those are hidden behind the tokenizer's mask (the
+    unknown token, or what the vocabulary of a published checkpoint has for it: "[MASK]", which a text that is asked can
+    hold), 10 % are replaced by another, and 10 % stay. Targets are the chosen tokens, and 0 elsewhere.
     """
 
     masked: float = fields.real(default=0.15, legal=(0.01, 0.9), help="share of the tokens that are to be found again")
 
     # Data -------------------------------------------------------------------------------------------------------
+
+    def _reader(self, tokenizer: "Tokenizer") -> "TextReader":
+        reader = super()._reader(tokenizer)
+        reader.masks = tokenizer.hides is not None
+        return reader
+
+    def pretrained_reader(self, tokenizer: "Published", labels: Sequence[str] | None = None) -> "TextReader":
+        reader = super().pretrained_reader(tokenizer, labels)
+        reader.masks = tokenizer.tokenizer.hides is not None
+        return reader
 
     def make_preparation(self, reader: "TextReader", source: Source) -> "AnyPreparation":
         """How running text becomes batches of windows with hidden tokens."""
@@ -45,21 +58,21 @@ class MaskedLanguageModel(RunningText):
     # Answers ----------------------------------------------------------------------------------------------------
 
     def ask(self, model: "keras.Model", text: np.ndarray) -> tuple[np.ndarray, ...]:
-        """(ids (n, 1, time), scores (n, 1)) of ids (n, time): the likeliest token in place of each unknown one."""
+        """(ids (n, 1, time), scores (n, 1)) of ids (n, time): the likeliest token in place of each hidden one."""
         odds = _written.odds(super().ask(model, text))  # (n, time, vocabulary)
         likeliest = odds[..., SPECIAL:].argmax(axis=-1) + SPECIAL
-        hidden = text == UNKNOWN
+        hidden = text == _mask(model)
         scores = np.where(hidden, odds[..., SPECIAL:].max(axis=-1), 0).sum(axis=-1)
         return np.where(hidden, likeliest, text)[:, None], scores[:, None]
 
     def endpoints(self, network: "keras.Model", reader: "TextReader") -> "Signatures":
-        """`serving_default(text)`, the text with its unknown tokens found; the network."""
+        """`serving_default(text)`, the text with its hidden tokens found; the network."""
         tf = tensorflow()
 
         def found(text):
             ids = reader.read_texts(text)
             odds = tf.nn.log_softmax(tf.cast(network(ids, training=False), tf.float32))[..., SPECIAL:]
-            hidden, likeliest = ids == UNKNOWN, tf.argmax(odds, axis=-1, output_type=tf.int32) + SPECIAL
+            hidden, likeliest = ids == reader.tokenizer.mask, tf.argmax(odds, axis=-1, output_type=tf.int32) + SPECIAL
             score = tf.reduce_sum(tf.where(hidden, tf.reduce_max(odds, axis=-1), 0.0), axis=-1)
             return {"text": reader.tokenizer.decode(tf.where(hidden, likeliest, ids)), "score": score}
 
@@ -69,7 +82,7 @@ class MaskedLanguageModel(RunningText):
     def make_predictions(
         self, reader: "TextReader", names: Sequence[str], decoded: tuple[np.ndarray, ...]
     ) -> list[_written.Written]:
-        """A `Written` for each name: the text with its unknown tokens found."""
+        """A `Written` for each name: the text with its hidden tokens found."""
         return _written.make_predictions(reader.tokenizer, names, decoded)
 
     # Report -----------------------------------------------------------------------------------------------------
@@ -88,3 +101,8 @@ class MaskedLanguageModel(RunningText):
         )
         rows = list(zip(*shown, scores[:, 0].tolist(), strict=True))
         return [drawings.samples("examples", "Examples", caption, rows)]
+
+
+def _mask(model: "keras.Model") -> int:
+    """The id that hides a token from `model`; one without a reader was not trained on texts of anybody."""
+    return model.reader.tokenizer.mask if hasattr(model, "reader") else UNKNOWN

