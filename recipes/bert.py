@@ -23,10 +23,8 @@ BASE: dict[str, typing.Any] = {
 """What the variants `base` of `bert` and `bert_classifier` have in common."""
 
 
-class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropout=0.1):
+class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropout=0.1, epsilon=1e-12):
     """The network that `bert` trains and `bert_classifier` goes on with."""
-
-    epsilon: typing.ClassVar[float] = 1e-12
 
     segments: int = integer(default=2, legal=(1, 64), help="parts of a text that are told apart, each ending with END")
 
