@@ -3,6 +3,7 @@
 from zoo.layers.attention_rnn import AttentionRNN
 from zoo.layers.bahdanau_attention import BahdanauAttention
 from zoo.layers.batch_norm import BatchNorm
+from zoo.layers.bias import Bias
 from zoo.layers.crop_like import CropLike
 from zoo.layers.expert_feed_forward import ExpertFeedForward
 from zoo.layers.gated_dense import GatedDense
@@ -16,6 +17,8 @@ from zoo.layers.ode_block import ODEBlock
 from zoo.layers.pad_to_grid import PadToGrid
 from zoo.layers.quadratic import Quadratic
 from zoo.layers.residual_block import ResidualBlock
+from zoo.layers.rms_norm import RMSNorm
+from zoo.layers.rotary_positions import RotaryPositions
 from zoo.layers.router import Router
 from zoo.layers.routing import Routing
 from zoo.layers.scheduled_sampling import ScheduledSampling
@@ -32,6 +35,7 @@ __all__ = [
     "AttentionRNN",
     "BahdanauAttention",
     "BatchNorm",
+    "Bias",
     "CropLike",
     "ExpertFeedForward",
     "GatedDense",
@@ -44,7 +48,9 @@ __all__ = [
     "ODEBlock",
     "PadToGrid",
     "Quadratic",
+    "RMSNorm",
     "ResidualBlock",
+    "RotaryPositions",
     "Router",
     "Routing",
     "ScheduledSampling",

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import keras
 
-from zoo.layers._typing import Tensor
+from zoo.layers import _checks
+from zoo.layers._typing import Shape, Tensor
 
 
 def softmax(scores: Tensor, allowed: Tensor | None = None) -> Tensor:
@@ -23,6 +24,25 @@ def softmax(scores: Tensor, allowed: Tensor | None = None) -> Tensor:
     return keras.ops.cast(weights, dtype)
 
 
+def product(rows: Tensor, shared: Tensor) -> Tensor:
+    """`rows` (batch, heads, time, n) times `shared` (batch, groups, n, m): (batch, heads, time, m).
+
+    Each matrix of `shared` serves as many consecutive heads as there are heads in a group; it is not repeated.
+    """
+    heads, groups = rows.shape[1], shared.shape[1]
+    if heads == groups:
+        return keras.ops.matmul(rows, shared)
+    time, depth = keras.ops.shape(rows)[2], keras.ops.shape(rows)[3]
+    folded = keras.ops.reshape(rows, (-1, groups, heads // groups * time, depth))
+    return keras.ops.reshape(keras.ops.matmul(folded, shared), (-1, heads, time, keras.ops.shape(shared)[3]))
+
+
+def repeated(shared: Tensor, heads: int) -> Tensor:
+    """`shared` (batch, groups, ...), each group repeated for its consecutive heads: (batch, heads, ...)."""
+    groups = shared.shape[1]
+    return shared if groups == heads else keras.ops.repeat(shared, heads // groups, axis=1)
+
+
 SMALL = 2**16
 """Products in the scores of a batch, up to which `of_few` adds them up."""
 
@@ -36,19 +56,22 @@ def of_few(
 ) -> tuple[Tensor, Tensor]:
     """(context, weights) of few queries, (batch, heads, time, dim), already scaled; in float32 on TensorFlow.
 
+    Keys and values may have fewer heads, as for `product`.
+
     A call of its matrix product or of its softmax costs more on a CPU than the few numbers in a step of decoding, which
     are added up instead. Of more than `SMALL` products the answer is that of `otherwise()`.
     """
 
     def summed():
-        scores = keras.ops.sum(queries[:, :, :, None] * keys[:, :, None], axis=-1)  # (batch, heads, time, positions)
+        every = [repeated(part, queries.shape[1])[:, :, None] for part in (keys, values)]
+        scores = keras.ops.sum(queries[:, :, :, None] * every[0], axis=-1)  # (batch, heads, time, positions)
         if allowed is not None:
             scores = keras.ops.where(allowed, scores, -1e9)
         odds = keras.ops.exp(scores - keras.ops.max(scores, axis=-1, keepdims=True))
         weights = odds / keras.ops.sum(odds, axis=-1, keepdims=True)
-        return keras.ops.sum(weights[..., None] * values[:, :, None], axis=3), weights
+        return keras.ops.sum(weights[..., None] * every[1], axis=3), weights
 
-    products = keras.ops.size(keys) * keras.ops.shape(queries)[2]
+    products = keras.ops.size(queries) * keras.ops.shape(keys)[2]
     return keras.ops.cond(products <= SMALL, summed, otherwise)
 
 
@@ -83,3 +106,22 @@ def write(cache: Tensor, new: Tensor, index: int | Tensor) -> Tensor:
     hit = place == index + keras.ops.arange(keras.ops.shape(new)[2])  # (1 or batch, 1, length, n)
     moved = keras.ops.matmul(keras.ops.cast(hit, new.dtype), new)  # (batch, heads, length, dim)
     return keras.ops.where(keras.ops.any(hit, axis=-1, keepdims=True), moved, cache)
+
+
+def check_shapes(query_shape: Shape, value_shape: Shape | None, key_shape: Shape | None) -> int:
+    """The query's width; `ValueError` for shapes that a multi-head attention does not take."""
+    shapes = {"query_shape": query_shape, "value_shape": value_shape, "key_shape": key_shape}
+    for name, shape in shapes.items():
+        if shape is not None:
+            _checks.rank("MultiHeadAttention", shape, "batch, time, dim", name)
+            _checks.known("MultiHeadAttention", shape, -1, name)
+    if key_shape is None:
+        return query_shape[-1]
+    if value_shape is None:
+        raise ValueError("MultiHeadAttention takes a key only with a value. Received: value=None")
+    if not _checks.agree(value_shape[:2], key_shape[:2]):
+        raise ValueError(
+            "value and key must be of one length. "
+            f"Received: value_shape={tuple(value_shape)}, key_shape={tuple(key_shape)}"
+        )
+    return query_shape[-1]

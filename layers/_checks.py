@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from zoo.layers._typing import Shape
@@ -36,6 +36,11 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False. Received: {name}={value!r}")
     return value
+
+
+def optional(check: Callable[..., Any], name: str, value: Any, *bounds: Any, **options: Any) -> Any:
+    """`check(name, value, ...)`, or None where `value` is None."""
+    return None if value is None else check(name, value, *bounds, **options)
 
 
 def choice(name: str, value: Any, choices: Collection[str | None]) -> Any:

@@ -8,6 +8,7 @@ import keras
 from zoo.layers import _activations, _checks, _sublayers
 from zoo.layers._typing import Activation, Initializer, InitializerFunction, Shape
 from zoo.layers.multi_head_attention import MultiHeadAttention
+from zoo.layers.rms_norm import RMSNorm
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -26,6 +27,10 @@ class TransformerBlock(keras.layers.Layer):
         attention_bias: bool | None = None,
         kernel_initializer: Initializer = "glorot_uniform",
         seed: int | None = None,
+        norm: str = "layer",
+        num_kv_heads: int | None = None,
+        rotary_base: float | None = None,
+        attention_output_bias: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -43,11 +48,15 @@ class TransformerBlock(keras.layers.Layer):
         self.norm_first: bool = _checks.flag("norm_first", norm_first)
         self.epsilon: float = _checks.real("epsilon", epsilon, 0, above=True)
         self.use_bias: bool = _checks.flag("use_bias", use_bias)
-        self.attention_bias: bool | None = (
-            None if attention_bias is None else _checks.flag("attention_bias", attention_bias)
-        )
+        self.attention_bias: bool | None = _checks.optional(_checks.flag, "attention_bias", attention_bias)
         self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
-        self.seed: int | None = None if seed is None else _checks.whole("seed", seed, low=0)
+        self.seed: int | None = _checks.optional(_checks.whole, "seed", seed, low=0)
+        self.norm: str = _checks.choice("norm", norm, ("layer", "rms"))
+        self.num_kv_heads: int | None = _checks.optional(_checks.whole, "num_kv_heads", num_kv_heads)
+        self.rotary_base: float | None = _checks.optional(_checks.real, "rotary_base", rotary_base, 0, above=True)
+        self.attention_output_bias: bool | None = _checks.optional(
+            _checks.flag, "attention_output_bias", attention_output_bias
+        )
         self.supports_masking = True
         self._dropout = keras.layers.Dropout(self.dropout, seed=self._seed(2), dtype=self.dtype_policy)
 
@@ -76,6 +85,9 @@ class TransformerBlock(keras.layers.Layer):
     def _make_attention(self, name, index):
         return MultiHeadAttention(
             self.num_heads,
+            num_kv_heads=self.num_kv_heads,
+            rotary_base=self.rotary_base if name == "self_attention" else None,
+            output_bias=self.attention_output_bias,
             dropout=self.attention_dropout,
             use_bias=self.use_bias if self.attention_bias is None else self.attention_bias,
             kernel_initializer=_sublayers.fresh(self.kernel_initializer, 4 * index),
@@ -85,9 +97,11 @@ class TransformerBlock(keras.layers.Layer):
         )
 
     def _make_norm(self, name, shape):
-        norm = keras.layers.LayerNormalization(
-            epsilon=self.epsilon, center=self.use_bias, dtype=self.dtype_policy, name=name
-        )
+        arguments = {"epsilon": self.epsilon, "dtype": self.dtype_policy, "name": name}
+        if self.norm == "rms":
+            norm = RMSNorm(**arguments)
+        else:
+            norm = keras.layers.LayerNormalization(center=self.use_bias, **arguments)
         norm.build(shape)
         return norm
 
@@ -145,6 +159,10 @@ class TransformerBlock(keras.layers.Layer):
             "attention_bias": self.attention_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "seed": self.seed,
+            "norm": self.norm,
+            "num_kv_heads": self.num_kv_heads,
+            "rotary_base": self.rotary_base,
+            "attention_output_bias": self.attention_output_bias,
         }
 
     @classmethod

@@ -4,6 +4,7 @@ import keras
 
 from zoo.layers import _attention, _backend, _checks, _masks, _sublayers
 from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Shape, Tensor
+from zoo.layers.rotary_positions import RotaryPositions
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -16,6 +17,10 @@ class MultiHeadAttention(keras.layers.Layer):
     instead of the mean of the values. `attention(x)` is self-attention, with one matrix product for Q, K and V;
     `attention(x, value)` has one for Q and one for K and V. `attention(x, x)` is the latter: the same function, a
     little slower, with weights laid out otherwise.
+
+    With `num_kv_heads` consecutive heads share keys and values, which makes the cache smaller: grouped-query attention,
+    and multi-query attention where it is 1. With `rotary_base` queries and keys are rotated by their positions, as
+    `RotaryPositions` says; a cache holds the keys rotated.
 
     Args:
         num_heads: Integer, the number of heads, at least 1.
@@ -32,6 +37,12 @@ class MultiHeadAttention(keras.layers.Layer):
         kernel_regularizer: Regularizer or None, for the projections. Defaults to None.
         bias_regularizer: Regularizer or None, for their biases. Defaults to None.
         seed: Integer or None, the seed of dropout. Defaults to None.
+        num_kv_heads: Integer or None, the number of heads of keys and values, which must divide `num_heads`; None is
+            `num_heads`. Defaults to None.
+        rotary_base: Float above 0 or None, the base of rotary positions, for self-attention alone; None is without
+            them. Defaults to None.
+        output_bias: Boolean or None, whether the last projection, W_o, has a bias; None is `use_bias`. Defaults to
+            None.
 
     Call arguments:
         query: Tensor of (batch, time, dim).
@@ -72,7 +83,8 @@ class MultiHeadAttention(keras.layers.Layer):
     >>> bool(keras.ops.all(keras.ops.abs(step[:, 0] - whole[:, 4]) < 1e-5))
     True
 
-    Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.
+    Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.2; Ainslie et al. 2023, "GQA: Training
+    Generalized Multi-Query Transformer Models from Multi-Head Checkpoints"; Su et al. 2021, "RoFormer".
     """
 
     def __init__(
@@ -88,40 +100,55 @@ class MultiHeadAttention(keras.layers.Layer):
         kernel_regularizer: Regularizer | None = None,
         bias_regularizer: Regularizer | None = None,
         seed: int | None = None,
+        num_kv_heads: int | None = None,
+        rotary_base: float | None = None,
+        output_bias: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_heads: int = _checks.whole("num_heads", num_heads)
-        self.key_dim: int | None = None if key_dim is None else _checks.whole("key_dim", key_dim)
-        self.value_dim: int | None = None if value_dim is None else _checks.whole("value_dim", value_dim)
+        self.key_dim: int | None = _checks.optional(_checks.whole, "key_dim", key_dim)
+        self.value_dim: int | None = _checks.optional(_checks.whole, "value_dim", value_dim)
         self.dropout: float = _checks.real("dropout", dropout, 0, 1, below=True)
         self.use_bias: bool = _checks.flag("use_bias", use_bias)
-        self.output_dim: int | None = None if output_shape is None else _checks.whole("output_shape", output_shape)
+        self.output_dim: int | None = _checks.optional(_checks.whole, "output_shape", output_shape)
         self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
         self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
         self.kernel_regularizer: RegularizerFunction | None = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer: RegularizerFunction | None = keras.regularizers.get(bias_regularizer)
-        self.seed: int | None = None if seed is None else _checks.whole("seed", seed, low=0)
+        self.seed: int | None = _checks.optional(_checks.whole, "seed", seed, low=0)
+        self.num_kv_heads: int | None = _checks.optional(_checks.whole, "num_kv_heads", num_kv_heads)
+        self._kv_heads = self.num_kv_heads or self.num_heads
+        if self.num_heads % self._kv_heads:
+            raise ValueError(f"num_kv_heads must divide num_heads={num_heads}. Received: num_kv_heads={num_kv_heads}")
+        self.rotary_base: float | None = _checks.optional(_checks.real, "rotary_base", rotary_base, 0, above=True)
+        self.output_bias: bool | None = _checks.optional(_checks.flag, "output_bias", output_bias)
         self.supports_masking = True
         self._dropout = keras.layers.Dropout(self.dropout, seed=seed, dtype=self.dtype_policy)
 
     def build(self, query_shape: Shape, value_shape: Shape | None = None, key_shape: Shape | None = None) -> None:
-        width = self._check_shapes(query_shape, value_shape, key_shape)
+        width = _attention.check_shapes(query_shape, value_shape, key_shape)
+        self._check_heads(width, value_shape)
         self._key_width = self.key_dim or width // self.num_heads  # of one head
         self._value_width = self.value_dim or self._key_width
-        keys, values = self.num_heads * self._key_width, self.num_heads * self._value_width
+        queries = self.num_heads * self._key_width
+        keys, values = self._kv_heads * self._key_width, self._kv_heads * self._value_width
         self._is_self_attention = value_shape is None
         self._key_value_dense = None
         if value_shape is None:
-            self._query_key_value_dense = self._make_dense("query_key_value", query_shape, [keys, keys, values])
+            self._query_key_value_dense = self._make_dense("query_key_value", query_shape, [queries, keys, values])
         else:
-            self._query_dense = self._make_dense("query", query_shape, [keys])
+            self._query_dense = self._make_dense("query", query_shape, [queries])
             if key_shape is None:
                 self._key_value_dense = self._make_dense("key_value", value_shape, [keys, values])
             else:
                 self._key_dense = self._make_dense("key", key_shape, [keys])
                 self._value_dense = self._make_dense("value", value_shape, [values])
-        self._output_dense = self._make_dense("output", (*query_shape[:-1], values), [self.output_dim or width])
+        heads = self.num_heads * self._value_width
+        self._output_dense = self._make_dense("output", (*query_shape[:-1], heads), [self.output_dim or width])
+        if self.rotary_base is not None:
+            self._rotary = RotaryPositions(self.rotary_base, dtype=self.dtype_policy, name="rotary")
+            self._rotary.build((None, self.num_heads, None, self._key_width))
 
     def call(
         self,
@@ -146,7 +173,7 @@ class MultiHeadAttention(keras.layers.Layer):
         given = _masks.every(
             None if value_mask is None else value_mask[:, None, None, :],
             None if key_mask is None else key_mask[:, None, None, :],
-            None if attention_mask is None else _of_heads(attention_mask),
+            None if attention_mask is None else _masks.of_heads(attention_mask),
         )  # what broadcasts to (batch, heads, time, positions)
         plain = cache is None and not return_attention_scores and not (training and self.dropout)
         # JAX's kernel needs keys and values of one width
@@ -179,10 +206,10 @@ class MultiHeadAttention(keras.layers.Layer):
         return returned[0] if len(returned) == 1 else tuple(returned)
 
     def empty_cache(self, batch_size: int | Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """(keys, values) of zeros for `length` positions of self-attention, each (batch, heads, length, width)."""
+        """(keys, values) of zeros for `length` positions of self-attention, each (batch, key heads, length, width)."""
         self._check_use("empty_cache", self_attention=True)
         keys, values = (
-            keras.ops.zeros((batch_size, self.num_heads, length, width), self.compute_dtype)
+            keras.ops.zeros((batch_size, self._kv_heads, length, width), self.compute_dtype)
             for width in (self._key_width, self._value_width)
         )
         return keys, values
@@ -195,34 +222,38 @@ class MultiHeadAttention(keras.layers.Layer):
             values = _sublayers.on_rows(self._value_dense, value)
         else:
             keys, values = self._split(_sublayers.on_rows(self._key_value_dense, value))
-        return self._heads(keys), self._heads(values)
+        return self._heads(keys, self._kv_heads), self._heads(values, self._kv_heads)
 
     def _project(self, query, value, key, cache, cache_index):
-        """Queries, keys and values, each (batch, heads, time or positions, width)."""
+        """Queries, (batch, heads, time, width), and keys and values, (batch, key heads, positions, width)."""
         self._check_call(value, key, cache, cache_index)
         if self._is_self_attention:
             projected = _sublayers.on_rows(self._query_key_value_dense, query)
-            queries, keys, values = map(self._heads, self._split(projected))
+            counts = (self.num_heads, self._kv_heads, self._kv_heads)
+            queries, keys, values = map(self._heads, self._split(projected), counts)
+            if self.rotary_base is not None:
+                start = 0 if cache_index is None else cache_index
+                queries, keys = self._rotary(queries, start=start), self._rotary(keys, start=start)
             if cache is not None:
                 keys, values = (
                     _attention.write(old, new, cache_index) for old, new in zip(cache, (keys, values), strict=True)
                 )
             return queries, keys, values
-        queries = self._heads(_sublayers.on_rows(self._query_dense, query))
+        queries = self._heads(_sublayers.on_rows(self._query_dense, query), self.num_heads)
         return queries, *(self.project(value, key) if cache is None else cache)
 
     def _split(self, projected):
         """The projections that stand side by side in `projected`, the last of which are the values."""
-        keys = self.num_heads * self._key_width
-        parts = [keys, 2 * keys] if self._is_self_attention else [keys]
+        queries, keys = self.num_heads * self._key_width, self._kv_heads * self._key_width
+        parts = [queries, queries + keys] if self._is_self_attention else [keys]
         return keras.ops.split(projected, parts, axis=-1)  # its gradient is one concatenation
 
-    def _heads(self, projected):
+    def _heads(self, projected, count):
         """(batch, heads, time, width) of (batch, time, heads * width)."""
-        width = projected.shape[-1] // self.num_heads
+        width = projected.shape[-1] // count
         if projected.shape[1] == 1:  # a step of decoding: nothing changes places
-            return keras.ops.reshape(projected, (-1, self.num_heads, 1, width))
-        parts = keras.ops.reshape(projected, (-1, keras.ops.shape(projected)[1], self.num_heads, width))
+            return keras.ops.reshape(projected, (-1, count, 1, width))
+        parts = keras.ops.reshape(projected, (-1, keras.ops.shape(projected)[1], count, width))
         return keras.ops.transpose(parts, (0, 2, 1, 3))
 
     def _merged(self, context):
@@ -238,10 +269,10 @@ class MultiHeadAttention(keras.layers.Layer):
         queries = queries * self._key_width**-0.5
 
         def multiplied():
-            scores = keras.ops.matmul(queries, keras.ops.swapaxes(keys, -1, -2))
+            scores = _attention.product(queries, keras.ops.swapaxes(keys, -1, -2))
             weights = _attention.softmax(scores, allowed)  # (batch, heads, time, positions)
             dropped = self._dropout(weights, training=training)
-            return keras.ops.matmul(dropped, values), weights  # (batch, heads, time, value width)
+            return _attention.product(dropped, values), weights  # (batch, heads, time, value width)
 
         if decoding and self.compute_dtype == "float32" and _backend.has_slow_small_products():
             return _attention.of_few(queries, keys, values, allowed, multiplied)
@@ -249,7 +280,8 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def _attend_fused(self, queries, keys, values, allowed, is_causal):
         """The context, by the fastest kernel that the backend has for it."""
-        parts = [keras.ops.swapaxes(part, 1, 2) for part in (queries, keys, values)]  # (batch, time, heads, width)
+        every = (_attention.repeated(part, self.num_heads) for part in (queries, keys, values))
+        parts = [keras.ops.swapaxes(part, 1, 2) for part in every]  # (batch, time, heads, width)
         context = keras.ops.dot_product_attention(*parts, mask=allowed, is_causal=is_causal)
         return keras.ops.swapaxes(context, 1, 2)  # (batch, heads, time, value width)
 
@@ -258,7 +290,7 @@ class MultiHeadAttention(keras.layers.Layer):
         first = {"query_key_value": 0, "query": 0, "key_value": 1, "key": 1, "value": 2, "output": 3}[name]
         dense = keras.layers.Dense(
             sum(widths),
-            use_bias=self.use_bias,
+            use_bias=self.use_bias if name != "output" or self.output_bias is None else self.output_bias,
             kernel_initializer=_sublayers.joined(self.kernel_initializer, widths, first),
             bias_initializer=_sublayers.fresh(self.bias_initializer, first),
             kernel_regularizer=self.kernel_regularizer,
@@ -269,27 +301,17 @@ class MultiHeadAttention(keras.layers.Layer):
         dense.build(input_shape)
         return dense
 
-    def _check_shapes(self, query_shape, value_shape, key_shape):
-        """The query's width."""
-        shapes = {"query_shape": query_shape, "value_shape": value_shape, "key_shape": key_shape}
-        for name, shape in shapes.items():
-            if shape is not None:
-                _checks.rank("MultiHeadAttention", shape, "batch, time, dim", name)
-                _checks.known("MultiHeadAttention", shape, -1, name)
-        if value_shape is None and key_shape is not None:
-            raise ValueError("MultiHeadAttention takes a key only with a value. Received: value=None")
-        if key_shape is not None and not _checks.agree(value_shape[:2], key_shape[:2]):
-            raise ValueError(
-                "value and key must be of one length. "
-                f"Received: value_shape={tuple(value_shape)}, key_shape={tuple(key_shape)}"
-            )
-        width = query_shape[-1]
+    def _check_heads(self, width, value_shape):
         if self.key_dim is None and width % self.num_heads:
             raise ValueError(
                 "num_heads must divide the width of the query where key_dim is None. "
                 f"Received: num_heads={self.num_heads}, width={width}. Give key_dim, or other heads."
             )
-        return width
+        if value_shape is not None and self.rotary_base is not None:
+            raise ValueError(
+                "rotary_base is for self-attention: a query and another sequence have no common positions. "
+                f"Received: rotary_base={self.rotary_base}, value_shape={tuple(value_shape)}"
+            )
 
     def _check_call(self, value, key, cache, cache_index):
         if self._is_self_attention:
@@ -371,11 +393,7 @@ class MultiHeadAttention(keras.layers.Layer):
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
             "seed": self.seed,
+            "num_kv_heads": self.num_kv_heads,
+            "rotary_base": self.rotary_base,
+            "output_bias": self.output_bias,
         }
-
-
-def _of_heads(mask: Tensor) -> Tensor:
-    """`mask` of (batch, heads, time, positions), from one that lacks heads, or batch and heads."""
-    while len(mask.shape) < 4:
-        mask = keras.ops.expand_dims(mask, -3)
-    return mask

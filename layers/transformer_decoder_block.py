@@ -38,6 +38,14 @@ class TransformerDecoderBlock(TransformerBlock):
             Defaults to None.
         kernel_initializer: Initializer for all kernels. Defaults to "glorot_uniform".
         seed: Integer or None, the seed of dropout. Defaults to None.
+        norm: String, "layer" for layer norms or "rms" for norms by the root mean square, which have no bias. Defaults
+            to "layer".
+        num_kv_heads: Integer or None, the number of heads of keys and values, which must divide `num_heads`; None is
+            `num_heads`. Defaults to None.
+        rotary_base: Float above 0 or None, the base of rotary positions in self-attention; None is without them.
+            Defaults to None.
+        attention_output_bias: Boolean or None, whether the last projection of the attention has a bias; None is what
+            its other projections have. Defaults to None.
 
     Call arguments:
         inputs: Tensor of (batch, time, dim), the sequence, or the part of it at `cache_index`.
@@ -68,7 +76,8 @@ class TransformerDecoderBlock(TransformerBlock):
     >>> block(keras.ops.ones((1, 3, 8)), keras.ops.ones((1, 5, 4))).shape == (1, 3, 8)
     True
 
-    Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.1.
+    Reference: Vaswani et al. 2017, "Attention Is All You Need", section 3.1; Touvron et al. 2023, "LLaMA: Open and
+    Efficient Foundation Language Models", section 2.2, for RMS norms, rotary positions and gated units.
     """
 
     def build(self, inputs_shape: Shape, encoded_shape: Shape | None = None) -> None:

@@ -32,6 +32,14 @@ class TransformerEncoderBlock(TransformerBlock):
             Defaults to None.
         kernel_initializer: Initializer for all kernels. Defaults to "glorot_uniform".
         seed: Integer or None, the seed of dropout. Defaults to None.
+        norm: String, "layer" for layer norms or "rms" for norms by the root mean square, which have no bias. Defaults
+            to "layer".
+        num_kv_heads: Integer or None, the number of heads of keys and values, which must divide `num_heads`; None is
+            `num_heads`. Defaults to None.
+        rotary_base: Float above 0 or None, the base of rotary positions in self-attention; None is without them.
+            Defaults to None.
+        attention_output_bias: Boolean or None, whether the last projection of the attention has a bias; None is what
+            its other projections have. Defaults to None.
 
     Call arguments:
         inputs: Tensor of (batch, time, dim), the sequence.

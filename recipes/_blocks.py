@@ -15,13 +15,15 @@ Tensor: typing.TypeAlias = typing.Any
 class Blocks(Declared):
     """Fields of a stack of Transformer blocks, and the blocks."""
 
-    epsilon: typing.ClassVar[float] = 1e-6
-
     depth: int = integer(default=2, legal=(1, 1000), search=(1, 6), help="blocks in a stack")
     width: int = integer(
         default=128, legal=(1, 65_536), search=(64, 512), step=64, help="of the sequences between blocks"
     )
     heads: int = integer(default=4, legal=(1, 1024), help="of each attention; must divide width")
+    kv_heads: int | None = integer(
+        default=None, legal=(1, 1024), optional=True,
+        help="heads of keys and values, each for several of heads; must divide it; as many if none",
+    )  # fmt: skip
     ffn: str = choice(
         "dense", "gated", "quadratic", "moe", default="dense", search=("dense", "gated", "quadratic", "moe"),
         help="second half of a block; gated: GLU; moe: a mixture of experts",
@@ -40,8 +42,21 @@ class Blocks(Declared):
         default=2, legal=(1, 64), search=(1, 2), when={"ffn": "moe"}, help="experts that each token goes to"
     )
     norm: str = choice("pre", "post", default="pre", search=("pre", "post"), help="of the halves of a block")
+    norm_kind: str = choice("layer", "rms", default="layer", help="layer norms, or norms by the root mean square")
+    epsilon: float = real(default=1e-6, legal=(1e-15, 0.1), help="added to what a norm takes the root of")
+    bias: bool = flag(default=True, help="whether norms and the dense layers of blocks have biases")
+    qkv_bias: bool = flag(
+        default=False, when={"bias": False}, help="whether queries, keys and values have biases all the same"
+    )
     positions: str = choice(
-        "sinusoidal", "learned", default="sinusoidal", search=("sinusoidal", "learned"), help="added to tokens"
+        "sinusoidal", "learned", "rotary", default="sinusoidal", search=("sinusoidal", "learned", "rotary"),
+        help="added to tokens; rotary: queries and keys are rotated by them",
+    )  # fmt: skip
+    rotary_base: float = real(
+        default=10_000.0,
+        legal=(1, 1e9),
+        when={"positions": "rotary"},
+        help="theta, the base of the wavelengths",
     )
     dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="of what each half of a block adds")
     attention_dropout: float = real(default=0.0, legal=(0, 0.95), help="of attention weights")
@@ -50,6 +65,13 @@ class Blocks(Declared):
         super().check()
         if self.width % self.heads:
             raise InputError(f"heads must divide width={self.width}. Received: heads={self.heads}.")
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            raise InputError(f"kv_heads must divide heads={self.heads}. Received: kv_heads={self.kv_heads}.")
+        if self.positions == "rotary" and self.width // self.heads % 2:
+            raise InputError(
+                "width over heads must be even with positions=rotary. "
+                f"Received: width={self.width}, heads={self.heads}."
+            )
         if self.positions == "sinusoidal" and self.width % 2:
             raise InputError(f"width must be even with positions=sinusoidal. Received: width={self.width}.")
         if self.ffn == "moe" and self.top_k_experts > self.experts:
@@ -71,7 +93,13 @@ class Blocks(Declared):
             attention_dropout=self.attention_dropout,
             norm_first=self.norm == "pre",
             epsilon=self.epsilon,
+            use_bias=self.bias,
+            attention_bias=self.bias or self.qkv_bias,
+            attention_output_bias=self.bias,
             kernel_initializer=self.make_initializer(),
+            norm=self.norm_kind,
+            num_kv_heads=self.kv_heads,
+            rotary_base=self.rotary_base if self.positions == "rotary" else None,
             name=name,
         )
 
@@ -81,17 +109,19 @@ class Blocks(Declared):
             return self.hidden
         if self.ffn == "moe":
             return zoo.layers.ExpertFeedForward(
-                self.experts, self.hidden, self.top_k_experts, self.activation, name="experts"
+                self.experts, self.hidden, self.top_k_experts, self.activation, use_bias=self.bias, name="experts"
             )
         if self.ffn == "gated":
             hidden = zoo.layers.GatedDense(
-                self.hidden, self.activation, kernel_initializer=self.make_initializer(), name="hidden"
+                self.hidden, self.activation, self.bias, kernel_initializer=self.make_initializer(), name="hidden"
             )
         else:
             hidden = zoo.layers.Quadratic(
-                self.hidden, rank=1, kernel_initializer=self.make_initializer(), name="hidden"
+                self.hidden, rank=1, use_bias=self.bias, kernel_initializer=self.make_initializer(), name="hidden"
             )
-        output = keras.layers.Dense(self.width, kernel_initializer=self.make_initializer(), name="output")
+        output = keras.layers.Dense(
+            self.width, use_bias=self.bias, kernel_initializer=self.make_initializer(), name="output"
+        )
         return keras.Sequential([hidden, output], name="feed_forward")
 
     def make_embedding(
@@ -102,12 +132,21 @@ class Blocks(Declared):
         )
 
     def make_positions(self, length: int, name: str = "positions") -> keras.layers.Layer:
+        """What adds positions to tokens; nothing where each attention has them."""
+        if self.positions == "rotary":
+            return keras.layers.Identity(name=name)
         if self.positions == "sinusoidal":
             return zoo.layers.SinusoidalPositions(name=name)
         return zoo.layers.LearnedPositions(length, keras.initializers.RandomNormal(stddev=0.02), name=name)
 
+    def placed(self, positions: typing.Any, tokens: Tensor, start: typing.Any) -> Tensor:
+        """`tokens` (batch, time, width) with what `make_positions` made added, from the position `start` on."""
+        return tokens if self.positions == "rotary" else positions(tokens, start=start)
+
     def make_norm(self, name: str) -> keras.layers.Layer:
-        return keras.layers.LayerNormalization(epsilon=self.epsilon, name=name)
+        if self.norm_kind == "rms":
+            return zoo.layers.RMSNorm(epsilon=self.epsilon, name=name)
+        return keras.layers.LayerNormalization(epsilon=self.epsilon, center=self.bias, name=name)
 
     def make_last(self, name: str) -> keras.layers.Layer:
         """What ends a stack: a norm where the blocks have theirs in front, else nothing."""
@@ -117,13 +156,22 @@ class Blocks(Declared):
 class Writes(Declared):
     """What the recipes have in common that answer with tokens."""
 
+    untied_bias: typing.ClassVar[bool] = True
+    """Whether an output matrix of its own has a bias where `head_bias` says nothing."""
+
     tied: bool = flag(default=False, help="whether the output's matrix is the embedding's")
+    head_bias: bool | None = choice(
+        True, False, default=None, optional=True, help="whether logits have a bias; if none, unless tied"
+    )
 
     def make_head(self, vocabulary: int) -> keras.layers.Layer:
         """The layer `head`, with which `logits` ends."""
-        if self.tied:
-            return keras.layers.Identity(dtype="float32", name="head")
-        return keras.layers.Dense(vocabulary, dtype="float32", name="head")
+        biased = (self.untied_bias and not self.tied) if self.head_bias is None else self.head_bias
+        if not self.tied:
+            return keras.layers.Dense(vocabulary, use_bias=biased, dtype="float32", name="head")
+        if biased:
+            return zoo.layers.Bias(dtype="float32", name="head")
+        return keras.layers.Identity(dtype="float32", name="head")
 
     def logits(self, features: Tensor, embedding: typing.Any, head: typing.Any) -> Tensor:
         return head(embedding(features, reverse=True) if self.tied else features)

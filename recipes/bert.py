@@ -59,8 +59,7 @@ def encoder_values(config: Config) -> dict[str, typing.Any]:
 
 def _with_head(config: Config) -> dict[str, typing.Any]:
     expect(config, "hidden_act", "gelu", default="gelu")
-    tied = config.get("tie_word_embeddings", True)
-    return {**encoder_values(config), "tied": tied, "head_bias": tied}
+    return {**encoder_values(config), "tied": config.get("tie_word_embeddings", True), "head_bias": True}
 
 
 def _dense(ours: str, *theirs: str) -> dict[str, Part]:
@@ -107,10 +106,8 @@ ARCHITECTURES = (
 )  # fmt: skip
 
 
-class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropout=0.1):
+class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropout=0.1, epsilon=1e-12):
     """The network that `bert` trains and `bert_classifier` goes on with."""
-
-    epsilon: typing.ClassVar[float] = 1e-12
 
     segments: int = integer(default=2, legal=(1, 64), help="parts of a text that are told apart, each ending with END")
 

@@ -1,15 +1,7 @@
 import typing
 
-import keras
-
-import zoo.layers
-from zoo.recipes._blocks import Blocks, Tensor, Writes
-from zoo.tasks import LanguageModel
+from zoo.recipes._decoder import DecoderOnly, answering
 from zoo.weights.layout import Config, Family, by_columns, by_rows, expect, first, logits_bias, required
-
-if typing.TYPE_CHECKING:
-    from zoo.decoding import Decoder
-
 
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 """What transformers calls the activations."""
@@ -23,8 +15,7 @@ def _of_transformers(config: Config) -> dict[str, typing.Any]:
     expect(config, "add_cross_attention", False, default=False)
     width, length = required(config, "n_embd"), required(config, "n_positions")
     return {
-        "length": length,
-        "answer_length": min(64, length // 2),
+        **answering(config, length),
         "depth": required(config, "n_layer"),
         "width": width,
         "heads": required(config, "n_head"),
@@ -32,7 +23,7 @@ def _of_transformers(config: Config) -> dict[str, typing.Any]:
         "activation": ACTIVATIONS[config.get("activation_function", "gelu_new")],
         "epsilon": config.get("layer_norm_epsilon", 1e-5),
         "tied": config.get("tie_word_embeddings", True),
-        "head_bias": config.get("tie_word_embeddings", True),
+        "head_bias": True,
         "norm": "pre",
         "positions": "learned",
         "ffn": "dense",
@@ -69,9 +60,7 @@ GPT2 = Family(
 
 
 class GPT(
-    Blocks,
-    Writes,
-    LanguageModel,
+    DecoderOnly,
     dataset="english",
     length=128,
     answer_length=64,
@@ -88,6 +77,7 @@ class GPT(
     positions="learned",
     tied=True,
     dropout=0.1,
+    epsilon=1e-5,
 ):
     """GPT, a decoder of Transformer blocks that goes on with a text.
 
@@ -112,77 +102,4 @@ class GPT(
         }
     }
     families: typing.ClassVar[tuple[Family, ...]] = (GPT2,)
-    epsilon: typing.ClassVar[float] = 1e-5
-
-    def make_initializer(self) -> keras.initializers.Initializer:
-        return keras.initializers.RandomNormal(stddev=0.02)
-
-    def network(self) -> keras.Model:
-        # Layers
-        embedding = self.make_embedding(self.vocabulary, self.make_initializer())
-        positions = self.make_positions(self.length)
-        numbers = range(1, self.depth + 1)
-        blocks = [self.make_block(zoo.layers.TransformerDecoderBlock, f"decoder{number}") for number in numbers]
-        head = self.make_head(self.vocabulary)
-
-        # Network
-        text = keras.Input((None,), dtype="int32", name="text")
-        x = keras.layers.Dropout(self.dropout, name="dropout")(positions(embedding(text)))  # (batch, time, width)
-        for block in blocks:
-            x = block(x)
-        features = self.make_last("features")(x)
-        return keras.Model(text, self.logits(features, embedding, head), name="gpt")
-
-    def make_decoder(self, model: keras.Model) -> "Decoder":
-        return _Decoder(self, model)
-
-
-class _Decoder:
-    """`zoo.decoding.Decoder` of a GPT. Inputs are prompts (batch, time), START and ids, then padding; the first step
-    begins where each ends."""
-
-    def __init__(self, recipe: GPT, model: keras.Model) -> None:
-        self._recipe = recipe
-        self._embedding, self._positions = model.get_layer("embedding"), model.get_layer("positions")
-        self._blocks = [model.get_layer(f"decoder{number}") for number in range(1, recipe.depth + 1)]
-        self._last, self._head = model.get_layer("features"), model.get_layer("head")
-
-    def start(self, inputs: Tensor, length: typing.Any) -> tuple[typing.Any, typing.Any]:
-        prompts = self._end(inputs, self._recipe.length + 1 - length)
-        batch, count = keras.ops.shape(prompts)
-        place = _counts(prompts) - 1  # of the last token, (batch,)
-        # what the cache holds of padding is written over before anything may attend to it
-        _, caches = self._read(prompts, 0, [block.empty_cache(batch, count + length) for block in self._blocks])
-        last = keras.ops.sum(keras.ops.where(keras.ops.arange(count) == place[:, None], prompts, 0), axis=1)
-        return {"caches": caches, "last": last, "place": place}, None
-
-    def step(self, tokens: Tensor, index: Tensor, state: typing.Any, memory: typing.Any) -> tuple[Tensor, typing.Any]:
-        # the last token of a prompt takes the place of START
-        tokens = keras.ops.where(index == 0, state["last"], tokens)
-        x, caches = self._read(tokens[:, None], state["place"] + index, state["caches"])
-        logits = self._recipe.logits(self._last(x), self._embedding, self._head)[:, 0]
-        return logits, {**state, "caches": caches}
-
-    def _read(self, tokens: Tensor, start: Tensor, caches: list[typing.Any]) -> tuple[Tensor, list[typing.Any]]:
-        """(the last block's answer, caches) to `tokens` (n, time) from position `start` on."""
-        x = self._positions(self._embedding(tokens), start=start)
-        written = []
-        for block, cache in zip(self._blocks, caches, strict=True):
-            x, cache = block(x, cache=cache, cache_index=start)
-            written.append(cache)
-        return x, written
-
-    @staticmethod
-    def _end(prompts: Tensor, room: typing.Any) -> Tensor:
-        """The last `room` tokens of each prompt."""
-        prompts = keras.ops.cast(prompts, "int32")
-        count = keras.ops.shape(prompts)[1]
-        known = isinstance(count, int) and isinstance(room, int)
-        kept = keras.ops.arange(min(count, room) if known else keras.ops.minimum(count, room))
-        first = keras.ops.maximum(_counts(prompts) - room, 0)  # (batch,)
-        return keras.ops.take_along_axis(prompts, kept + first[:, None], axis=1)
-
-
-def _counts(ids: Tensor) -> Tensor:
-    """How many ids of each row (batch, time) are no padding."""
-    return keras.ops.sum(keras.ops.cast(keras.ops.not_equal(ids, 0), "int32"), axis=1)
+    network_name: typing.ClassVar[str] = "gpt"

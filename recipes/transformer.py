@@ -168,7 +168,8 @@ class _Decoder:
         return [block.empty_cache(keras.ops.shape(inputs)[0], length) for block in self._blocks], memory
 
     def step(self, tokens: Tensor, index: Tensor, state: Any, memory: Any) -> tuple[Tensor, Any]:
-        x = self._positions(self._scale(self._embedding(tokens[:, None])), start=index)  # (n, 1, width)
+        embedded = self._scale(self._embedding(tokens[:, None]))  # (n, 1, width)
+        x = self._recipe.placed(self._positions, embedded, index)
         caches = []
         for block, cache, keys_values in zip(self._blocks, state, memory["blocks"], strict=True):
             x, cache = block(x, cache=cache, cache_index=index, memory=keys_values, encoded_mask=memory["mask"])

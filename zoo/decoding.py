@@ -175,9 +175,9 @@ def _each(
     def body(index, last, tokens, sums, state):
         logits, state = decoder.step(last, index, state, memory)
         log_odds = _log_odds(logits, _finished(last))  # (batch, vocabulary)
-        last = choose(log_odds, index)  # (batch,)
+        last = ops.reshape(choose(log_odds, index), (batch,))  # a batch of known size stays one of known size
         chosen = ops.arange(log_odds.shape[-1], dtype="int32") == last[:, None]
-        sums = sums + ops.sum(ops.where(chosen, log_odds, 0.0), axis=-1)
+        sums = ops.reshape(sums + ops.sum(ops.where(chosen, log_odds, 0.0), axis=-1), (batch,))
         return index + 1, last, _written(tokens, last, index), sums, state
 
     last, tokens = ops.full((batch,), START, "int32"), ops.full((batch, length), PADDING, "int32")

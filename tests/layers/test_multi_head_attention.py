@@ -32,6 +32,11 @@ PADDING = np.arange(5) < LENGTHS[:, None]  # (3, 5)
             {"query": (3, 5, 8)},
             {"call_arguments": {"use_causal_mask": True}, "thorough": False},
         ),
+        (
+            {"num_heads": 4, "num_kv_heads": 2, "rotary_base": 100.0, "output_bias": False},
+            {"query": (3, 5, 8)},
+            {"mask": PADDING, "dynamic_axes": (1,), "tolerance": 1e-4, "thorough": False},
+        ),
     ],
 )
 def test_conforms(arguments, shapes, options):
@@ -261,6 +266,78 @@ def test_one_position_is_attended_to_whole():
     assert np.all(numbers(layer(x, value, value_mask=np.zeros((3, 1), bool))) == 0)
 
 
+# Grouped heads and rotary positions ---------------------------------------------------------------------------------
+
+
+def with_repeated_keys(layer, groups):
+    """A layer of full heads in which what `layer` shares among `groups` heads is repeated."""
+    arguments = {**layer.get_config(), "num_kv_heads": None, "name": None}
+    full = type(layer).from_config(arguments)
+    width = layer.num_heads * layer.key_dim
+    arrays = []
+    for weight in layer.weights:
+        array = numbers(weight)
+        shared = array.shape[-1] // 2 if "key_value" in weight.path and "query" not in weight.path else None
+        if "query_key_value" in weight.path:
+            shared = (array.shape[-1] - width) // 2
+        if shared is not None:
+            first, *parts = np.split(array, [array.shape[-1] - 2 * shared, array.shape[-1] - shared], axis=-1)
+            heads = [part.reshape(*part.shape[:-1], -1, layer.key_dim).repeat(groups, axis=-2) for part in parts]
+            array = np.concatenate([first, *(part.reshape(*part.shape[:-2], -1) for part in heads)], axis=-1)
+        arrays.append(array)
+    return full, arrays
+
+
+@pytest.mark.parametrize("kind", ["none", "causal", "value", "per head", "all"])
+@pytest.mark.parametrize(("heads", "shared"), [(6, 3), (4, 1), (2, 2)])
+@pytest.mark.parametrize("cross", [False, True])
+def test_grouped_heads_equal_full_heads_with_repeated_keys_and_values(kind, heads, shared, cross):
+    given = [normal(3, 5, 8), normal(3, 5, 6)] if cross else [normal(3, 5, 8)]
+    layer = MultiHeadAttention(heads, key_dim=4, num_kv_heads=shared, rotary_base=None if cross else 50.0)
+    layer(*given)
+    for weight in layer.weights:
+        weight.assign(0.3 * normal(*weight.shape))
+    full, arrays = with_repeated_keys(layer, heads // shared)
+    full(*given)
+    full.set_weights(arrays)
+    masks = dict(MASKS[kind])
+    if kind == "per head":
+        masks["attention_mask"] = RNG.random((3, heads, 5, 5)) < 0.7
+    close(layer(*given, **masks), full(*given, **masks))
+    for ours, theirs in zip(
+        layer(*given, return_attention_scores=True, **masks),
+        full(*given, return_attention_scores=True, **masks),
+        strict=True,
+    ):
+        close(ours, theirs)
+
+
+def test_attention_with_rotary_positions_depends_on_distances_alone():
+    """Whatever stands before, hidden: the answer is that of the sequence by itself."""
+    x, before = normal(3, 5, 8), normal(3, 4, 8)
+    layer = MultiHeadAttention(2, rotary_base=10.0)
+    alone = numbers(layer(x, use_causal_mask=True))
+    mask = np.repeat(np.arange(9)[None] >= 4, 3, axis=0)
+    later = numbers(layer(np.concatenate([before, x], axis=1), query_mask=mask, use_causal_mask=True))
+    np.testing.assert_allclose(later[:, 4:], alone, rtol=0, atol=1e-5)
+    order = [1, 0, 2, 3, 4]
+    assert np.abs(numbers(layer(x))[:, order] - numbers(layer(x[:, order]))).max() > 1e-3  # order counts now
+
+
+@pytest.mark.parametrize(("arguments", "count"), [
+    ({"num_kv_heads": 2}, 8 * 16 + 16 + 8 * 8 + 8),
+    ({"num_kv_heads": 2, "output_bias": False}, 8 * 16 + 16 + 8 * 8),
+    ({"num_kv_heads": 1, "use_bias": False}, 8 * 12 + 8 * 8),
+    ({"use_bias": False, "output_bias": True, "rotary_base": 9.0}, 8 * 24 + 8 * 8 + 8),
+])  # fmt: skip
+def test_counts_the_weights_of_grouped_heads(arguments, count):
+    layer = MultiHeadAttention(4, **arguments)
+    layer.build((None, None, 8))
+    assert layer.count_params() == count
+    heads = arguments.get("num_kv_heads", 4)
+    assert [part.shape for part in layer.empty_cache(3, 7)] == [(3, heads, 7, 2)] * 2
+
+
 # Cache --------------------------------------------------------------------------------------------------------------
 
 
@@ -271,11 +348,13 @@ def products(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("products")
-@pytest.mark.parametrize("value_dim", [None, 3])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"value_dim": 3}, {"num_kv_heads": 1}, {"rotary_base": 10.0}], ids=lambda one: ", ".join(one)
+)
 @pytest.mark.parametrize("block", [1, 2, 3])
-def test_step_by_step_equals_the_whole(block, value_dim):
+def test_step_by_step_equals_the_whole(block, arguments):
     x = normal(3, 6, 8)
-    layer = MultiHeadAttention(2, value_dim=value_dim)
+    layer = MultiHeadAttention(2, **arguments)
     whole = layer(x, use_causal_mask=True)
     cache = layer.empty_cache(3, 8)  # longer than what is written
     parts = []
@@ -286,9 +365,10 @@ def test_step_by_step_equals_the_whole(block, value_dim):
 
 
 @pytest.mark.usefixtures("products")
-def test_rows_of_a_cache_may_stand_at_positions_of_their_own():
+@pytest.mark.parametrize("arguments", [{}, {"num_kv_heads": 1, "rotary_base": 10.0}], ids=["plain", "grouped, rotary"])
+def test_rows_of_a_cache_may_stand_at_positions_of_their_own(arguments):
     x, lengths = normal(3, 6, 8), np.array([2, 4, 1])
-    layer = MultiHeadAttention(2)
+    layer = MultiHeadAttention(2, **arguments)
     whole = numbers(layer(x, use_causal_mask=True))
     cache = layer.empty_cache(3, 6)
     _, cache = layer(x[:, :4], cache=cache, cache_index=0)  # a prompt of four, of which the first `lengths` are real
@@ -329,9 +409,10 @@ def test_a_value_is_projected_once():
         close(scores[:, :, 0], weights[:, :, t])
 
 
-def test_decodes_in_a_compiled_loop():
+@pytest.mark.parametrize("arguments", [{}, {"num_kv_heads": 1, "rotary_base": 10.0}], ids=["plain", "grouped, rotary"])
+def test_decodes_in_a_compiled_loop(arguments):
     x = keras.ops.convert_to_tensor(normal(3, 6, 8))
-    layer = MultiHeadAttention(2)
+    layer = MultiHeadAttention(2, **arguments)
     whole = layer(x, use_causal_mask=True)
 
     def step(t, outputs, keys, values):
@@ -425,6 +506,10 @@ def test_reloads_after_quantisation(cross, tmp_path):
         ({"num_heads": 2, "use_bias": 1}, "use_bias=1"),
         ({"num_heads": 2, "output_shape": (3, 4)}, r"output_shape=\(3, 4\)"),
         ({"num_heads": 2, "seed": "x"}, "seed='x'"),
+        ({"num_heads": 4, "num_kv_heads": 3}, "must divide num_heads=4.*num_kv_heads=3"),
+        ({"num_heads": 2, "num_kv_heads": 0}, "num_kv_heads=0"),
+        ({"num_heads": 2, "rotary_base": 0}, "rotary_base=0"),
+        ({"num_heads": 2, "output_bias": 0}, "output_bias=0"),
     ],
 )
 def test_refuses_arguments_by_name(arguments, message):
@@ -441,6 +526,10 @@ def test_refuses_shapes_by_name():
         MultiHeadAttention(2).build((None, 5, 8), (None, 4, None))
     with pytest.raises(ValueError, match="of one length"):
         MultiHeadAttention(2).build((None, 5, 8), (None, 4, 8), (None, 3, 8))
+    with pytest.raises(ValueError, match=r"for self-attention: .* rotary_base=9\.0"):
+        MultiHeadAttention(2, rotary_base=9.0).build((None, 5, 8), (None, 4, 8))
+    with pytest.raises(ValueError, match="must be even"):
+        MultiHeadAttention(2, key_dim=3, rotary_base=9.0).build((None, 5, 8))
 
 
 def test_refuses_calls_that_do_not_fit_what_was_built():

@@ -23,6 +23,21 @@ SOURCE = np.arange(4) < np.array([2, 4, 3])[:, None]  # (3, 4)
             {"inputs": (3, 5, 8), "encoded": (3, 4, 6)},
             {"mask": {"inputs": TARGET, "encoded": SOURCE}, "dynamic_axes": (1,), "thorough": False},
         ),
+        (
+            {
+                "num_heads": 4,
+                "feed_forward": 6,
+                "norm_first": True,
+                "norm": "rms",
+                "num_kv_heads": 2,
+                "rotary_base": 100.0,
+                "use_bias": False,
+                "attention_bias": True,
+                "attention_output_bias": False,
+            },
+            {"inputs": (3, 5, 8)},
+            {"mask": TARGET, "dynamic_axes": (1,), "thorough": False},
+        ),
     ],
 )
 def test_conforms(arguments, shapes, options):
@@ -31,11 +46,12 @@ def test_conforms(arguments, shapes, options):
     )
 
 
+@pytest.mark.parametrize("norm", ["layer", "rms"])
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("cross", [False, True])
-def test_equals_a_composition_of_keras_layers(norm_first, cross):
+def test_equals_a_composition_of_keras_layers(norm_first, cross, norm):
     x, encoded = keras.ops.convert_to_tensor(normal(3, 5, 8)), keras.ops.convert_to_tensor(normal(3, 4, 6))
-    block = TransformerDecoderBlock(2, 12, norm_first=norm_first)
+    block = TransformerDecoderBlock(2, 12, norm_first=norm_first, norm=norm)
     given = {"encoded": encoded, "encoded_mask": SOURCE} if cross else {}
     block(x, **given)
     blocks.shake(block, RNG)
@@ -72,9 +88,10 @@ def test_does_not_leak(cross):
 
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("cross", [False, True])
-def test_step_by_step_equals_the_whole(cross, norm_first):
+@pytest.mark.parametrize("arguments", [{}, {"num_kv_heads": 1, "rotary_base": 10.0}], ids=["plain", "grouped, rotary"])
+def test_step_by_step_equals_the_whole(cross, norm_first, arguments):
     x, encoded = normal(3, 6, 8), normal(3, 4, 6)
-    block = TransformerDecoderBlock(2, 12, norm_first=norm_first)
+    block = TransformerDecoderBlock(2, 12, norm_first=norm_first, **arguments)
     whole = numbers(block(x, **({"encoded": encoded, "encoded_mask": SOURCE} if cross else {})))
     memory = block.project(encoded)
     assert (memory is None) != cross

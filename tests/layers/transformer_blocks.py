@@ -39,7 +39,10 @@ def attend(block, name, query, value, heads, **masks):
 
 def norm(block, name, x):
     found = part(block, f"{name}_norm")
-    layer = keras.layers.LayerNormalization(epsilon=block.epsilon, center="beta" in found)
+    if block.norm == "rms":
+        layer = keras.layers.RMSNormalization(epsilon=block.epsilon)
+    else:
+        layer = keras.layers.LayerNormalization(epsilon=block.epsilon, center="beta" in found)
     layer.build(x.shape)
     layer.set_weights(list(found.values()))
     return layer(x)

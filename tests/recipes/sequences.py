@@ -11,6 +11,7 @@ TRANSLATOR = {"vocabulary": 11, "target_vocabulary": 9, "length": 12, "target_le
 SEQ2SEQ = {**TRANSLATOR, "units": 6, "attention": 5, "embedding": 4, "readout": 5}
 MODEL = {**BLOCKS, "vocabulary": 11, "length": 16}
 GPT = {**MODEL, "answer_length": 4}
+LLAMA = {**GPT, "heads": 4}  # and two of keys and values
 
 WRITERS = [
     ("seq2seq", SEQ2SEQ),
@@ -20,6 +21,7 @@ WRITERS = [
     ("transformer", {**TRANSLATOR, **BLOCKS, "target_vocabulary": 11, "tied": True, "norm": "post"}),
     ("transformer", {**TRANSLATOR, **BLOCKS, "positions": "learned", "ffn": "gated", "depth": 1}),
     ("transformer", {**TRANSLATOR, **BLOCKS, "ffn": "quadratic"}),
+    ("transformer", {**TRANSLATOR, **BLOCKS, "positions": "rotary", "kv_heads": 1, "norm_kind": "rms", "bias": False}),
     ("transformer", {**TRANSLATOR, **BLOCKS, "ffn": "moe", "experts": 3}),
 ]
 """Recipes from a source and a target to logits of the target's vocabulary."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.layers.gradients import gradients
-from tests.recipes.sequences import GPT, MODEL, WRITERS, decoded, make, names, numbers, says, texts
+from tests.recipes.sequences import GPT, LLAMA, MODEL, WRITERS, decoded, make, names, numbers, says, texts
 from zoo import decoding
 
 pytestmark = pytest.mark.backend
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.backend
 SOURCE = texts(9, [7, 4, 1], 7)
 TARGET = np.concatenate([np.ones((3, 1), "int32"), texts(9, [6, 3, 4], 6, seed=1)[:, :-1]], axis=1)
 
-EVERY = [*WRITERS, ("gpt", GPT), ("gpt", {**GPT, "positions": "sinusoidal", "tied": False}), ("bert", MODEL),
-         ("bert", {**MODEL, "norm": "pre"})]  # fmt: skip
+EVERY = [*WRITERS, ("gpt", GPT), ("gpt", {**GPT, "positions": "sinusoidal", "tied": False}),
+         ("llama", LLAMA), ("bert", MODEL), ("bert", {**MODEL, "norm": "pre", "positions": "rotary"})]  # fmt: skip
 
 
 def stepped(recipe, network, source, target):
@@ -36,10 +36,12 @@ def test_steps_with_a_cache_are_the_whole_network(name, fields):
     np.testing.assert_allclose(stepped(recipe, network, SOURCE, TARGET)[real], whole[real], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("fields", [{}, {"positions": "sinusoidal", "norm": "post", "tied": False}], ids=str)
-def test_a_gpt_goes_on_with_prompts_of_any_length(fields):
+@pytest.mark.parametrize(("name", "fields"), [
+    ("gpt", GPT), ("gpt", {**GPT, "positions": "sinusoidal", "norm": "post", "tied": False}), ("llama", LLAMA)
+], ids=str)  # fmt: skip
+def test_a_decoder_goes_on_with_prompts_of_any_length(name, fields):
     """Decoding from prompts gives the logits of the whole text, whatever the prompts' lengths."""
-    recipe, network = make("gpt", **{**GPT, **fields})
+    recipe, network = make(name, **fields)
     text = np.concatenate([np.ones((3, 1), "int32"), texts(11, [9, 9, 9], 9)], axis=1)  # START and ids
     whole = says(network, text)  # (3, 10, vocabulary)
     rows, counts = np.arange(3), np.array([6, 1, 3])
@@ -53,8 +55,9 @@ def test_a_gpt_goes_on_with_prompts_of_any_length(fields):
         np.testing.assert_allclose(numbers(logits), whole[rows, counts + index - 1], rtol=0, atol=1e-4)
 
 
-def test_of_a_long_prompt_its_end_counts():
-    recipe, network = make("gpt", **GPT)  # 16 positions
+@pytest.mark.parametrize(("name", "fields"), [("gpt", GPT), ("llama", LLAMA)], ids=("gpt", "llama"))
+def test_of_a_long_prompt_its_end_counts(name, fields):
+    recipe, network = make(name, **fields)  # 16 positions
     prompts = texts(11, [30, 9, 13], 30)
     tokens, scores = decoded(recipe, network, decoding.Search(4), prompts)
     for row, end in enumerate((prompts[:1, 17:], prompts[1:2, :9], prompts[2:, :13])):

@@ -5,21 +5,18 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.recipes.sequences import BLOCKS, GPT, MODEL, SEQ2SEQ, TRANSLATOR, make, numbers, says, texts
+from tests.recipes.sequences import BLOCKS, GPT, LLAMA, MODEL, SEQ2SEQ, TRANSLATOR, make, numbers, says, texts
+from zoo import registry
 from zoo.base.models import cut
 from zoo.objective.optimizers import WarmupSchedule
 from zoo.testing import check_recipe
 
 
 @pytest.fixture
-def zeros(monkeypatch):
-    """Weights are zeros: drawing a hundred million numbers would take its time."""
-    add = keras.layers.Layer.add_weight
-
-    def add_zeros(self, *arguments, **options):
-        return add(self, *arguments, **{**options, "initializer": "zeros"})
-
-    monkeypatch.setattr(keras.layers.Layer, "add_weight", add_zeros)
+def shapes():
+    """Weights have shapes and no values: a thousand million numbers would not fit."""
+    with keras.StatelessScope():
+        yield
 
 
 def size(*layers):
@@ -29,14 +26,17 @@ def size(*layers):
 @pytest.mark.parametrize(("name", "parameters"), [
     ("seq2seq/rnnsearch", 80_442_000),
     ("transformer/base", 63_082_496),
+    ("transformer/big", 214_245_376),
     ("gpt/124m", 124_439_808),
-    pytest.param("transformer/big", 214_245_376, marks=pytest.mark.slow),
+    ("llama/smollm2-135m", 134_515_008),
+    ("llama/qwen2-0.5b", 494_032_768),
+    ("llama/tinyllama-1.1b", 1_100_048_384),
 ])  # fmt: skip
-def test_has_the_published_parameters(name, parameters, zeros):
+def test_has_the_published_parameters(name, parameters, shapes):
     assert zoo.recipe(name).network().count_params() == parameters
 
 
-def test_rnnsearch_has_the_published_parameters_part_by_part(zeros):
+def test_rnnsearch_has_the_published_parameters_part_by_part(shapes):
     network = zoo.recipe("seq2seq/rnnsearch").network()
     layer = network.get_layer
     assert size(layer("encoder")) == 9_726_000
@@ -47,14 +47,14 @@ def test_rnnsearch_has_the_published_parameters_part_by_part(zeros):
     assert size(layer("features"), layer("head")) == 18_651_000
 
 
-def test_a_base_transformer_has_the_published_blocks(zeros):
+def test_a_base_transformer_has_the_published_blocks(shapes):
     network = zoo.recipe("transformer/base", norm="pre").network()
     assert size(network.get_layer("encoder1")) == 3_152_384
     assert size(network.get_layer("decoder6")) == 4_204_032
     assert network.count_params() == 63_082_496 + 2048
 
 
-def test_bert_has_the_published_parameters_and_hands_them_on(zeros):
+def test_bert_has_the_published_parameters_and_hands_them_on(shapes):
     classifier = zoo.recipe("bert_classifier/base").network()
     assert cut(classifier).count_params() == 109_482_240
     assert cut(zoo.recipe("bert/base").network()).count_params() == 108_891_648
@@ -79,6 +79,7 @@ def test_attention_starts_exactly_uniform():
     ("seq2seq", {"initialization": "bahdanau"}),
     ("transformer", {"ffn": "gated"}),
     ("gpt", {"ffn": "quadratic"}),
+    ("llama", {}),
     ("bert", {}),
     ("bert_classifier", {"ffn": "gated"}),
 ])  # fmt: skip
@@ -116,6 +117,7 @@ def test_a_variant_trains_on_the_published_schedule(variant, steps, peak):
     ("seq2seq", {**SEQ2SEQ, "dropout": 0.1, "scheduled_sampling": 0.5}, None),
     ("transformer", {**TRANSLATOR, **BLOCKS, "depth": 1, "dropout": 0.1, "label_smoothing": 0.1, "ffn": "moe"}, None),
     ("gpt", {**GPT, "attention_dropout": 0.1}, None),
+    ("llama", {**LLAMA, "qkv_bias": True, "head_bias": True}, None),
     ("bert", MODEL, None),
     ("bert_classifier", MODEL, 2),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
@@ -177,12 +179,13 @@ def test_scheduled_sampling_feeds_a_network_its_own_answers(rate):
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("name", ["seq2seq", "transformer", "gpt", "bert", "bert_classifier"])
+@pytest.mark.parametrize("name", ["seq2seq", "transformer", "gpt", "llama", "bert", "bert_classifier"])
 def test_comes_back_from_a_file(name, tmp_path):
     special = {
         "seq2seq": {**SEQ2SEQ, "scheduled_sampling": 0.5},
         "transformer": {**TRANSLATOR, **BLOCKS, "ffn": "gated"},
         "gpt": GPT,
+        "llama": {**LLAMA, "head_bias": True},
     }
     _, network = make(name, **special.get(name, MODEL))
     inputs = [texts(9, [7, 4], 7), texts(9, [5, 3], 5)] if len(network.inputs) == 2 else texts(9, [7, 4], 7)
@@ -190,6 +193,37 @@ def test_comes_back_from_a_file(name, tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(says(again, inputs), says(network, inputs), atol=1e-6)
     assert getattr(again, "rate", None) == getattr(network, "rate", None)
+
+
+NEW = {"kv_heads", "norm_kind", "epsilon", "bias", "qkv_bias", "rotary_base", "head_bias"}
+"""Fields that runs of before do not have."""
+
+
+@pytest.mark.parametrize(("name", "fields", "epsilon"), [
+    ("transformer", {}, 1e-6), ("transformer", {"tied": True}, 1e-6), ("gpt", {}, 1e-5), ("gpt", {"tied": False}, 1e-5),
+    ("bert", {}, 1e-12), ("bert_classifier", {}, 1e-12),
+])  # fmt: skip
+def test_a_recipe_that_was_saved_before_a_field_was_there_is_what_it_was(name, fields, epsilon):
+    recipe = zoo.recipe(name, **fields)
+    saved = registry.saved(recipe)
+    assert {**saved["values"]}.keys() >= NEW - {"head_bias"}
+    saved["values"] = {field: value for field, value in saved["values"].items() if field not in NEW}
+    again = registry.restored(saved)
+    assert again == recipe
+    assert again.epsilon == epsilon
+    assert (again.bias, again.qkv_bias, again.norm_kind, again.kv_heads) == (True, False, "layer", None)
+
+
+@pytest.mark.parametrize(("name", "fields"), [("transformer", TRANSLATOR), ("gpt", GPT), ("bert", MODEL)])
+@pytest.mark.parametrize("tied", [False, True])
+def test_logits_have_a_bias_where_it_is_asked_for(name, fields, tied):
+    def names(**given):
+        if name == "transformer":
+            given["vocabulary"] = fields["target_vocabulary"]
+        return {weight.path for weight in zoo.recipe(name, **{**fields, **given, "tied": tied}).network().weights}
+
+    assert names(head_bias=True) - names(head_bias=False) == {"head/bias"}
+    assert names() == names(head_bias=not tied)
 
 
 def test_segments_end_with_the_end_of_a_part():
@@ -209,6 +243,10 @@ def test_segments_end_with_the_end_of_a_part():
     ("transformer", {"experts": 8}, "ffn=moe"),
     ("transformer", {"length_penalty": 1.0}, "beam_width above 1"),
     ("gpt", {"vocabulary": 4}, "vocabulary must be above 4"),
+    ("llama", {"kv_heads": 3}, "kv_heads must divide heads=4. Received: kv_heads=3"),
+    ("llama", {"width": 12, "heads": 4}, "width over heads must be even"),
+    ("gpt", {"rotary_base": 5.0}, "positions=rotary"),
+    ("gpt", {"qkv_bias": True}, "bias=false"),
     ("seq2seq", {"target_vocabulary": 3}, "target_vocabulary must be above 4"),
     ("seq2seq", {"cell": "gry"}, "gru, lstm, rnn"),
 ])  # fmt: skip
@@ -231,6 +269,11 @@ SMALL = {  # as small as the search ranges go
         {"freeze": "encoder*"},
     ),
     "gpt": ("GPT", {**LEAST, "length": 32, "answer_length": 8}, {"freeze": "decoder1"}),
+    "llama": (
+        "Llama",
+        {**LEAST, "kv_heads": 1, "length": 32, "answer_length": 8},
+        {"freeze": "decoder1"},
+    ),
     "bert": ("BERT", {**LEAST, "length": 32}, {"freeze": "encoder1"}),
     "bert_classifier": ("BERTClassifier", {**LEAST, "length": 32}, {"freeze": "encoder1"}),
 }

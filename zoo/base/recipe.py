@@ -170,8 +170,8 @@ class Recipe(fields.Declared):
         raise NotImplementedError
 
     @classmethod
-    def read_tokenizer(cls, folder: pathlib.Path) -> typing.Any:
-        """Returns the published tokenizer in the folder of a checkpoint; None for a recipe that reads no texts."""
+    def read_tokenizer(cls, home: pathlib.Path) -> typing.Any:
+        """Returns the published tokenizer in a checkpoint's folder, or GGUF file; None where no texts are read."""
         return None
 
     def pretrained_reader(self, tokenizer: typing.Any, labels: Sequence[str] | None = None) -> typing.Any:

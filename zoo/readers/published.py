@@ -14,6 +14,7 @@ from zoo.errors import InputError
 from zoo.readers.byte_pairs import PATTERNS, alphabet
 from zoo.readers.tokenizer import Tokenizer
 from zoo.readers.word_pieces import CONTINUED, LONGEST_WORD
+from zoo.weights.gguf import open_gguf
 
 WHOLE = "tokenizer.json"
 LISTS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -94,6 +95,30 @@ def _read(folder: pathlib.Path, files: tuple[tuple[str, int], ...]) -> Published
         else:
             draft = _of_lists(folder, main, given)
         return draft.laid({**_by_number(config, draft), **roles, **draft.roles}, template)
+
+
+def read_gguf_tokenizer(path: pathlib.Path) -> Published:
+    """Returns the tokenizer that a GGUF file holds.
+
+    Raises: as `tokenizer_of_lists`.
+    """
+    metadata = open_gguf(path).metadata
+    kind = metadata.get("tokenizer.ggml.model")
+    if kind != "gpt2":
+        raise _unsupported(f"tokenizer.ggml.model={kind}", ("gpt2",))
+    own = {name.removeprefix("tokenizer.ggml."): value for name, value in metadata.items()}
+    return tokenizer_of_lists(
+        own.get("tokens", ()),
+        own.get("merges", ()),
+        own.get("pre", "none"),
+        start_id=own.get("bos_token_id"),
+        end_id=own.get("eos_token_id"),
+        start=bool(own.get("add_bos_token", False)),
+        end=bool(own.get("add_eos_token", False)),
+        types=own.get("token_type", ()),
+        space=bool(own.get("add_space_prefix", False)),
+        template=metadata.get("tokenizer.chat_template"),
+    )
 
 
 def tokenizer_of_lists(

@@ -109,7 +109,7 @@ def _values(cls: "type[Recipe]", family: Family, config: Config, located: hub.Lo
         if "classes" in cls.fields() and classes_of(config):
             values = {**values, "classes": classes_of(config)}
         if cls.texts:
-            tokenizer = cls.read_tokenizer(located.folder).tokenizer
+            tokenizer = cls.read_tokenizer(located.home).tokenizer
             values = {**values, "tokens": tokenizer.kind, "vocabulary": tokenizer.size}
         return values
     except InputError as error:

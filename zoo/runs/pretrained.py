@@ -32,7 +32,7 @@ class Pretrained:
         self.located: hub.Located = hub.locate(source)
         refuse_pickle(self.located.path)
         self.recipe: Recipe = registry.recipe_of(self.located)[0] if recipe is None else recipe
-        self._tokenizer = self.recipe.read_tokenizer(self.located.folder)
+        self._tokenizer = self.recipe.read_tokenizer(self.located.home)
 
     @property
     def labels(self) -> tuple[str, ...] | None:

@@ -15,11 +15,11 @@ from zoo.data.tokens import SPECIAL
 from zoo.errors import InputError
 from zoo.objective.losses import TokenLoss
 from zoo.objective.metrics import Perplexity, TokenAccuracy
-from zoo.readers.published import Published, read_tokenizer
+from zoo.readers.published import Published, read_gguf_tokenizer, read_tokenizer
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import KINDS, PUBLISHED, Tokenizer
 from zoo.readers.vocabulary import fit
-from zoo.weights import hub
+from zoo.weights import gguf, hub
 
 if typing.TYPE_CHECKING:
     from zoo.cost import Shapes
@@ -82,7 +82,7 @@ class Texts(Recipe):
     def _carried(self) -> TextReader | None:
         """A reader with the tokenizer of the run, or checkpoint, whose weights to start from; None without one."""
         if hub.is_pretrained(self.init_from):
-            published = self.read_tokenizer(hub.locate(self.init_from).folder)
+            published = self.read_tokenizer(hub.locate(self.init_from).home)
             return TextReader(published.tokenizer, self.length)
         folder = hub.shipped_folder(self.init_from) if hub.is_shipped(self.init_from) else self.init_from or ""
         path = pathlib.Path(folder, "reader.keras")
@@ -92,8 +92,8 @@ class Texts(Recipe):
         return reader if isinstance(reader, TextReader) else None
 
     @classmethod
-    def read_tokenizer(cls, folder: pathlib.Path) -> Published:
-        return read_tokenizer(folder)
+    def read_tokenizer(cls, home: pathlib.Path) -> Published:
+        return read_gguf_tokenizer(home) if home.suffix == gguf.SUFFIX else read_tokenizer(home)
 
     def pretrained_reader(self, tokenizer: Published, labels: Sequence[str] | None = None) -> TextReader:
         return TextReader(tokenizer.tokenizer, self.length, start=tokenizer.start, end=tokenizer.end)

@@ -11,6 +11,8 @@ from zoo.decoding import Decoder, Sampling
 from zoo.errors import InputError
 from zoo.figures import texts as drawings
 from zoo.objective.metrics import BitsPerToken
+from zoo.readers.published import chat
+from zoo.readers.texts import TextReader
 from zoo.tasks import _written
 from zoo.tasks._text import RunningText
 
@@ -20,7 +22,7 @@ if typing.TYPE_CHECKING:
     from zoo.data.pipeline import AnyPreparation
     from zoo.figures.parts import Part
     from zoo.readers.images import Signatures
-    from zoo.readers.texts import TextReader
+    from zoo.readers.published import Published
     from zoo.reporting import Outcome
 
 
@@ -65,6 +67,13 @@ class LanguageModel(RunningText):
 
     def make_search(self) -> Callable[..., typing.Any]:
         return Sampling(self.answer_length, self.temperature, self.top_k, self.top_p)
+
+    def pretrained_reader(self, tokenizer: "Published", labels: Sequence[str] | None = None) -> "TextReader":
+        """A reader of prompts; where the checkpoint has a chat template, of what a user says."""
+        before, after = ((), ()) if tokenizer.template is None else chat(tokenizer)
+        return TextReader(
+            tokenizer.tokenizer, self.length, start=tokenizer.start, end=False, before=before, after=after
+        )
 
     # Data -------------------------------------------------------------------------------------------------------
 

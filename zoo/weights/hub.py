@@ -48,9 +48,14 @@ class Located:
         """Where config and tokenizer lie: the folder, or the one that the file is in."""
         return self.path if self.path.is_dir() else self.path.parent
 
+    @property
+    def home(self) -> pathlib.Path:
+        """What a tokenizer is read from: a GGUF file, which holds its own, or the folder."""
+        return self.path if self.path.suffix == gguf.SUFFIX else self.folder
+
     def config(self) -> dict[str, Any] | None:
-        """Returns what config.json says, and under "preprocessor" what preprocessor_config.json says; None where a
-        file of weights has none beside it."""
+        """Returns what config.json says, and under "preprocessor" and "generation" what preprocessor_config.json and
+        generation_config.json say; None where a file of weights has no config beside it."""
         if self.path.suffix == gguf.SUFFIX:
             return gguf.open_gguf(self.path).config()
         if not (self.folder / "config.json").is_file():
@@ -58,8 +63,9 @@ class Located:
                 raise InputError(f"{self.source} has no config.json: it is no checkpoint that is read.")
             return None
         config = _mapping(self.folder / "config.json")
-        if (self.folder / "preprocessor_config.json").is_file():
-            config["preprocessor"] = _mapping(self.folder / "preprocessor_config.json")
+        for name in ("preprocessor", "generation"):
+            if (self.folder / f"{name}_config.json").is_file():
+                config[name] = _mapping(self.folder / f"{name}_config.json")
         return config
 
     def digests(self) -> dict[str, str]:
