@@ -52,6 +52,7 @@ CASES = {
     "seq2seq": {**TRANSLATOR, "embedding": 8, "units": 8, "attention": 8, "readout": 8},
     "transformer": {**TRANSLATOR, **BLOCKS, "tokens": "subwords", "vocabulary": 150, "target_vocabulary": 60},
     "gpt": {**READER, "answer_length": 6},
+    "llama": {**READER, "answer_length": 6, "kv_heads": 1, "head_bias": True},
     "bert": READER,
     "bert_classifier": READER,
 }
@@ -66,7 +67,7 @@ def served(request, tmp_path_factory):
     asked = [("serving_default", {"text": TEXTS}), ("serving_default", {"text": TEXTS[:1]})]
     if name in ("seq2seq", "transformer"):
         asked += [("serve_beam", {"text": TEXTS, "beam_width": width, "max_length": 16}) for width in (1, 3)]
-    if name == "gpt":
+    if name in ("gpt", "llama"):
         asked += [("serve_sample", {"text": TEXTS, "seed": seed}) for seed in (5, 5, 6)]
     command = [sys.executable, "-I", "-c", ALONE, str(exported), json.dumps(asked)]
     done = warm.run(command, cwd=folder, check=True)
@@ -107,7 +108,7 @@ def test_callers_choose_beam_and_seed(served):
         assert np.shape(narrow["texts"]) == (len(TEXTS), 1)
         assert np.shape(wide["texts"]) == np.shape(wide["scores"]) == (len(TEXTS), 3)
         assert (np.diff(wide["scores"], axis=1) <= 0).all()
-    if run.recipe.name == "gpt":
+    if run.recipe.name in ("gpt", "llama"):
         first, again, other = answers[2:]
         assert first == again
         assert first != other

@@ -225,7 +225,7 @@ def test_data_of_another_kind_are_named(name, data, message, request):
         zoo.build(name, dataset=request.getfixturevalue(data))
 
 
-@pytest.mark.parametrize("name", ["seq2seq", "transformer", "gpt", "bert", "bert_classifier"])
+@pytest.mark.parametrize("name", ["seq2seq", "transformer", "gpt", "llama", "bert", "bert_classifier"])
 def test_a_model_that_was_not_trained_on_our_data_has_a_reader_and_a_probe(name):
     recipe = zoo.recipe(name)
     reader = recipe.default_reader()
