@@ -4,12 +4,16 @@ import importlib.util
 import json
 import pathlib
 import random
+import sys
+import unicodedata
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
+from zoo.base.models import attach
 from zoo.data.dates import FIRST, LAST, patterns, written
 from zoo.data.english import topics
 from zoo.data.masking import hide_tokens
@@ -290,9 +294,10 @@ def test_a_mask_is_recognised_where_it_is_asked_for():
     theirs = library.Tokenizer.from_file(str(tokenizer))
     texts = ["the [MASK] sat", "[MASK]", "[MASK][MASK] on the[MASK]", "no mask [mask]", ""]
     reader = TextReader(published.tokenizer, 32, start=True, masks=True)
-    for read in (reader.read_texts(tf.constant(texts)).numpy(), reader.read_raw(texts)[1]):
-        ours = [[published.rows[one] for one in row if one > 0] for row in read]
-        assert ours == [theirs.encode(text).ids for text in texts]
+    read = reader.read_raw(texts)[1]
+    np.testing.assert_array_equal(reader.read_texts(tf.constant(texts)), read)
+    ours = [[published.rows[one] for one in row if one > 0] for row in read]
+    assert ours == [theirs.encode(text).ids for text in texts]
     assert published.tokenizer.mask not in reader.encode(tf.constant(texts)).flat_values
     assert published.tokenizer.decode(read[:1]).numpy() == [b"the [MASK] sat"]
 
@@ -310,6 +315,20 @@ def test_the_mask_hides_tokens():
         .any()
     )
     assert Tokenizer("bytes").mask == UNKNOWN
+
+
+def test_a_network_fills_masks_in_and_nothing_else():
+    published = read_tokenizer(ARTEFACTS / "bert")
+    tiny = {"depth": 1, "width": 8, "heads": 2, "hidden": 8, "length": 24}
+    recipe = zoo.recipe("bert", vocabulary=published.tokenizer.size, tokens="wordpiece", **tiny)
+    model = recipe.build()
+    attach(model, reader=recipe.pretrained_reader(published))
+    (filled, whole) = zoo.predict(model, ["the [MASK] sat", "the cat sat"])
+    assert whole.text == "the cat sat"
+    assert (whole.score, filled.text[:3], filled.text[-3:], "[MASK]" in filled.text) == (0, "the", "sat", False)
+    assert filled.score < 0
+    answer, _ = recipe.endpoints(model, model.reader)["serving_default"]
+    assert [one.decode() for one in answer(tf.constant(["the [MASK] sat"]))["text"].numpy()] == [filled.text]
 
 
 # Chat -----------------------------------------------------------------------------------------------------------------

