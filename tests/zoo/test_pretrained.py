@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import pickle
+import shutil
 
 import ml_dtypes
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import zoo
-from zoo import InputError
+from zoo import InputError, cli
 from zoo.weights import hub
 from zoo.weights.layout import (
     ABSENT,
@@ -245,6 +246,180 @@ def test_a_folder_of_the_same_name_comes_first(cached, monkeypatch, tmp_path):
     pathlib.Path("hf:someone/net").mkdir(parents=True)
     pathlib.Path("hf:someone/net/config.json").write_text("{}")
     assert hub.locate("hf:someone/net").commit is None
+
+
+# Networks of texts ----------------------------------------------------------------------------------------------------
+
+ARTEFACTS = pathlib.Path(__file__).parents[1] / "artefacts" / "pretrained"
+TEXTS = {"gpt2": "gpt", "llama": "llama", "qwen2": "llama", "bert": "bert", "bert_classifier": "bert_classifier"}
+
+
+@pytest.fixture(scope="module", params=TEXTS)
+def published(request):
+    """(name, model, what transformers gave, the checkpoint's id for each of ours)."""
+    model = zoo.load(ARTEFACTS / request.param)
+    assert model.recipe.name == TEXTS[request.param]
+    expected = np.load(ARTEFACTS / request.param / "expected.npz")
+    rows = model.recipe.read_tokenizer(ARTEFACTS / request.param).rows
+    return request.param, model, expected, np.array(rows)
+
+
+def _ids(model, text):
+    """Ids of a text as the network is asked without a chat template, int32 (1, time)."""
+    ids = model.reader.tokenizer.encode(np.array([text])).numpy()[0][:-1]
+    return np.array([[1] * model.reader.start + [*ids] + [2] * model.reader.end], "int32")
+
+
+@pytest.mark.backend
+def test_a_network_answers_as_in_transformers(published):
+    """Tokens, logits and probabilities; of ids that the checkpoint does not have the probability is 0."""
+    _, model, expected, rows = published
+    ours = np.flatnonzero(rows >= 0)
+    ours = ours[(ours != 1) | (rows[1] != rows[2])]  # one row for start and end counts once
+    for number, text in enumerate(expected["texts"]):
+        ids = _ids(model, str(text))
+        np.testing.assert_array_equal(rows[ids[0]], expected[f"ids{number}"])
+        if not ids.size:
+            continue
+        theirs = expected[f"logits{number}"]
+        found = model.predict_on_batch(ids)[0]
+        if found.ndim == 1:
+            np.testing.assert_allclose(found, theirs, atol=1e-5 * np.abs(theirs).max())
+            continue
+        np.testing.assert_allclose(found[:, ours], theirs[:, rows[ours]], atol=1e-5 * np.abs(theirs).max())
+        odds = np.exp(found - found.max(-1, keepdims=True))
+        assert np.delete(odds, ours, axis=-1).sum() == 0
+
+
+@pytest.mark.backend
+def test_padding_changes_no_answer(published):
+    _, model, expected, _ = published
+    texts = [str(text) for text in expected["texts"] if _ids(model, str(text)).size]
+    each = [_ids(model, text) for text in texts]
+    batch = np.zeros((len(each), max(ids.shape[1] for ids in each)), "int32")
+    for row, ids in enumerate(each):
+        batch[row, : ids.shape[1]] = ids
+    together = model.predict_on_batch(batch)
+    for row, ids in enumerate(each):
+        alone = model.predict_on_batch(ids)[0]
+        kept = together[row] if alone.ndim == 1 else together[row, : ids.shape[1]]
+        np.testing.assert_allclose(kept, alone, atol=1e-5 * np.abs(alone).max())
+
+
+@pytest.mark.backend
+def test_a_text_goes_on_as_in_transformers(published):
+    """Greedily, from a cache, one text after another of other lengths."""
+    name, loaded, expected, rows = published
+    if "written0" not in expected:
+        pytest.skip("it does not write")
+    model = zoo.build(TEXTS[name], init_from=str(ARTEFACTS / name), answer_length=6)
+    for number, text in enumerate(expected["texts"]):
+        ids = _ids(loaded, str(text))
+        if ids.size:
+            tokens, _ = model.recipe.ask(model, ids)
+            np.testing.assert_array_equal(rows[tokens[0, 0]], expected[f"written{number}"])
+
+
+def test_a_chat_template_stands_around_what_is_asked():
+    reader = zoo.load(ARTEFACTS / "llama").reader
+    ids = reader.read_texts(np.array(["a cat"])).numpy()[0]
+    spelled = "".join(reader.tokenizer.spelled(ids))
+    assert spelled == "<start>user\na cat<end>\n<start>assistant\n"
+    assert "<start>" not in "".join(
+        reader.tokenizer.spelled(reader.read_texts(np.array(["<|im_start|>"])).numpy()[0])[4:9]
+    )
+
+
+def test_an_encoder_is_started_from_whatever_head_it_had(capsys):
+    model = zoo.build("bert_classifier", init_from=str(ARTEFACTS / "bert"), classes=4)
+    said = capsys.readouterr().out
+    assert "embedding: taken" in said
+    assert "features: left as it was, it is not there" in said
+    assert "head: left as it was, it is not there" in said
+    theirs = zoo.load(ARTEFACTS / "bert")
+    for name in ("embedding", "encoder2"):
+        for ours, other in zip(model.get_layer(name).weights, theirs.get_layer(name).weights, strict=True):
+            np.testing.assert_array_equal(ours, other)
+
+
+@pytest.mark.parametrize(("name", "given", "message"), [
+    ("gpt", {"width": 32}, r"width=32 was given, but .* has 16"),
+    ("gpt/124m", {}, r"gpt/124m has depth=12, but .*gpt2 has 2: name another variant"),
+    ("bert", {}, "has the architecture GPT2LMHeadModel, and BERT reads BertModel"),
+    ("lenet", {}, "and LeNet reads no published checkpoints"),
+])  # fmt: skip
+def test_what_contradicts_a_checkpoint_names_both(name, given, message):
+    with pytest.raises(InputError, match=message):
+        zoo.build(name, init_from=str(ARTEFACTS / "gpt2"), **given)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda tensors: tensors.pop("transformer.h.1.ln_2.bias"), "lacks weights of gpt: decoder2/feed_forward_norm"),
+    (lambda tensors: tensors.update(more=np.zeros(1)), "has weights that gpt has not: more"),
+    (lambda tensors: tensors.update({"transformer.wte.weight": np.zeros((9, 16))}), "does not fit embedding"),
+    (lambda tensors: tensors.update({"transformer.h.0.ln_1.bias": np.zeros(9, "float32")}), r"is \(9,\), not \(16,\)"),
+])  # fmt: skip
+def test_what_is_missing_or_too_much_is_refused_by_name(tmp_path, change, message):
+    from safetensors.numpy import load_file
+
+    shutil.copytree(ARTEFACTS / "gpt2", tmp_path / "gpt2")
+    tensors = load_file(tmp_path / "gpt2" / "model.safetensors")
+    change(tensors)
+    save_file(tensors, tmp_path / "gpt2" / "model.safetensors")
+    with pytest.raises(zoo.ZooError, match=message):
+        zoo.load(tmp_path / "gpt2")
+
+
+@pytest.mark.parametrize(("name", "change", "message"), [
+    ("gpt2", {"activation_function": "swish"}, "activation_function=swish, and the recipe has gelu_new or"),
+    ("gpt2", {"n_embd": None}, "config.json does not say n_embd|config.json is damaged"),
+    ("gpt2", {"n_layer": "two"}, "depth"),
+    ("llama", {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "rope_type=llama3"),
+    ("llama", {"attention_bias": True}, "attention_bias=True"),
+    ("llama", {"hidden_size": 10**9, "head_dim": None}, "width"),
+    ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type=relative_key"),
+])  # fmt: skip
+def test_what_a_recipe_cannot_do_is_refused(tmp_path, name, change, message):
+    shutil.copytree(ARTEFACTS / name, tmp_path / name)
+    path = tmp_path / name / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=message):
+        zoo.load(tmp_path / name)
+
+
+def test_the_command_line_takes_a_source_where_a_run_stands(capsys):
+    cli.main(["show", str(ARTEFACTS / "gpt2"), "--quiet"])
+    assert "parameters" in capsys.readouterr().out
+    cli.main(["predict", str(ARTEFACTS / "bert_classifier"), "the cat sat", "--csv"])
+    assert capsys.readouterr().out.splitlines()[0].startswith("input,")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["llama", "bert_classifier"])
+def test_a_source_is_exported_with_its_tokenizer(tmp_path, name):
+    """Raw text in, text or classes out: `zoo.export` compares the answers in a process with TensorFlow alone."""
+    assert zoo.export(ARTEFACTS / name, tmp_path / "export").is_dir()
+
+
+@pytest.mark.slow
+def test_a_run_keeps_the_commit_and_the_digest_that_it_started_from(tmp_path):
+    texts = {"train": (["a cat", "the dog"] * 8, ["x", "y"] * 8), "validation": (["a cat", "the dog"], ["x", "y"])}
+    run = zoo.train(
+        "bert_classifier",
+        dataset=texts,
+        init_from=str(ARTEFACTS / "bert"),
+        epochs=1,
+        directory=tmp_path / "run",
+        quiet=True,
+    )
+    digest = hashlib.sha256((ARTEFACTS / "bert" / "model.safetensors").read_bytes()).hexdigest()
+    assert run.facts["started_from"] == {
+        "source": str(ARTEFACTS / "bert"),
+        "commit": None,
+        "sha256": {"model.safetensors": digest},
+    }
+    assert run.reader().tokenizer.kind == "wordpiece"
+    assert zoo.predict(run, ["the cat"])[0].label in ("x", "y")
 
 
 # ResNet ---------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from zoo.data.tokens import SPECIAL
 from zoo.errors import InputError
 from zoo.objective.losses import TokenLoss
 from zoo.objective.metrics import Perplexity, TokenAccuracy
-from zoo.readers.published import Published, read_gguf_tokenizer, read_tokenizer
+from zoo.readers.gguf import read_gguf_tokenizer
+from zoo.readers.published import Published, read_tokenizer
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import KINDS, PUBLISHED, Tokenizer
 from zoo.readers.vocabulary import fit

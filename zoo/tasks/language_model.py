@@ -11,7 +11,7 @@ from zoo.decoding import Decoder, Sampling
 from zoo.errors import InputError
 from zoo.figures import texts as drawings
 from zoo.objective.metrics import BitsPerToken
-from zoo.readers.published import chat
+from zoo.readers.chat import chat
 from zoo.readers.texts import TextReader
 from zoo.tasks import _written
 from zoo.tasks._text import RunningText

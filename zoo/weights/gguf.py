@@ -11,6 +11,9 @@ from zoo.errors import InputError, install_line
 
 SUFFIX = ".gguf"
 
+INTERLEAVED = ("gguf:llama",)
+"""Architectures, as `config` has them, whose rows of queries and keys stand in pairs."""
+
 
 def open_gguf(path: pathlib.Path) -> "GGUF":
     """Returns the `GGUF` of a file, which is parsed once in a process until it changes.
@@ -56,11 +59,14 @@ class GGUF(Mapping[str, np.ndarray]):
         tensor = self._tensors[name]
         array = self._dequantize(tensor.data, tensor.tensor_type).astype("float32", copy=False)
         kind = self.metadata.get("general.architecture")
-        if kind == "llama" and name.endswith((".attn_q.weight", ".attn_k.weight")):
+        if f"gguf:{kind}" in INTERLEAVED and name.endswith((".attn_q.weight", ".attn_k.weight")):
             key = "head_count" if name.endswith("attn_q.weight") else "head_count_kv"
             heads = int(self.metadata[f"{kind}.attention.{key}"])
             array = array.reshape(heads, -1, 2, array.shape[-1]).swapaxes(1, 2).reshape(array.shape)
         return array
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)

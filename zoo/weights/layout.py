@@ -201,6 +201,9 @@ class Checkpoint(Mapping[str, np.ndarray]):
             raise InputError(f"The checkpoint's {', '.join(map(str, names))} does not fit {path}: {error}.") from None
         return np.asarray(made)
 
+    def __contains__(self, path: object) -> bool:
+        return path in self._parts  # Mapping's own would make the value
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 

@@ -97,6 +97,9 @@ class _Safetensors(Mapping[str, np.ndarray]):
         array = self._files[name].get_tensor(name)
         return array.astype("float32") if array.dtype.kind == "V" or array.dtype.name == "bfloat16" else array
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._files  # Mapping's own would read the tensor
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 
@@ -113,6 +116,9 @@ class _Torch(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         tensor = self._state[name].detach()
         return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._state
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._state)
