@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 YIELDING = ("classes", "input_shape", "vocabulary", "tokens", "length", "dataset")
 """Fields that a variant does not insist on, when a checkpoint says otherwise."""
 
-CHOSEN = ("classes", "input_shape", "length")
-"""Fields in which the caller is followed, and not the checkpoint: another head, other sizes of inputs."""
+CHOSEN = ("classes", "input_shape", "length", "answer_length", "temperature", "top_k", "top_p")
+"""Fields in which the caller is followed, and not the checkpoint: another head, other sizes, another way to write."""
 
 
 def recipe_of(located: hub.Located) -> "tuple[Recipe, Family]":
