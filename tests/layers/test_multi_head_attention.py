@@ -349,12 +349,12 @@ def products(request, monkeypatch):
 
 @pytest.mark.usefixtures("products")
 @pytest.mark.parametrize(
-    "arguments", [{}, {"value_dim": 3}, {"num_kv_heads": 1}, {"rotary_base": 10.0}], ids=lambda one: ", ".join(one)
+    "arguments", [{}, {"value_dim": 3}, {"num_kv_heads": 2}, {"rotary_base": 10.0}], ids=lambda one: ", ".join(one)
 )
 @pytest.mark.parametrize("block", [1, 2, 3])
 def test_step_by_step_equals_the_whole(block, arguments):
     x = normal(3, 6, 8)
-    layer = MultiHeadAttention(2, **arguments)
+    layer = MultiHeadAttention(4, **arguments)
     whole = layer(x, use_causal_mask=True)
     cache = layer.empty_cache(3, 8)  # longer than what is written
     parts = []
@@ -365,10 +365,10 @@ def test_step_by_step_equals_the_whole(block, arguments):
 
 
 @pytest.mark.usefixtures("products")
-@pytest.mark.parametrize("arguments", [{}, {"num_kv_heads": 1, "rotary_base": 10.0}], ids=["plain", "grouped, rotary"])
+@pytest.mark.parametrize("arguments", [{}, {"num_kv_heads": 2, "rotary_base": 10.0}], ids=["plain", "grouped, rotary"])
 def test_rows_of_a_cache_may_stand_at_positions_of_their_own(arguments):
     x, lengths = normal(3, 6, 8), np.array([2, 4, 1])
-    layer = MultiHeadAttention(2, **arguments)
+    layer = MultiHeadAttention(4, **arguments)
     whole = numbers(layer(x, use_causal_mask=True))
     cache = layer.empty_cache(3, 6)
     _, cache = layer(x[:, :4], cache=cache, cache_index=0)  # a prompt of four, of which the first `lengths` are real
@@ -409,10 +409,10 @@ def test_a_value_is_projected_once():
         close(scores[:, :, 0], weights[:, :, t])
 
 
-@pytest.mark.parametrize("arguments", [{}, {"num_kv_heads": 1, "rotary_base": 10.0}], ids=["plain", "grouped, rotary"])
+@pytest.mark.parametrize("arguments", [{}, {"num_kv_heads": 2, "rotary_base": 10.0}], ids=["plain", "grouped, rotary"])
 def test_decodes_in_a_compiled_loop(arguments):
     x = keras.ops.convert_to_tensor(normal(3, 6, 8))
-    layer = MultiHeadAttention(2, **arguments)
+    layer = MultiHeadAttention(4, **arguments)
     whole = layer(x, use_causal_mask=True)
 
     def step(t, outputs, keys, values):
