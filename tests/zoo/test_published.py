@@ -286,6 +286,20 @@ def test_merges_are_made_in_the_order_of_the_library(merges):
         agree((ours, theirs), ["".join(rng.choices("aabcd", k=rng.randint(1, 14))) for _ in range(300)])
 
 
+@pytest.mark.parametrize("unknown", [None, "<unk>", "<s>"])
+def test_bytes_that_the_vocabulary_lacks_are_nothing_or_unknown(unknown, tmp_path):
+    letters = sorted(set(library.pre_tokenizers.ByteLevel.alphabet()) - set("bÃ"))
+    vocabulary = {token: row for row, token in enumerate(["<s>", "<unk>", *letters, "aa"])}
+    theirs = library.Tokenizer(library.models.BPE(vocabulary, [("a", "a")], unk_token=unknown))
+    theirs.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    theirs.add_special_tokens(["<s>", "<unk>"])
+    theirs.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>", "unk_token": "<unk>"}')
+    ours = read_tokenizer(tmp_path)
+    agree((ours, theirs), ["aaba", "abbba", "b", "bb b", "é", "aéa", ""])
+    assert ours.rows[UNKNOWN] == (-1 if unknown is None else vocabulary[unknown])
+
+
 # Masks ----------------------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from zoo.data._tensorflow import Tensor, tensorflow
-from zoo.data.tokens import SPECIAL
+from zoo.data.tokens import SPECIAL, UNKNOWN
 from zoo.errors import InputError
 from zoo.readers.cutting import BREAK, lookup_table, split_at_breaks
 
@@ -59,10 +59,13 @@ class BytePairs:
         merges: the pairs of tokens that are merged, the first ones first; a space stands between the two.
         pattern: one of `PATTERNS`.
         whole: whether a word that is a token is not merged.
+        unknown: whether bytes that the vocabulary lacks are UNKNOWN; else they are nothing.
     Raises: `InputError` for merges of tokens that are not there.
     """
 
-    def __init__(self, tokens: Sequence[str], merges: Iterable[str], pattern: str, whole: bool = False) -> None:
+    def __init__(
+        self, tokens: Sequence[str], merges: Iterable[str], pattern: str, whole: bool = False, unknown: bool = False
+    ) -> None:
         if pattern not in PATTERNS:
             raise InputError(f"pattern must be one of {', '.join(PATTERNS)}. Received: {pattern!r}.")
         self._steps = [(regex.format(**_CLASSES), by) for regex, by in PATTERNS[pattern]]
@@ -70,7 +73,7 @@ class BytePairs:
         numbers = {token: number for number, token in enumerate(tokens, SPECIAL)}
         self._bytes = np.full(256, -1, np.int32)
         for letter, byte in alphabet().items():
-            self._bytes[byte] = numbers.get(letter, -1)
+            self._bytes[byte] = numbers.get(letter, UNKNOWN if unknown else -1)
         left, right, made = np.array([_merge(merge, numbers) for merge in merges], np.int64).reshape(-1, 3).T
         ranks = np.arange(len(made))
         self._made = np.append(made, 0).astype(np.int32)  # of the rank of no merge, 0

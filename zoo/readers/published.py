@@ -43,7 +43,8 @@ class Published:
     Attributes:
         tokenizer: it as ours.
         rows: for every id of `tokenizer` the one that the checkpoint has for it, and -1 where it has none. A token
-            that is the start, the end, the padding or (of word pieces) the unknown one has no other id.
+            that is the start, the end, the padding or the unknown one has no other id. Byte pairs have nothing
+            unknown, unless their vocabulary lacks bytes and has a token for those.
         start, end: whether the checkpoint was trained on texts with START in front and END behind.
         template: the chat template, in Jinja; None without one.
         names: {"start", "end": the token, where there is one}, which templates mention.
@@ -165,6 +166,7 @@ class _Draft:
     merges: tuple[str, ...] = ()
     pattern: str = "gpt2"
     whole: bool = False
+    unknown: bool = False
     lower: bool = True
 
     def laid(self, roles: Mapping[str, str], template: str | None) -> Published:
@@ -180,9 +182,9 @@ class _Draft:
         first = [of.get(role, -1) for role in ("padding", "start", "end", "unknown")]
         if first[0] in first[1:3]:  # padding that is the end, too
             first[0] = -1
-        if self.kind == "bpe":  # every byte has a token
+        if self.kind == "bpe" and not self.unknown:
             first[3] = -1
-        if self.kind == "wordpiece" and first[3] < 0:
+        elif first[3] < 0:
             raise InputError("there is no token for unknown words.")
         tokens = [token for token, row in sorted(self.rows.items(), key=lambda one: one[1]) if row not in first]
         specials = {*self.specials, *roles.values()}
@@ -191,7 +193,7 @@ class _Draft:
             if token not in specials and not letters.issuperset(token):
                 raise _unsupported(f"the token {token!r}, which is not of bytes")
         hides = roles.get("mask")
-        own = {"merges": self.merges, "pattern": self.pattern, "whole": self.whole}
+        own = {"merges": self.merges, "pattern": self.pattern, "whole": self.whole, "unknown": self.unknown}
         tokenizer = Tokenizer(
             self.kind,
             tokens,
@@ -312,6 +314,8 @@ def _of_json(found: Mapping[str, Any], config: Mapping[str, Any]) -> _Draft:
         roles["unknown"] = model["unk_token"]
         return _Draft("wordpiece", rows, specials, start is not None, end is not None, roles, **own)
     own = _byte_pairs(found, model, rows)
+    if own["unknown"]:
+        roles["unknown"] = model["unk_token"]
     frames = [start is not None, end is not None]
     if found.get("post_processor") is None or found["post_processor"]["type"] == "ByteLevel":
         frames = [config.get(f"add_{name}_token") is True for name in ("bos", "eos")]
@@ -345,11 +349,13 @@ def _byte_pairs(found: Mapping[str, Any], model: Mapping[str, Any], rows: Mappin
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(name):
             raise _unsupported(f"{name}={model[name]}")
-    if model.get("unk_token") is not None and not set(alphabet()) <= set(rows):
-        raise _unsupported("a token for unknown bytes")
+    unknown = model.get("unk_token") is not None and not set(alphabet()) <= set(rows)
+    if unknown and model.get("fuse_unk"):
+        raise _unsupported("fuse_unk=True")
     merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
     whole = model.get("ignore_merges") or False
-    return {"merges": tuple(merges), "pattern": _pattern(found["pre_tokenizer"]), "whole": whole}
+    pattern = _pattern(found["pre_tokenizer"])
+    return {"merges": tuple(merges), "pattern": pattern, "whole": whole, "unknown": unknown}
 
 
 def _pattern(cut: Mapping[str, Any] | None) -> str:

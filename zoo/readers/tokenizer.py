@@ -58,6 +58,7 @@ class Tokenizer(keras.layers.Layer):
         merges: for bpe, pairs of tokens with a space between the two, those that are merged first in front.
         pattern: for bpe, how a text is cut into words, one of `byte_pairs.PATTERNS`.
         whole: for bpe, whether a word that is a token is not merged.
+        unknown: for bpe, whether bytes that the vocabulary lacks are unknown tokens; else they are nothing.
         lower: for wordpiece, whether texts are read in lower case and without accents.
         specials: for bpe and wordpiece, those of `tokens` that stand for no text, such as "[MASK]" or "<|im_start|>";
             in a text they are read as any other text.
@@ -73,6 +74,7 @@ class Tokenizer(keras.layers.Layer):
         merges: Iterable[str] = (),
         pattern: str = "gpt2",
         whole: bool = False,
+        unknown: bool = False,
         lower: bool = True,
         specials: Iterable[str] = (),
         hides: str | None = None,
@@ -85,6 +87,7 @@ class Tokenizer(keras.layers.Layer):
         self.merges: tuple[str, ...] = tuple(merges)
         self.pattern = pattern
         self.whole = whole
+        self.unknown = unknown
         self.lower = lower
         self.specials: tuple[str, ...] = tuple(specials)
         self.hides = hides
@@ -93,7 +96,7 @@ class Tokenizer(keras.layers.Layer):
         self._longest = min(LONGEST, max(map(len, self.tokens), default=1))
         if kind in PUBLISHED:
             self._cutter = (
-                BytePairs(self.tokens, self.merges, pattern, whole)
+                BytePairs(self.tokens, self.merges, pattern, whole, unknown)
                 if kind == "bpe"
                 else WordPieces(self.tokens, lower, self.specials)
             )
@@ -269,7 +272,7 @@ class Tokenizer(keras.layers.Layer):
         """What only kinds of `PUBLISHED` have, so that the others are written as ever."""
         if self.kind not in PUBLISHED:
             return {}
-        own = {"merges": list(self.merges), "pattern": self.pattern, "whole": self.whole}
+        own = {"merges": list(self.merges), "pattern": self.pattern, "whole": self.whole, "unknown": self.unknown}
         own = own if self.kind == "bpe" else {"lower": self.lower}
         return {**own, "specials": list(self.specials), "hides": self.hides}
 
