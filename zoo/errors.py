@@ -65,6 +65,11 @@ def nearest(name: object, choices: Iterable[object]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns `1 token`, or `3,000 tokens`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def install_line(extra: str) -> str:
     """Returns what to run for an extra of pyproject.toml: the package is on no index, so its checkout installs it."""
     return f"in the checkout of zoo, run pip install -c constraints.txt '.[{extra}]'"

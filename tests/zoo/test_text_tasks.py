@@ -73,6 +73,9 @@ def classified(encoder, labelled, tmp_path_factory):
 def test_a_translator_trains_and_is_asked(translator, pairs):
     run = translator
     assert {"token_accuracy", "perplexity"} < set(zoo.evaluate(run, "validation", dataset=pairs))
+    other = {**pairs, "test": (["a cät sat", "the öld shüp", "sea"], ["a", "b", "c"])}
+    with pytest.warns(UserWarning, match="^3 tokens of 2 texts are out of the vocabulary"):
+        zoo.evaluate(run, "test", dataset=other)
     tensors = dict(run.probe())
     assert tensors["serve_tensors/source"].shape[0] == tensors["serve_tensors/target"].shape[0] == 8
     assert (tensors["serve_tensors/target"][:, 0] == 1).all()
@@ -88,8 +91,8 @@ def test_a_translator_trains_and_is_asked(translator, pairs):
     assert alone.score == pytest.approx(answers[0].score, abs=1e-5)
 
 
-@pytest.mark.filterwarnings("default:Text #")
-def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys):
+@pytest.mark.filterwarnings("default:Text #", "default:.*out of the vocabulary")
+def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys, tmp_path):
     def asked(*arguments, lines=b""):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
         status = 0
@@ -103,6 +106,12 @@ def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys)
     texts = [answer.text for answer in zoo.predict(translator, ["a cat sat", "", "the sea"])]
     assert asked(lines=b"a cat sat\n\nthe sea\n") == (0, texts, "")
     assert asked("a cat sat", "") == (0, [f"#0  {texts[0]}", f"#1  {texts[1]}"], "")
+    path = tmp_path / "lines.txt"
+    path.write_bytes(b"a cat sat\n\nthe sea\n")
+    assert asked(str(path)) == (0, [f"{path}:{row}  {text}" for row, text in enumerate(texts, 1)], "")
+    status, (row,), err = asked(f"{path} cat")  # no file: a text
+    assert (status, row[:4]) == (0, "#0  ")
+    assert "out of the vocabulary, such as '/'" in err
     status, (header, row), _ = asked("a cat sat", "--csv", "--top", "2")
     assert (status, header) == (0, "input,text_1,score_1,text_2,score_2")
     assert row.startswith("#0,")
@@ -136,7 +145,8 @@ def test_a_language_model_goes_on(writer):
 
 
 def test_weights_and_vocabulary_of_an_encoder_are_carried_over(encoder, classified):
-    (answer,) = zoo.predict(encoder, ["the zebra sat"])  # nobody has seen a zebra: it is found anew
+    with pytest.warns(UserWarning, match="^1 token of 1 text is out of the vocabulary, such as 'zebra'"):
+        (answer,) = zoo.predict(encoder, ["the zebra sat"])  # nobody has seen a zebra: it is found anew
     assert answer.text.startswith("the")
     assert answer.text.endswith(" sat")
     fine, said = classified

@@ -2,6 +2,7 @@
 
 import pathlib
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -11,8 +12,8 @@ from zoo import fields
 from zoo.base.recipe import Recipe
 from zoo.data.source import Source, Text
 from zoo.data.text_source import as_texts
-from zoo.data.tokens import SPECIAL
-from zoo.errors import InputError
+from zoo.data.tokens import SPECIAL, UNKNOWN
+from zoo.errors import InputError, counted
 from zoo.objective.losses import TokenLoss
 from zoo.objective.metrics import Perplexity, TokenAccuracy
 from zoo.readers.texts import TextReader
@@ -133,6 +134,16 @@ class WholeTexts(Texts):
         optional=True,
         help="ids of a training batch, padding counted, of all its texts; batch_size counts if none",
     )
+
+    def judge(self, model: keras.Model, reader: TextReader, data: typing.Any) -> dict[str, float]:
+        """No scores; a warning that counts the out-of-vocabulary tokens of `data`."""
+        texts = (inputs["source"] if isinstance(inputs, dict) else inputs for inputs, *_ in data.as_numpy_iterator())
+        counts = np.concatenate([(ids == UNKNOWN).sum(axis=-1) for ids in texts])
+        if counts.any():
+            few = f"{counted(int(counts.sum()), 'token')} of {counted(int((counts > 0).sum()), 'text')}"
+            verb = "is" if counts.sum() == 1 else "are"
+            warnings.warn(f"{few} {verb} out of the vocabulary: the network reads them as unknown.", stacklevel=3)
+        return {}
 
 
 def refuse_small(name: str, size: int) -> None:

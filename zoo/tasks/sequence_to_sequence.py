@@ -152,7 +152,8 @@ class SequenceToSequence(WholeTexts):
         return _written.decode(self, model, source)
 
     def judge(self, model: keras.Model, reader: TextReader, data: "tf.data.Dataset[typing.Any]") -> dict[str, float]:
-        """Exact match, BLEU and chrF of what the network writes."""
+        """Exact match, BLEU and chrF of what the network writes; a warning counts out-of-vocabulary tokens."""
+        super().judge(model, reader, data)
         _, references, answers, _ = zip(*self._answered(model, reader, data), strict=True)
         return texts.scores(answers, references)
 
