@@ -285,7 +285,7 @@ def _typed(trained: _Trained) -> dict[str, typing.Any]:
     """{field: value} of what makes this recipe of its name and variant: what was given, or set in code."""
     recipe, source = trained.recipe, trained.source
     bare = type(recipe).configured(recipe.name, recipe.variant).values()
-    decided = {} if source is None or source.ready else recipe.adapt(source)
+    decided = {} if source is None or source.ready else registry.decided(recipe, source)
     return {
         name: value
         for name, value in recipe.values().items()

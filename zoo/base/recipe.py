@@ -158,6 +158,13 @@ class Recipe(fields.Declared):
         """Returns what the data decide, as `adapted` takes it: {field: (value, why)}."""
         raise NotImplementedError
 
+    def fitted(self, source: "Source") -> dict[str, tuple[typing.Any, str]]:
+        """Returns {field: (value, why)} of fields that nobody set and that training data suggest, such as a length.
+
+        Other data are read with them as they are, which what `adapt` returns may forbid.
+        """
+        return {}
+
     def make_reader(self, source: "Source") -> typing.Any:
         """Returns what reads raw inputs for this recipe's network, a layer of `zoo.readers`, fitted to the data."""
         raise NotImplementedError

@@ -70,10 +70,11 @@ class TextClassification(WholeTexts):
         return LabelledPreparation(source, reader, self.batch_tokens, weights)
 
     def describe(self, reader: TextReader, source: Source) -> list[str]:
-        """Lines about classes with too few training examples, of texts that are in memory."""
+        """Lines about lengths, and about classes with too few training examples, of texts that are in memory."""
+        lines = super().describe(reader, source)
         if not isinstance(source, TextSource):
-            return []
-        return _classes.scarce(reader.labels, _classes.count_labels(source, self.classes))
+            return lines
+        return lines + _classes.scarce(reader.labels, _classes.count_labels(source, self.classes))
 
     # Answers ----------------------------------------------------------------------------------------------------
 
