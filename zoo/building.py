@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 
 from zoo import registry, weights
+from zoo.base.models import attach
 from zoo.errors import InputError
 from zoo.runs import Run
 
@@ -33,6 +33,8 @@ def build(name: "str | Recipe", /, *, steps_per_epoch: int | None = None, **give
     else:
         recipe = registry.configured(name, given)
     model = recipe.build(steps_per_epoch)
+    if labels:
+        attach(model, labels=labels)
     if recipe.init_from is not None:
         initialize(model, recipe.init_from, labels)
     return model
@@ -49,7 +51,8 @@ def initialize(
     The layers named `head...` are taken only where the labels are the same, or unknown on the model's side.
 
     Args:
-        source: a run's folder (its best weights) or a `.keras` file.
+        source: a run's folder (its best weights), or a `.keras` file, which has labels where a model of `zoo.load`, or
+            of `zoo.build` with a data set, was saved.
         labels: the labels of the data that `model` will train on; None where they are unknown.
         say: called with one line a layer: what was taken and what was left, and why.
     Raises: `InputError` where no layer matches, or there is nothing at `source`.
@@ -58,9 +61,11 @@ def initialize(
     target: dict[str, list[keras.Variable]] = {}
     for variable in weights.variables(model):
         target.setdefault(variable.path.rpartition("/")[0], []).append(variable)
-    taken = 0
+    taken, unlike = 0, set()
     for layer, own in target.items():
         reason = _mismatch(layer, own, arrays, labels, theirs)
+        if reason in (_UNKNOWN, _DIFFER):
+            unlike.add(reason)
         if reason is None:
             taken += 1
             for variable in own:
@@ -68,7 +73,11 @@ def initialize(
         say(f"  {layer}: {'taken' if reason is None else 'left as it was, ' + reason}")
     if not taken:
         raise InputError(f"init_from={source} shares no layer with {model.name} (by path and shape).")
-    say(f"Started from {source}: {taken} of {len(target)} layers taken.")
+    head = f"; the head starts afresh: {' and '.join(unlike)}" if unlike else ""
+    say(f"Started from {source}: {taken} of {len(target)} layers taken{head}.")
+
+
+_UNKNOWN, _DIFFER = "the labels there are unknown", "the labels differ"
 
 
 def _mismatch(
@@ -86,9 +95,9 @@ def _mismatch(
             return f"{variable.path} is {arrays[variable.path].shape} there and {tuple(variable.shape)} here"
     if layer.startswith("head") and labels is not None:
         if theirs is None:
-            return "the labels there are unknown"
+            return _UNKNOWN
         if tuple(theirs) != tuple(labels):
-            return "the labels differ"
+            return _DIFFER
     return None
 
 
@@ -98,9 +107,6 @@ def _load(source: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Sequen
     if path.suffix == ".keras":
         if not path.is_file():
             raise InputError(f"init_from={source}: there is no such file.")
-        try:
-            return weights.of(keras.saving.load_model(path, compile=False)), None
-        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"init_from={source} is not a whole .keras file: {str(error).splitlines()[0]}") from error
+        return weights.of(weights.open_keras(path, f"init_from={source}")), weights.labels(path)
     run = Run.open(source)
     return run.weights(), run.reader().labels

@@ -1,5 +1,6 @@
 """A run survives: what resumes is what would have been."""
 
+import copy
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 
 import zoo
 from tests import warm
-from zoo import weights
+from zoo import building, weights
 from zoo.runs import Run
 from zoo.runs.run import KIND
 from zoo.training import direction
@@ -424,6 +426,58 @@ def test_init_from_a_keras_file_and_from_nothing_that_fits(finished, tmp_path):
     (tmp_path / "cut.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:500])
     with pytest.raises(zoo.InputError, match=r"not a whole \.keras file"):
         zoo.build("lenet", init_from=str(tmp_path / "cut.keras"))
+
+
+def test_a_keras_file_has_its_labels_and_opens_without_the_zoo(finished, tmp_path):
+    from zoo.base.models import attach
+
+    path = tmp_path / "model.keras"
+    images = keras.Input((4,))
+    stock = keras.Model(images, keras.layers.Dense(2, name="head")(images))
+    attach(stock, labels=("ham", "spam"))
+    for model in (stock, copy.deepcopy(stock)):
+        keras.saving.save_model(model, path)
+        assert weights.labels(path) == ["ham", "spam"]
+    code = "import sys, keras; print(keras.saving.load_model(sys.argv[1]).count_params(), 'zoo' in sys.modules)"
+    alone = warm.run([sys.executable, "-I", "-c", code, str(path)], check=True)
+    assert alone.stdout.split() == ["10", "False"]
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+    assert weights.labels(path) is None
+
+
+def test_a_head_is_taken_from_a_keras_file_of_the_same_labels(finished, tmp_path):
+    zoo.load(finished).save(tmp_path / "model.keras")
+    ours, others = [str(digit) for digit in range(10)], [f"class {digit}" for digit in range(10)]
+    model = zoo.build("lenet")
+    for labels, head in ((ours, "  head: taken"), (others, "  head: left as it was, the labels differ")):
+        said = []
+        building.initialize(model, tmp_path / "model.keras", labels, said.append)
+        assert head in said
+        assert ("; the head starts afresh: the labels differ." in said[-1]) == (labels is others)
+    again = zoo.build("lenet", dataset="digits", init_from=str(tmp_path / "model.keras"))
+    np.testing.assert_array_equal(weights.of(again)["head/kernel"], finished.weights()["head/kernel"])
+    again.save(tmp_path / "again.keras")
+    assert weights.labels(tmp_path / "again.keras") == ours
+
+
+def test_code_in_a_keras_file_is_refused_in_one_line_without_a_way_around(finished, tmp_path):
+    """Of `init_from`, of the reader of a run whose vocabulary is carried over, and of a run that is opened."""
+    code = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x + 1)])
+    run = shutil.copytree(finished.path, tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of the lambda
+        code.save(tmp_path / "code.keras")
+    shutil.copyfile(tmp_path / "code.keras", run / "reader.keras")
+    for ask, named in (
+        (lambda: zoo.build("lenet", init_from=str(tmp_path / "code.keras")), "init_from="),
+        (lambda: zoo.recipe("bert_classifier", init_from=str(run))._carried(), "init_from="),
+        (lambda: zoo.Run.open(run).reader(), "reader.keras"),
+    ):
+        with pytest.raises(zoo.InputError, match=r"has a Lambda layer, .* code that zoo never runs") as refused:
+            ask()
+        assert named in str(refused.value)
+        assert "safe" not in str(refused.value)
+        assert "\n" not in str(refused.value)
 
 
 def test_training_leaves_global_state_alone(tmp_path):

@@ -20,7 +20,6 @@ import pathlib
 import shutil
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -140,14 +139,10 @@ class Run:
 
     def reader(self) -> Any:
         """Returns what reads raw inputs for this run's network: a layer of `zoo.readers`."""
-        import keras
-
         from zoo import readers  # noqa: F401 (it registers them with Keras)
 
-        try:
-            return keras.saving.load_model(self.path / "reader.keras", compile=False)
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path / 'reader.keras'} is missing or damaged: the run cannot be read.") from error
+        path = self.path / "reader.keras"
+        return weights.open_keras(path, str(path))
 
     def probe(self) -> dict[str, np.ndarray]:
         """Returns {signature/input: array}: what an export is verified on."""
@@ -302,7 +297,8 @@ def load(run: str | os.PathLike[str] | Run, *, features: bool = False, trust: bo
         model = cut(model)
         attach(model, recipe=recipe, run=run)  # no reader: what it answers are no classes
         return model
-    attach(model, recipe=recipe, reader=run.reader(), run=run)
+    reader = run.reader()
+    attach(model, recipe=recipe, reader=reader, run=run, labels=reader.labels)
     return model
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from zoo import fields
+from zoo import fields, weights
 from zoo.base.recipe import Recipe
 from zoo.data.source import Source, Text
 from zoo.data.text_source import as_texts
@@ -88,7 +88,7 @@ class Texts(Recipe):
         path = pathlib.Path(self.init_from or "", "reader.keras")
         if not path.is_file():
             return None
-        reader = keras.saving.load_model(path, compile=False)
+        reader = weights.open_keras(path, f"init_from={self.init_from}: {path}")
         return reader if isinstance(reader, TextReader) else None
 
     def make_probe(self, reader: TextReader, examples: Sequence[Mapping[str, typing.Any]]) -> dict[str, np.ndarray]:
