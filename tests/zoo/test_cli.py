@@ -248,6 +248,10 @@ from zoo import cli
 heavy = ("tensorflow", "keras", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn", "jinja2")
 with_keras = ("tensorflow", "keras", "matplotlib", "sklearn")  # Keras imports the latter two where they are
 for arguments, allowed in ((["list"], ()), (["--help"], ()), (["train", "lenett"], ()), (["evaluate", "nowhere"], ()),
+                           (["train", "lenet/6"], ()), (["train", "lenet", "lr=0.1"], ()),
+                           (["train", "transformer/base", "epochs=abc"], ()), (["show", "unet", "loss=x"], ()),
+                           (["tune", "mlp", "units=a"], ()), (["tune", "resnet", "--space", "dropuot=0..1"], ()),
+                           (["tune", "lenet", "--space", "dropout=0..2"], ()),
                            (["show", "lenet", "--quiet"], with_keras)):
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         cli.main(arguments)

@@ -71,8 +71,8 @@ def tune(
         load_backend()
         job = jobs.read(recipe, trust)
         recipe = job.pop("recipe")
-    recipe, fixed = named(recipe, fields)
     ranges = pairs_of(space, "A space is given as field=range.", "The space of {}")
+    recipe, fixed = named(recipe, fields, ranges)
     job["fixed"] = {**without(job.get("fixed"), ranges), **fixed}
     if ranges or job.get("space"):
         job["space"] = {**without(job.get("space"), fixed), **ranges}

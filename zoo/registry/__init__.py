@@ -17,3 +17,4 @@ from zoo.registry.references import remember as remember
 from zoo.registry.references import resolve as resolve
 from zoo.registry.references import restored as restored
 from zoo.registry.references import saved as saved
+from zoo.registry.sketching import sketch as sketch
