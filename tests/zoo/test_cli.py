@@ -91,6 +91,9 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["train", "--best-of", "nowhere"], "There is no study in nowhere"),
     (["train", "lenet", "--seeds", "3"], "--seeds goes with --best-of"),
     (["train", "lenet", "--best-of", "nowhere"], "leave RECIPE"),
+    (["train", "len\0et"], "has a NUL byte"),
+    (["train", "lenet", "dataset=folder:a\0b"], "has a NUL byte"),
+    (["evaluate", "ru\0n"], "has a NUL byte"),
     (["data", "prepare", "digitz"], "Did you mean 'digits'"),
     (["data", "prepare", "folder:."], "no picture"),
     (["data", "verfy", "digits"], "Did you mean 'verify'"),
@@ -261,3 +264,10 @@ print("light")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.endswith("light\n"), done.stderr
+
+
+def test_a_nul_byte_in_a_job_is_one_line_too(run_cli, tmp_path):
+    (tmp_path / "job.yaml").write_text('recipe: lenet\nmax_trials: 1\ndirectory: "a\\0b"\n')
+    status, _, err = run_cli("tune", "job.yaml")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("Error: ")
