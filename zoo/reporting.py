@@ -155,13 +155,14 @@ def _splits(model: typing.Any, source: "Source") -> dict[str, typing.Any]:
 def _parts(trained: _Trained) -> list[figures.Part]:
     """The learning curves, and the parts that the task adds where there is a split to judge by."""
     averaged = ", validation with averaged weights" if trained.recipe.ema else ""
+    history = [trained.recipe.in_units(trained.model.reader, row) for row in trained.history]
     curves = figures.Part(
         name="curves",
         title="Learning curves",
         caption="Training values are means over an epoch in which the weights change, with augmentation and dropout "
         f"where the recipe has them{averaged}: they may well be worse than validation's.",
         draw=functools.partial(
-            figures.curves, trained.history, trained.best["epoch"], trained.monitor, omit=tuple(trained.readings)
+            figures.curves, history, trained.best["epoch"], trained.monitor, omit=tuple(trained.readings)
         ),
     )
     common = [curves, *_readings(trained)]

@@ -196,6 +196,13 @@ class Recipe(fields.Declared):
         """Returns the loss, as `keras.Model.compile` takes one."""
         raise NotImplementedError
 
+    def constant_loss(self, reader: typing.Any, source: "Source") -> float | None:
+        """Returns the validation loss of an answer that does not depend on the input, of `make_loss`; None: not known.
+
+        A network that has learned anything is below it.
+        """
+        return None
+
     def make_metrics(self) -> list[typing.Any]:
         """Returns the metrics, as `keras.Model.compile` takes them."""
         return []

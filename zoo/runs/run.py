@@ -62,8 +62,19 @@ class Run:
     # Making and opening -----------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], recipe: "Recipe", source: "Source", plan: "Plan") -> Self:
-        """Returns a new run of a `zoo.training.Plan`; nothing is written before `begin`."""
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        recipe: "Recipe",
+        source: "Source",
+        plan: "Plan",
+        constant_loss: float | None = None,
+    ) -> Self:
+        """Returns a new run of a `zoo.training.Plan`; nothing is written before `begin`.
+
+        Args:
+            constant_loss: the validation loss of an answer that does not depend on the input, where it is known.
+        """
         facts = {
             "schema": KIND.schema,
             "recipe": registry.saved(recipe),
@@ -73,6 +84,7 @@ class Run:
                 "sizes": dict(source.sizes),
                 "notes": list(source.notes),
             },
+            "constant_loss": constant_loss,
             "steps_per_epoch": plan.steps_per_epoch,
             "device": dataclasses.asdict(plan.device),
             "versions": versions(),
@@ -274,6 +286,16 @@ class Run:
         """One mapping an epoch: epoch, losses, metrics and learning rate."""
         last = self.checkpoint()
         return [] if last is None else self.state(last)["history"]
+
+    @property
+    def unlearned(self) -> str:
+        """`Nothing was learned: ...`, where no epoch's validation loss is below a constant answer's; else ''."""
+        constant = self._facts.get("constant_loss")
+        losses = [row["val_loss"] for row in self.history if "val_loss" in row]
+        if constant is None or not losses or min(losses) < constant:
+            return ""
+        best = f"the best validation loss, {min(losses):.4g}, is not below that of a constant answer, {constant:.4g}"
+        return f"Nothing was learned: {best}."
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.status})"

@@ -93,6 +93,8 @@ def export(
             raise
     if not quiet:
         print(f"{verdict} Exported to {target}")
+        if isinstance(what, runs.Run) and what.unlearned:
+            print(what.unlearned)
     return target
 
 

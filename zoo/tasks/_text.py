@@ -1,5 +1,6 @@
 """What tasks on text have in common."""
 
+import math
 import pathlib
 import typing
 import warnings
@@ -109,6 +110,10 @@ class RunningText(Texts):
 
     def make_loss(self) -> typing.Any:
         return TokenLoss()
+
+    def constant_loss(self, reader: TextReader, source: Source) -> float:
+        """That of answering all tokens alike."""
+        return math.log(self.vocabulary)
 
     def make_metrics(self) -> list[typing.Any]:
         return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]

@@ -1,3 +1,4 @@
+import math
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -62,6 +63,10 @@ class SequenceToSequence(WholeTexts):
 
     def make_loss(self) -> typing.Any:
         return TokenLoss(self.label_smoothing)
+
+    def constant_loss(self, reader: TextReader, source: Source) -> float:
+        """That of answering all tokens alike."""
+        return math.log(self.target_vocabulary)
 
     def make_metrics(self) -> list[typing.Any]:
         return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]

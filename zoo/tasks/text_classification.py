@@ -36,6 +36,12 @@ class TextClassification(WholeTexts):
             return SmoothedCrossentropy(self.label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
+    def constant_loss(self, reader: TextReader, source: Source) -> float:
+        """That of the classes' frequencies, of texts in memory; of answering all alike else, and with weights."""
+        known = isinstance(source, TextSource) and self.class_weight == "none"
+        counts = _classes.count_labels(source, self.classes) if known else np.ones(self.classes)
+        return _classes.entropy(counts, self.label_smoothing)
+
     def make_metrics(self) -> list[Any]:
         return [Accuracy(name="accuracy")]
 
