@@ -84,6 +84,7 @@ class _Trained:
     """What a page tells of.
 
     Attributes:
+        history: that of the run, in the units that a person reads.
         best: the row of `history` of the best weights.
         monitor: the key of `history` that they are best by, or None.
         source: the data; None where they cannot be read again.
@@ -105,9 +106,10 @@ class _Trained:
 
 
 def _measure(run: runs.Run, dataset: typing.Any, data_dir: str | os.PathLike[str] | None, skip_bad: bool) -> _Trained:
-    model, history, epoch = runs.load(run), run.history, run.best_epoch()
+    model, epoch = runs.load(run), run.best_epoch()
     recipe = model.recipe
-    best = recipe.in_units(model.reader, next(row for row in history if row["epoch"] == epoch))
+    history = [recipe.in_units(model.reader, row) for row in run.history]
+    best = next(row for row in history if row["epoch"] == epoch)
     source = _open(run, recipe, dataset, data_dir, skip_bad)
     splits = {} if source is None else _splits(model, source)
     return _Trained(
@@ -155,14 +157,13 @@ def _splits(model: typing.Any, source: "Source") -> dict[str, typing.Any]:
 def _parts(trained: _Trained) -> list[figures.Part]:
     """The learning curves, and the parts that the task adds where there is a split to judge by."""
     averaged = ", validation with averaged weights" if trained.recipe.ema else ""
-    history = [trained.recipe.in_units(trained.model.reader, row) for row in trained.history]
     curves = figures.Part(
         name="curves",
         title="Learning curves",
         caption="Training values are means over an epoch in which the weights change, with augmentation and dropout "
         f"where the recipe has them{averaged}: they may well be worse than validation's.",
         draw=functools.partial(
-            figures.curves, history, trained.best["epoch"], trained.monitor, omit=tuple(trained.readings)
+            figures.curves, trained.history, trained.best["epoch"], trained.monitor, omit=tuple(trained.readings)
         ),
     )
     common = [curves, *_readings(trained)]
