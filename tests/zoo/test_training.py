@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import warnings
 
@@ -16,7 +17,7 @@ import pytest
 
 import zoo
 from tests import warm
-from zoo import building, weights
+from zoo import building, files, weights
 from zoo.runs import Run
 from zoo.runs.run import KIND
 from zoo.training import direction
@@ -561,3 +562,29 @@ def _until_it_trains(process, directory):
         if (directory / "run.json").exists() and Run.open(directory).held():
             return
         time.sleep(0.05)
+
+
+def test_a_command_has_a_temporary_folder_and_removes_what_killed_ones_left(tmp_path, monkeypatch):
+    base = tempfile.mkdtemp(dir="/tmp")  # short
+    monkeypatch.setattr(tempfile, "tempdir", base)
+    monkeypatch.setattr(files, "_YOUNG", -1)
+    home = pathlib.Path(base, f"zoo-{os.getuid()}")
+    try:
+        with files.own_temporary_folder():
+            first = pathlib.Path(tempfile.gettempdir())
+            assert os.environ["TMPDIR"] == str(first)
+            (first / "left").write_text("by a library")
+            (home / "dead").mkdir()
+            (home / "dead.lock").touch()
+            tempfile.tempdir = base  # as another process has it
+            with files.own_temporary_folder():
+                assert pathlib.Path(tempfile.gettempdir()) != first
+                assert (first / "left").exists()  # its process lives
+                assert not (home / "dead").exists()
+        assert list(home.iterdir()) == []
+        assert tempfile.gettempdir() == base
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 60)))
+        with files.own_temporary_folder():
+            assert tempfile.gettempdir() == str(tmp_path / ("x" * 60))
+    finally:
+        shutil.rmtree(base)

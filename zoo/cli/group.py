@@ -15,6 +15,7 @@ from zoo.cli import data, recipes, runs, studies
 from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
 from zoo.errors import InputError, Interrupted, RunError, ZooError, interrupt
+from zoo.files import own_temporary_folder
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if any("\0" in argument for argument in (sys.argv[1:] if arguments is None else arguments)):
             raise InputError("An argument has a NUL byte, which neither a name nor a path has: leave it out.")
-        with worded_warnings(), _sigterm_as_ctrl_c():
+        alone = own_temporary_folder() if arguments is None else contextlib.nullcontext()
+        with worded_warnings(), _sigterm_as_ctrl_c(), alone:
             zoo.main(arguments, prog_name="zoo", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
