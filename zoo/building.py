@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 
 from zoo import registry, weights
+from zoo.base.models import attach
 from zoo.errors import InputError
 from zoo.runs import Pretrained, Run, Shipped
 from zoo.weights import hub
@@ -34,6 +34,8 @@ def build(name: "str | Recipe", /, *, steps_per_epoch: int | None = None, **give
     else:
         recipe = registry.configured(name, given)
     model = recipe.build(steps_per_epoch)
+    if labels:
+        attach(model, labels=labels)
     if recipe.init_from is not None:
         initialize(model, recipe.init_from, labels)
     return model
@@ -50,8 +52,8 @@ def initialize(
     The layers named `head...` are taken only where the labels are the same, or unknown on the model's side.
 
     Args:
-        source: a run's folder (its best weights), a `.keras` file, or a checkpoint of another library, as for
-            `zoo.load`.
+        source: a run's folder (its best weights); a `.keras` file, which has labels where a model of `zoo.load`, or of
+            `zoo.build` with a data set, was saved; or a checkpoint of another library, as for `zoo.load`.
         labels: the labels of the data that `model` will train on; None where they are unknown.
         say: called with one line a layer: what was taken and what was left, and why.
     Returns: what a run keeps of a published checkpoint, {"source", "commit", "sha256"}; empty for a source of ours.
@@ -61,10 +63,12 @@ def initialize(
     target: dict[str, list[keras.Variable]] = {}
     for variable in weights.variables(model):
         target.setdefault(variable.path.rpartition("/")[0], []).append(variable)
-    taken = 0
+    taken, unlike = 0, set()
     for layer, own in target.items():
         found = {variable.path: arrays[variable.path] for variable in own if variable.path in arrays}
         reason = _mismatch(layer, own, found, labels, theirs)
+        if reason in (_UNKNOWN, _DIFFER):
+            unlike.add(reason)
         if reason is None:
             taken += 1
             for variable in own:
@@ -72,11 +76,15 @@ def initialize(
         say(f"  {layer}: {'taken' if reason is None else 'left as it was, ' + reason}")
     if not taken:
         raise InputError(f"init_from={source} shares no layer with {model.name} (by path and shape).")
-    say(f"Started from {source}: {taken} of {len(target)} layers taken.")
+    head = f"; the head starts afresh: {' and '.join(unlike)}" if unlike else ""
+    say(f"Started from {source}: {taken} of {len(target)} layers taken{head}.")
     surplus = getattr(arrays, "surplus", ())
     if surplus:
         say(f"Not taken from {source}, for want of a place: {', '.join(surplus)}.")
     return facts
+
+
+_UNKNOWN, _DIFFER = "the labels there are unknown", "the labels differ"
 
 
 def _mismatch(
@@ -94,9 +102,9 @@ def _mismatch(
             return f"{variable.path} is {arrays[variable.path].shape} there and {tuple(variable.shape)} here"
     if layer.startswith("head") and labels is not None:
         if theirs is None:
-            return "the labels there are unknown"
+            return _UNKNOWN
         if tuple(theirs) != tuple(labels):
-            return "the labels differ"
+            return _DIFFER
     return None
 
 
@@ -108,10 +116,7 @@ def _load(
     if path.suffix == ".keras":
         if not path.is_file():
             raise InputError(f"init_from={source}: there is no such file.")
-        try:
-            return weights.of(keras.saving.load_model(path, compile=False)), None, {}
-        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"init_from={source} is not a whole .keras file: {str(error).splitlines()[0]}") from error
+        return weights.of(weights.open_keras(path, f"init_from={source}")), weights.labels(path), {}
     if hub.is_shipped(source):
         shipped = Shipped(source)
         return shipped.weights(), shipped.reader().labels, {}

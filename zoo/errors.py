@@ -65,18 +65,25 @@ def nearest(name: object, choices: Iterable[object]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns `1 token`, or `3,000 tokens`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def install_line(extra: str) -> str:
     """Returns what to run for an extra of pyproject.toml: the package is on no index, so its checkout installs it."""
     return f"in the checkout of zoo, run pip install -c constraints.txt '.[{extra}]'"
 
 
-def check_whole(name: str, value: object, least: int) -> int:
-    """Returns `value` as an int; what is no whole number of at least `least` is an `InputError`.
+def check_whole(name: str, value: object, least: int, most: int | None = None) -> int:
+    """Returns `value` as an int; what is no whole number of at least `least`, and `most` at most, is an `InputError`.
 
     NumPy's integers are whole numbers, and booleans are not.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise InputError(f"{name} must be a whole number of at least {least}. Received: {name}={value!r}.")
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        legal = f"of at least {least}" if most is None else f"from {least:,} to {most:,}"
+        raise InputError(f"{name} must be a whole number {legal}. Received: {name}={value!r}.")
     return int(value)
 
 

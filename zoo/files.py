@@ -8,6 +8,9 @@ import math
 import os
 import pathlib
 import re
+import shutil
+import stat
+import tempfile
 import time
 from collections.abc import Collection, Iterator
 
@@ -87,6 +90,51 @@ def locked(path: str | os.PathLike[str], *, patience: float = math.inf) -> Itera
             yield
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def own_temporary_folder() -> Iterator[None]:
+    """Gives this process, and those that it starts, a temporary folder that a kill does not leave behind for ever.
+
+    The folder is removed at the end; what was left by processes that were killed, when the next one begins. Each has a
+    lock file that dies with its process. Where the path would be too long for the sockets of `multiprocessing`, or the
+    home of these folders is not this user's, the temporary folder stays the common one.
+    """
+    home = pathlib.Path(tempfile.gettempdir(), f"zoo-{os.getuid()}")
+    try:
+        home.mkdir(mode=0o700, exist_ok=True)
+        ours = home.lstat()
+        usable = stat.S_ISDIR(ours.st_mode) and ours.st_uid == os.getuid() and len(str(home)) <= _SHORT
+    except OSError:
+        usable = False
+    if not usable:
+        yield
+        return
+    for lock in home.glob("*.lock"):
+        with contextlib.suppress(OSError):  # another process removes it too
+            if time.time() - lock.stat().st_mtime > _YOUNG and not is_locked(lock):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink()
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    handle, name = tempfile.mkstemp(".lock", "", home)
+    lock, folder = pathlib.Path(name), pathlib.Path(name).with_suffix("")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        folder.mkdir()
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+        yield
+    finally:
+        tempfile.tempdir = before[0]
+        os.environ.pop("TMPDIR")
+        if before[1] is not None:
+            os.environ["TMPDIR"] = before[1]
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+_SHORT, _YOUNG = 40, 60
+"""Characters of the home of temporary folders at most; seconds in which a new lock file may not be locked yet."""
 
 
 def is_locked(path: str | os.PathLike[str]) -> bool:

@@ -84,6 +84,7 @@ class _Trained:
     """What a page tells of.
 
     Attributes:
+        history: that of the run, in the units that a person reads.
         best: the row of `history` of the best weights.
         monitor: the key of `history` that they are best by, or None.
         source: the data; None where they cannot be read again.
@@ -105,9 +106,10 @@ class _Trained:
 
 
 def _measure(run: runs.Run, dataset: typing.Any, data_dir: str | os.PathLike[str] | None, skip_bad: bool) -> _Trained:
-    model, history, epoch = runs.load(run), run.history, run.best_epoch()
+    model, epoch = runs.load(run), run.best_epoch()
     recipe = model.recipe
-    best = recipe.in_units(model.reader, next(row for row in history if row["epoch"] == epoch))
+    history = [recipe.in_units(model.reader, row) for row in run.history]
+    best = next(row for row in history if row["epoch"] == epoch)
     source = _open(run, recipe, dataset, data_dir, skip_bad)
     splits = {} if source is None else _splits(model, source)
     return _Trained(
@@ -285,7 +287,7 @@ def _typed(trained: _Trained) -> dict[str, typing.Any]:
     """{field: value} of what makes this recipe of its name and variant: what was given, or set in code."""
     recipe, source = trained.recipe, trained.source
     bare = type(recipe).configured(recipe.name, recipe.variant).values()
-    decided = {} if source is None or source.ready else recipe.adapt(source)
+    decided = {} if source is None or source.ready else registry.decided(recipe, source)
     return {
         name: value
         for name, value in recipe.values().items()

@@ -91,6 +91,9 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["train", "--best-of", "nowhere"], "There is no study in nowhere"),
     (["train", "lenet", "--seeds", "3"], "--seeds goes with --best-of"),
     (["train", "lenet", "--best-of", "nowhere"], "leave RECIPE"),
+    (["train", "len\0et"], "has a NUL byte"),
+    (["train", "lenet", "dataset=folder:a\0b"], "has a NUL byte"),
+    (["evaluate", "ru\0n"], "has a NUL byte"),
     (["data", "prepare", "digitz"], "Did you mean 'digits'"),
     (["data", "prepare", "folder:."], "no picture"),
     (["data", "verfy", "digits"], "Did you mean 'verify'"),
@@ -248,6 +251,10 @@ from zoo import cli
 heavy = ("tensorflow", "keras", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn", "jinja2")
 with_keras = ("tensorflow", "keras", "matplotlib", "sklearn")  # Keras imports the latter two where they are
 for arguments, allowed in ((["list"], ()), (["--help"], ()), (["train", "lenett"], ()), (["evaluate", "nowhere"], ()),
+                           (["train", "lenet/6"], ()), (["train", "lenet", "lr=0.1"], ()),
+                           (["train", "transformer/base", "epochs=abc"], ()), (["show", "unet", "loss=x"], ()),
+                           (["tune", "mlp", "units=a"], ()), (["tune", "resnet", "--space", "dropuot=0..1"], ()),
+                           (["tune", "lenet", "--space", "dropout=0..2"], ()),
                            (["show", "lenet", "--quiet"], with_keras)):
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         cli.main(arguments)
@@ -257,3 +264,10 @@ print("light")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.endswith("light\n"), done.stderr
+
+
+def test_a_nul_byte_in_a_job_is_one_line_too(run_cli, tmp_path):
+    (tmp_path / "job.yaml").write_text('recipe: lenet\nmax_trials: 1\ndirectory: "a\\0b"\n')
+    status, _, err = run_cli("tune", "job.yaml")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("Error: ")

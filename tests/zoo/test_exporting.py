@@ -155,6 +155,15 @@ def test_a_format_without_its_extra_says_what_to_install(finished, tmp_path, mon
         zoo.export(finished, tmp_path / "export", format="onnx")
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_written(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "_python", None)  # nothing is started
+    (tmp_path / "file").write_text("mine")
+    for target in ("/proc/x", "/proc/x/y", tmp_path / "file" / "x", tmp_path / "new" / ("x" * 300)):
+        with pytest.raises(zoo.InputError, match=r"cannot be written to: .*Name another folder"):
+            zoo.export(finished, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_what_cannot_be_exported_is_said_and_writes_nothing(finished, tmp_path):
     (tmp_path / "there").mkdir()
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])

@@ -266,6 +266,9 @@ def test_what_no_process_could_have_is_refused_by_name(tmp_path):
     ({"max_trials": 0}, "max_trials must be a whole number of at least 1"),
     ({"max_time": -1}, "max_time must be seconds above 0"),
     ({"workers": 0}, "workers must be"),
+    ({"workers": 1_000_000}, "workers must be a whole number from 1 to 10,000"),
+    ({"seed": 2**31}, "seed must be a whole number from 0 to"),
+    ({"max_disk": 1e10}, "max_disk must be GB"),
     ({"gpus_per_trial": 100}, "need 100 GPUs"),
     ({"seed": -1}, "seed must be"),
     ({"seed": None}, "seed must be"),
@@ -278,6 +281,16 @@ def test_what_no_process_could_have_is_refused_by_name(tmp_path):
 def test_bad_input_is_one_line(options, message, tmp_path):
     with pytest.raises(zoo.InputError, match=message.replace("'. Did", r"'\. Did").replace("'. There", r"'\? There")):
         tune(tmp_path / "study", **{"max_trials": 1, **options})
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    ("xor,nope", "Unknown dataset 'nope'"), ("xor,arrays:1", "handed over in memory"),
+    (["xor", "csv:"], "needs a path"), (["xor", "csv:nowhere"], "dataset=csv:nowhere: nowhere is not there"),
+])  # fmt: skip
+def test_data_sets_that_are_searched_are_there(names, message, tmp_path):
+    with pytest.raises(zoo.InputError, match=message):
+        zoo.tune("mlp", space={"dataset": names}, max_trials=1, directory=tmp_path / "study", quiet=True)
     assert not (tmp_path / "study").exists()
 
 

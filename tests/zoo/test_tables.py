@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import zoo
 from tests import warm
-from zoo import cli, weights
+from zoo import cli, reporting, weights
 from zoo.data import open_source, pipeline
 from zoo.data.table_source import CsvSource
 from zoo.figures import pages, tables
@@ -612,6 +612,11 @@ def test_an_absolute_error_is_in_the_unit_of_the_target(regression, path):
     found = zoo.evaluate(regression)
     assert found["absolute_error"] == pytest.approx(np.abs(np.array(said) - income).mean(), rel=1e-4)
     assert found["absolute_error"] > 100 * found["loss"]
+    (curves, *_) = reporting._parts(reporting._measure(regression, None, None, False))
+    drawn, factor = curves.draw.args[0], regression.reader().scale[1]
+    for ours, kept in zip(drawn, regression.history, strict=True):
+        assert ours["val_absolute_error"] == pytest.approx(factor * kept["val_absolute_error"])
+        assert ours["val_loss"] == kept["val_loss"]
     assert recipe.in_units(regression.reader(), {"val_absolute_error": 1.0, "r2": 0.5}) == {
         "val_absolute_error": regression.reader().scale[1],
         "r2": 0.5,

@@ -249,6 +249,42 @@ def test_what_is_no_text_is_refused(reader):
         reader.read_raw(["a", 7])
 
 
+def test_a_path_is_a_file_of_lines_each_of_them_a_text(reader, tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_bytes(b"abc\r\n\nab\xff")
+    with pytest.warns(UserWarning, match="lines.txt:3 is not UTF-8"):
+        names, ids = reader.read_raw(["a", path, "b"])
+    assert names == ["#0", f"{path}:1", f"{path}:2", f"{path}:3", "#2"]
+    assert (ids[1] == reader.read_raw(["abc"])[1][0]).all()
+    with pytest.raises(InputError, match=r"none\.txt cannot be read: No such file"):
+        reader.read_raw([tmp_path / "none.txt"])
+    assert reader.read_raw([tmp_path / "none.txt", "b"], skip_bad=True)[0] == ["#1"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "bytes"])
+def test_out_of_vocabulary_tokens_are_those_that_read_as_unknown(kind, paragraphs):
+    tokenizer = learn(["the cat sat on the mat, the dog too"], kind, 22 if kind == "subwords" else None)
+    texts = ["", "the cat", "ß the ßcat ☃", "\u4e2d\u6587 mat", f"the {REPLACEMENT}", "  the  x"]
+    ids = encoded(tokenizer, texts)
+    found = tokenizer.unknown([text.encode() for text in texts], ids)
+    for text, one, tokens in zip(texts, ids, found, strict=True):
+        assert len(tokens) == one.count(UNKNOWN) - (text.count(REPLACEMENT)), text
+        assert all(token in text for token in tokens), text
+    assert found[2][0] == "ß"
+    assert tokenizer.unknown([b"\xff\xc3\x9f"], encoded(tokenizer, [b"\xff\xc3\x9f"])) == [[]]
+
+
+def test_out_of_vocabulary_tokens_are_counted_once_for_all_texts():
+    reader = TextReader(Tokenizer("characters", "abc"), 8)
+    with pytest.warns(UserWarning, match="^3 tokens of 2 texts are out of the vocabulary, such as 'ß'.$") as told:
+        reader.read_raw(["abß", "a", "xay"])
+    assert len(told) == 1
+    with pytest.warns(UserWarning, match="^1 token of 1 text is out of the vocabulary, such as 'z'.$"):
+        reader.read_raw(["z"])
+    reader.read_raw(["abc", f"a{REPLACEMENT}"])  # what a masked language model is to find is no warning
+
+
+@pytest.mark.filterwarnings("ignore:.*out of the vocabulary")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reader_comes_back_from_its_file(kind, tokenizers, tmp_path):
     from zoo import runs

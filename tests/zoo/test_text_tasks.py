@@ -11,7 +11,7 @@ import zoo
 from zoo import cli, figures, registry, reporting
 
 TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
-TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "target_length": 64, "epochs": 1,
+TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "epochs": 1,
              "quiet": True}  # fmt: skip
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "dog", "ran", "to", "sea", "where", "one", "old", "ship")
 
@@ -73,6 +73,9 @@ def classified(encoder, labelled, tmp_path_factory):
 def test_a_translator_trains_and_is_asked(translator, pairs):
     run = translator
     assert {"token_accuracy", "perplexity"} < set(zoo.evaluate(run, "validation", dataset=pairs))
+    other = {**pairs, "test": (["a cät sat", "the öld shüp", "sea"], ["a", "b", "c"])}
+    with pytest.warns(UserWarning, match="^3 tokens of 2 texts are out of the vocabulary"):
+        zoo.evaluate(run, "test", dataset=other)
     tensors = dict(run.probe())
     assert tensors["serve_tensors/source"].shape[0] == tensors["serve_tensors/target"].shape[0] == 8
     assert (tensors["serve_tensors/target"][:, 0] == 1).all()
@@ -88,8 +91,8 @@ def test_a_translator_trains_and_is_asked(translator, pairs):
     assert alone.score == pytest.approx(answers[0].score, abs=1e-5)
 
 
-@pytest.mark.filterwarnings("default:Text #")
-def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys):
+@pytest.mark.filterwarnings("default:Text #", "default:.*out of the vocabulary")
+def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys, tmp_path):
     def asked(*arguments, lines=b""):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
         status = 0
@@ -103,14 +106,25 @@ def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys)
     texts = [answer.text for answer in zoo.predict(translator, ["a cat sat", "", "the sea"])]
     assert asked(lines=b"a cat sat\n\nthe sea\n") == (0, texts, "")
     assert asked("a cat sat", "") == (0, [f"#0  {texts[0]}", f"#1  {texts[1]}"], "")
+    path = tmp_path / "lines.txt"
+    path.write_bytes(b"a cat sat\n\nthe sea\n")
+    assert asked(str(path)) == (0, [f"{path}:{row}  {text}" for row, text in enumerate(texts, 1)], "")
+    status, (row,), err = asked(f"{path} cat")  # no file: a text
+    assert (status, row[:4]) == (0, "#0  ")
+    assert "out of the vocabulary, such as '/'" in err
     status, (header, row), _ = asked("a cat sat", "--csv", "--top", "2")
     assert (status, header) == (0, "input,text_1,score_1,text_2,score_2")
     assert row.startswith("#0,")
     status, (_,), err = asked(lines=b"a cat \xff\n")
     assert (status, err) == (0, "Warning: Text #0 is not UTF-8 (byte 6): it is read as far as it can be.\n")
+    length = translator.recipe.length
     for option, lines, message in (
         ("--strict", b"a cat \xff\n", "Error: Text #0 is not UTF-8 (byte 6).\n"),
-        ("--strict", b"the sea\n" + b"a cat " * 19, "Error: Text #1 has 115 tokens, but the network takes 64.\n"),
+        (
+            "--strict",
+            b"the sea\n" + b"a cat " * 19,
+            f"Error: Text #1 has 115 tokens, but the network takes {length}.\n",
+        ),
         ("--quiet", b"", "Error: Nothing to predict: give at least one input.\n"),
     ):
         assert asked(option, lines=lines) == (2, [], message)
@@ -136,7 +150,8 @@ def test_a_language_model_goes_on(writer):
 
 
 def test_weights_and_vocabulary_of_an_encoder_are_carried_over(encoder, classified):
-    (answer,) = zoo.predict(encoder, ["the zebra sat"])  # nobody has seen a zebra: it is found anew
+    with pytest.warns(UserWarning, match="^1 token of 1 text is out of the vocabulary, such as 'zebra'"):
+        (answer,) = zoo.predict(encoder, ["the zebra sat"])  # nobody has seen a zebra: it is found anew
     assert answer.text.startswith("the")
     assert answer.text.endswith(" sat")
     fine, said = classified
@@ -173,8 +188,8 @@ def test_what_networks_on_text_do_is_shown(translator, writer, encoder, classifi
 
 
 def test_batches_are_sized_by_their_ids(pairs, labelled):
-    for name, data, given in (("seq2seq", pairs, {"target_length": 64}), ("bert_classifier", labelled, {})):
-        recipe = zoo.recipe(name, batch_tokens=300, **given)
+    for name, data in (("seq2seq", pairs), ("bert_classifier", labelled)):
+        recipe = zoo.recipe(name, batch_tokens=300)
         texts, ids = 0, []
         for inputs, *_ in zoo.dataset(recipe, "train", dataset=data):
             parts = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
@@ -194,7 +209,7 @@ def test_balanced_weights_give_classes_of_texts_the_same_sum(labelled):
     rare = {"train": (labelled["train"][0], [0] * 39 + [2])}
     dataset = {**rare, "validation": labelled["validation"]}
     recipe, source = registry.open_recipe("bert_classifier", {"dataset": dataset})
-    assert recipe.describe(recipe.make_reader(source), source) == [
+    assert recipe.describe(recipe.make_reader(source), source)[1:] == [
         "The class '1' has no training example.",
         "The class '2' has one training example only.",
     ]
@@ -207,6 +222,42 @@ def test_a_given_vocabulary_is_the_most_there_is(pairs):
         assert len(model.recipe.make_reader(opened(pairs)).tokenizer.tokens) <= size - 4
     model = zoo.build("transformer", dataset=pairs, tied=True, width=8, heads=2, hidden=8, depth=1)
     assert model.recipe.vocabulary == model.recipe.target_vocabulary
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bytes", "words"])
+def test_lengths_that_nobody_set_are_those_of_the_training_texts(tokens, pairs):
+    recipe, source = registry.open_recipe("seq2seq", {"dataset": pairs, "tokens": tokens})
+    for field, texts in zip(("length", "target_length"), pairs["train"], strict=True):
+        longest = max(len(text.split() if tokens == "words" else text) for text in texts) + 1  # END
+        assert longest < getattr(recipe, field) <= longest + 8
+        assert getattr(recipe, field) % 8 == 0
+    (line,) = recipe.describe(recipe.make_reader(source), source)
+    assert line.startswith(f"Lengths of texts: length={recipe.length} (the longest source has ")
+    again, _ = registry.open_recipe(recipe, {"dataset": pairs})
+    assert again.values() == recipe.values()
+
+
+def test_lengths_that_somebody_set_stay(pairs, labelled, encoder):
+    def length(name, **given):
+        return registry.open_recipe(name, given)[0].length
+
+    assert length("seq2seq", dataset=pairs, length=20) == 20
+    assert length("seq2seq/rnnsearch", dataset=pairs) == 51
+    assert length("bert_classifier", dataset=labelled, init_from=str(encoder.path)) == 16  # its positions
+    own = opened(pairs)
+    own.name = "dates:train=40"
+    assert zoo.recipe("transformer").fitted(own) == {}
+    assert zoo.recipe("transformer").target_length == 16
+
+
+def test_lengths_of_data_are_bounded_and_what_is_cut_is_counted():
+    texts = ["a" * 600, "b" * 511, "c"] * 3
+    data = {"train": (texts, texts), "validation": (["a", "b" * 511], ["a", "b"])}
+    recipe, source = registry.open_recipe("seq2seq", {"dataset": data})
+    assert (recipe.length, recipe.target_length) == (512, 512)
+    assert "length=512 (a source may have more ids)" in recipe.describe(None, source)[0]
+    with pytest.warns(UserWarning, match=r"6 of 9 train texts have 512 tokens or more.*raise (target_)?length=512"):
+        zoo.dataset(recipe, "train", dataset=data)
 
 
 def opened(data):

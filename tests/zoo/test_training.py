@@ -1,12 +1,15 @@
 """A run survives: what resumes is what would have been."""
 
+import copy
 import json
 import os
 import pathlib
 import shutil
 import signal
 import sys
+import tempfile
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -14,7 +17,7 @@ import pytest
 
 import zoo
 from tests import warm
-from zoo import weights
+from zoo import building, files, weights
 from zoo.runs import Run
 from zoo.runs.run import KIND
 from zoo.training import direction
@@ -426,6 +429,58 @@ def test_init_from_a_keras_file_and_from_nothing_that_fits(finished, tmp_path):
         zoo.build("lenet", init_from=str(tmp_path / "cut.keras"))
 
 
+def test_a_keras_file_has_its_labels_and_opens_without_the_zoo(finished, tmp_path):
+    from zoo.base.models import attach
+
+    path = tmp_path / "model.keras"
+    images = keras.Input((4,))
+    stock = keras.Model(images, keras.layers.Dense(2, name="head")(images))
+    attach(stock, labels=("ham", "spam"))
+    for model in (stock, copy.deepcopy(stock)):
+        keras.saving.save_model(model, path)
+        assert weights.labels(path) == ["ham", "spam"]
+    code = "import sys, keras; print(keras.saving.load_model(sys.argv[1]).count_params(), 'zoo' in sys.modules)"
+    alone = warm.run([sys.executable, "-I", "-c", code, str(path)], check=True)
+    assert alone.stdout.split() == ["10", "False"]
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+    assert weights.labels(path) is None
+
+
+def test_a_head_is_taken_from_a_keras_file_of_the_same_labels(finished, tmp_path):
+    zoo.load(finished).save(tmp_path / "model.keras")
+    ours, others = [str(digit) for digit in range(10)], [f"class {digit}" for digit in range(10)]
+    model = zoo.build("lenet")
+    for labels, head in ((ours, "  head: taken"), (others, "  head: left as it was, the labels differ")):
+        said = []
+        building.initialize(model, tmp_path / "model.keras", labels, said.append)
+        assert head in said
+        assert ("; the head starts afresh: the labels differ." in said[-1]) == (labels is others)
+    again = zoo.build("lenet", dataset="digits", init_from=str(tmp_path / "model.keras"))
+    np.testing.assert_array_equal(weights.of(again)["head/kernel"], finished.weights()["head/kernel"])
+    again.save(tmp_path / "again.keras")
+    assert weights.labels(tmp_path / "again.keras") == ours
+
+
+def test_code_in_a_keras_file_is_refused_in_one_line_without_a_way_around(finished, tmp_path):
+    """Of `init_from`, of the reader of a run whose vocabulary is carried over, and of a run that is opened."""
+    code = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x + 1)])
+    run = shutil.copytree(finished.path, tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of the lambda
+        code.save(tmp_path / "code.keras")
+    shutil.copyfile(tmp_path / "code.keras", run / "reader.keras")
+    for ask, named in (
+        (lambda: zoo.build("lenet", init_from=str(tmp_path / "code.keras")), "init_from="),
+        (lambda: zoo.recipe("bert_classifier", init_from=str(run))._carried(), "init_from="),
+        (lambda: zoo.Run.open(run).reader(), "reader.keras"),
+    ):
+        with pytest.raises(zoo.InputError, match=r"has a Lambda layer, .* code that zoo never runs") as refused:
+            ask()
+        assert named in str(refused.value)
+        assert "safe" not in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
 def test_training_leaves_global_state_alone(tmp_path):
     import random
 
@@ -507,3 +562,29 @@ def _until_it_trains(process, directory):
         if (directory / "run.json").exists() and Run.open(directory).held():
             return
         time.sleep(0.05)
+
+
+def test_a_command_has_a_temporary_folder_and_removes_what_killed_ones_left(tmp_path, monkeypatch):
+    base = tempfile.mkdtemp(dir="/tmp")  # short
+    monkeypatch.setattr(tempfile, "tempdir", base)
+    monkeypatch.setattr(files, "_YOUNG", -1)
+    home = pathlib.Path(base, f"zoo-{os.getuid()}")
+    try:
+        with files.own_temporary_folder():
+            first = pathlib.Path(tempfile.gettempdir())
+            assert os.environ["TMPDIR"] == str(first)
+            (first / "left").write_text("by a library")
+            (home / "dead").mkdir()
+            (home / "dead.lock").touch()
+            tempfile.tempdir = base  # as another process has it
+            with files.own_temporary_folder():
+                assert pathlib.Path(tempfile.gettempdir()) != first
+                assert (first / "left").exists()  # its process lives
+                assert not (home / "dead").exists()
+        assert list(home.iterdir()) == []
+        assert tempfile.gettempdir() == base
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 60)))
+        with files.own_temporary_folder():
+            assert tempfile.gettempdir() == str(tmp_path / ("x" * 60))
+    finally:
+        shutil.rmtree(base)

@@ -12,11 +12,21 @@ from zoo.errors import InputError
 def attach(model: keras.Model, **things: object) -> None:
     """Sets attributes that Keras does not track: neither the weights nor a saved file know of them.
 
-    `copy.deepcopy` of the model keeps them.
+    `labels`, the names of the classes, are the exception: a `.keras` file has them (`zoo.weights.labels`), in the
+    build config of the model. Keras reads that of no functional model, so the file opens where there is no zoo.
+    `copy.deepcopy` of the model keeps what is attached.
     """
     names = (*getattr(model, "attached", ()), *things)
-    for name, thing in {**things, "attached": names, "__deepcopy__": functools.partial(_copied, model)}.items():
+    methods = {"__deepcopy__": functools.partial(_copied, model)}
+    if things.get("labels"):
+        methods["get_build_config"] = functools.partial(_build_config, model)
+    for name, thing in {**things, **methods, "attached": names}.items():
         object.__setattr__(model, name, thing)
+
+
+def _build_config(model: Any) -> dict[str, Any]:
+    """Returns the build config of a model, with the labels that are attached to it."""
+    return {**(type(model).get_build_config(model) or {}), "labels": list(model.labels)}
 
 
 def _copied(model: keras.Model, memo: dict[int, Any]) -> keras.Model:

@@ -161,6 +161,13 @@ class Recipe(fields.Declared):
         """Returns what the data decide, as `adapted` takes it: {field: (value, why)}."""
         raise NotImplementedError
 
+    def fitted(self, source: "Source") -> dict[str, tuple[typing.Any, str]]:
+        """Returns {field: (value, why)} of fields that nobody set and that training data suggest, such as a length.
+
+        Other data are read with them as they are, which what `adapt` returns may forbid.
+        """
+        return {}
+
     def make_reader(self, source: "Source") -> typing.Any:
         """Returns what reads raw inputs for this recipe's network, a layer of `zoo.readers`, fitted to the data."""
         raise NotImplementedError
@@ -205,6 +212,13 @@ class Recipe(fields.Declared):
     def make_loss(self) -> typing.Any:
         """Returns the loss, as `keras.Model.compile` takes one."""
         raise NotImplementedError
+
+    def constant_loss(self, reader: typing.Any, source: "Source") -> float | None:
+        """Returns the validation loss of an answer that does not depend on the input, of `make_loss`; None: not known.
+
+        A network that has learned anything is below it.
+        """
+        return None
 
     def make_metrics(self) -> list[typing.Any]:
         """Returns the metrics, as `keras.Model.compile` takes them."""

@@ -13,14 +13,25 @@ if TYPE_CHECKING:
     from zoo.runs import Run, Trained
 
 
-def named(name: str, pairs: Iterable[str]) -> "tuple[Recipe, dict[str, Any]]":
+def named(name: str, pairs: Iterable[str], space: Mapping[str, str] | None = None) -> "tuple[Recipe, dict[str, Any]]":
     """The recipe `name`, and {field: value} of `field=text` arguments: the one place where the shell's names resolve.
 
-    A name that does not exist is refused before Keras is loaded, so that it costs no seconds.
+    A name that does not exist, and a field or a value that the recipe refuses, costs no seconds: all are read from the
+    source before Keras is loaded.
+
+    Args:
+        space: {field: range as text} of a study, which are checked too.
     """
     from zoo import registry
+    from zoo.tuning.ranges import VARIANT, parse
 
     registry.check_name(name)
+    sketch = registry.sketch(name)
+    if sketch is not None:
+        parsed(sketch, pairs)
+        for field, text in (space or {}).items():
+            if field != VARIANT:
+                parse(field, sketch.field(field), text)
     load_backend()
     recipe = registry.configured(name, {})
     return recipe, parsed(type(recipe), pairs)

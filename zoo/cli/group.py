@@ -15,6 +15,7 @@ from zoo.cli import data, recipes, runs, studies
 from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
 from zoo.errors import InputError, Interrupted, RunError, ZooError, interrupt
+from zoo.files import own_temporary_folder
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -56,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("Error: the standard output is closed: redirect it, to /dev/null if nobody reads it.", err=True)
         sys.exit(RunError.exit_status)
     try:
-        with worded_warnings(), _sigterm_as_ctrl_c():
+        if any("\0" in argument for argument in (sys.argv[1:] if arguments is None else arguments)):
+            raise InputError("An argument has a NUL byte, which neither a name nor a path has: leave it out.")
+        alone = own_temporary_folder() if arguments is None else contextlib.nullcontext()
+        with worded_warnings(), _sigterm_as_ctrl_c(), alone:
             zoo.main(arguments, prog_name="zoo", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
@@ -75,6 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ZooError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_status)
+    except ValueError as error:
+        if "null byte" not in str(error):  # Python's words for a path, such as one of a job file
+            raise
+        click.echo("Error: a path has a NUL byte. Name another path.", err=True)
+        sys.exit(InputError.exit_status)
     except _WRONG_PATH as error:
         click.echo(f"Error: {error.filename}: {error.strerror}. Name another path.", err=True)
         sys.exit(InputError.exit_status)

@@ -1,6 +1,7 @@
 """The verbs about runs: evaluate, predict, export, report."""
 
 import dataclasses
+import os
 import pathlib
 import sys
 from collections.abc import Iterable
@@ -71,8 +72,10 @@ def predict(
 ) -> None:
     """Print what a run, or a pretrained source such as hf:OWNER/NAME, says of files or texts.
 
-    Without inputs, texts are the lines of standard input, and each answer is a line. Segmentation prints each class's
-    share of the pixels, and writes a mask: a PNG of class ids under the file's name.
+    Of a run that reads texts, an argument that names an existing file is a file of lines, each of them a text; any
+    other is a text. Without inputs, texts are the lines of standard input, and each answer is a line.
+
+    Segmentation prints each class's share of the pixels, and writes a mask: a PNG of class ids under the file's name.
     """
     run = open_source(run, trust)
     from zoo.runs import load, table
@@ -83,6 +86,8 @@ def predict(
         inputs = [line.rstrip(b"\r\n") for line in sys.stdin.buffer]
     if not inputs:
         raise InputError("Nothing to predict: give at least one input.")
+    if run.recipe.texts and not piped:
+        inputs = [pathlib.Path(one) if os.path.isfile(one) else one for one in inputs]
     asked = {"skip_bad": skip_bad, "strict": strict, "tile": tile, "overlap": overlap}
     if run.recipe.tiles:
         model, predictions = load(run), []

@@ -8,6 +8,7 @@ from zoo.cli.given import named, pairs_of, without
 from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
 from zoo.cli.screen import load_backend, print_table
 from zoo.errors import InputError
+from zoo.tuning.trial import MOST_DISK, MOST_SEED, MOST_WORKERS
 
 
 @click.command()
@@ -21,21 +22,21 @@ from zoo.errors import InputError
     metavar="NAME",
     help="What becomes best, such as val_loss (default: the field monitor).",
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the oracle (default: 0).")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Of the oracle (default: 0).")
 @click.option("--pruner", help="median or halving: stop trials that do badly.")
 @click.option("--max-trials", type=click.IntRange(1), metavar="N", help="End after N trials.")
 @click.option("--max-time", metavar="TIME", help="End after TIME, such as 90s, 15m, 2h.")
 @click.option("--max-trial-time", metavar="TIME", help="Stop each trial after TIME.")
 @click.option("--max-epochs-total", type=click.IntRange(1), metavar="N", help="End after N epochs of all trials.")
 @click.option("--max-parameters", type=click.IntRange(1), metavar="N", help="Skip larger networks.")
-@click.option("--workers", type=click.IntRange(1, 10_000), metavar="N", help="Trials at once (default: 1).")
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="Trials at once (default: 1).")
 @click.option("--gpus-per-trial", type=click.IntRange(0), metavar="N", help="GPUs that each trial has for itself.")
 @click.option("--engine", help="local (default), or ray: trials on the nodes of a Ray cluster.")
 @click.option(
     "--address", metavar="HOST:PORT", help="With --engine ray: the head node, as `ray start --head` prints it."
 )
 @click.option("--keep", type=click.IntRange(1), metavar="N", help="Best trials that keep their weights (default: 3).")
-@click.option("--max-disk", type=click.FloatRange(0, 1e9), metavar="GB", help="What these may take.")
+@click.option("--max-disk", type=click.FloatRange(0, MOST_DISK), metavar="GB", help="What these may take.")
 @click.option(
     "--directory",
     callback=filled,
@@ -71,8 +72,8 @@ def tune(
         load_backend()
         job = jobs.read(recipe, trust)
         recipe = job.pop("recipe")
-    recipe, fixed = named(recipe, fields)
     ranges = pairs_of(space, "A space is given as field=range.", "The space of {}")
+    recipe, fixed = named(recipe, fields, ranges)
     job["fixed"] = {**without(job.get("fixed"), ranges), **fixed}
     if ranges or job.get("space"):
         job["space"] = {**without(job.get("space"), fixed), **ranges}

@@ -42,7 +42,7 @@ def open_source(spec: Any, *, data_dir: str | os.PathLike[str] | None = None, sk
         spec = name_of(spec)
     if not isinstance(spec, str):
         return _in_memory(spec)
-    kind, colon, rest = spec.partition(":")
+    kind, _, rest = spec.partition(":")
     if kind in BUILT_IN:
         from zoo.data.tfds_source import BuiltInSource
 
@@ -68,16 +68,36 @@ def open_source(spec: Any, *, data_dir: str | os.PathLike[str] | None = None, sk
         from zoo.data.mask_folder_source import MaskFolderSource, has_masks
 
         return (MaskFolderSource if has_masks(rest) else FolderSource)(spec, data_dir, skip_bad)
+    raise _unknown(spec)
+
+
+def check_name(spec: str) -> None:
+    """Raises `InputError` where `spec` names no data set, or a path that is not there; nothing is opened."""
+    kind, _, rest = spec.partition(":")
+    if kind in BUILT_IN or spec in TABLES or (kind == "tfds" and rest):
+        return
+    if kind not in _PATHS or not rest:
+        raise _unknown(spec)
+    if not pathlib.Path(rest).expanduser().exists():
+        raise InputError(f"dataset={spec}: {rest} is not there.")
+
+
+_PATHS = ("csv", "folder", "text")
+
+
+def _unknown(spec: str) -> InputError:
+    """The `InputError` for a name that opens nothing."""
+    kind, colon, _ = spec.partition(":")
     if kind in ("arrays", "batches") and colon:
-        raise InputError(
+        return InputError(
             f"dataset={spec} was handed over in memory and is not here. Pass the same data again: "
             "zoo.train(..., dataset=(x, y))."
         )
     if spec in ("tfds:", "folder:", "csv:", "text:"):
-        raise InputError(f"dataset={spec} needs a {'name' if kind == 'tfds' else 'path'} behind the colon: {FORMS}.")
+        return InputError(f"dataset={spec} needs a {'name' if kind == 'tfds' else 'path'} behind the colon: {FORMS}.")
     known = [*BUILT_IN, *TABLES, "tfds:", "folder:", "csv:", "text:"]
     near = f" Did you mean {name_of(pathlib.Path(spec))!r}?" if os.path.isdir(spec) else nearest(spec, known)
-    raise InputError(
+    return InputError(
         f"Unknown dataset {spec!r}.{near} There are: {', '.join([*BUILT_IN, *TABLES])}, {FORMS}; "
         "`zoo data list` shows them."
     )

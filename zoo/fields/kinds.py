@@ -266,7 +266,7 @@ class Text(_Listed):
     def _check(self, value: Any) -> Any:
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or "\0" in value:
             raise TypeError
         return value
 

@@ -1,5 +1,6 @@
 """`TextReader`: texts to the batches of ids that a network takes, in training and in the export."""
 
+import pathlib
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,8 +9,8 @@ import keras
 import numpy as np
 
 from zoo.data._tensorflow import Tensor, tensorflow
-from zoo.data.tokens import END, START
-from zoo.errors import InputError
+from zoo.data.tokens import END, START, UNKNOWN
+from zoo.errors import InputError, counted
 from zoo.readers.images import Signatures, class_answers
 from zoo.readers.tokenizer import Tokenizer, utf8
 
@@ -93,20 +94,30 @@ class TextReader(keras.layers.Layer):
         return self._asked(self.tokenizer.encode(texts, self.masks)).to_tensor()
 
     def read_raw(
-        self, inputs: Iterable[str | bytes], skip_bad: bool = False, strict: bool = False
+        self, inputs: Iterable[str | bytes | pathlib.Path], skip_bad: bool = False, strict: bool = False
     ) -> tuple[list[str], np.ndarray]:
         """(names, int32 (n, longest)) of texts: str, or UTF-8 bytes; a name is the text's number, #0 the first.
 
-        Bytes that are not UTF-8 are read as the replacement character, and what is too long is cut, with a warning.
+        A `pathlib.Path` is a file of which each line is a text, called by the path and the line. Bytes that are not
+        UTF-8 are read as the replacement character, and what is too long is cut, with a warning. Another counts the
+        out-of-vocabulary tokens.
 
         Args:
-            skip_bad: leave such texts out instead.
+            skip_bad: leave such texts, and files that cannot be read, out instead.
             strict: refuse them.
         Raises: `InputError` for what is no text; with `strict` for such texts.
         """
         tf = tensorflow()
 
-        texts = [utf8(number, one) for number, one in enumerate(inputs)]
+        called, texts = [], []
+        for number, one in enumerate(inputs):
+            if isinstance(one, pathlib.Path):
+                lines = _lines(one, skip_bad)
+                called += [f"{one}:{line}" for line in range(1, len(lines) + 1)]
+                texts += lines
+            else:
+                called.append(f"#{number}")
+                texts.append(utf8(number, one))
         with tf.device("CPU:0"):
             encode = self.tokenizer.encode_masked_now if self.masks else self.tokenizer.encode_now
             ids = encode(tf.constant(texts, tf.string))
@@ -118,12 +129,24 @@ class TextReader(keras.layers.Layer):
             if fault is None or not skip_bad:
                 kept.append(number)
                 if fault is not None and strict:
-                    raise InputError(f"Text #{number} {fault}.")
+                    raise InputError(f"Text {called[number]} {fault}.")
                 if fault is not None:
-                    warnings.warn(f"Text #{number} {fault}: it is read as far as it can be.", stacklevel=3)
+                    warnings.warn(f"Text {called[number]} {fault}: it is read as far as it can be.", stacklevel=3)
         with tf.device("CPU:0"):
-            read = self._asked(tf.gather(ids, tf.constant(kept, tf.int32))).to_tensor()
-        return [f"#{number}" for number in kept], read.numpy()
+            ids = tf.gather(ids, tf.constant(kept, tf.int32))
+            read = self._asked(ids).to_tensor()
+        self._tell_unknown([texts[number] for number in kept], ids)
+        return [called[number] for number in kept], read.numpy()
+
+    def _tell_unknown(self, texts: Sequence[bytes], ids: Tensor) -> None:
+        """Warns where `texts` have out-of-vocabulary tokens; `ids` is the `tf.RaggedTensor` of theirs."""
+        if not (ids.flat_values.numpy() == UNKNOWN).any():
+            return
+        found = [tokens for tokens in self.tokenizer.unknown(texts, ids.to_list()) if tokens]
+        if found:
+            count = sum(map(len, found))
+            which = f"{counted(count, 'token')} of {counted(len(found), 'text')} {'is' if count == 1 else 'are'}"
+            warnings.warn(f"{which} out of the vocabulary, such as {found[0][0]!r}.", stacklevel=4)
 
     def _fault(self, text: bytes, count: int) -> str | None:
         """What is wrong with UTF-8 bytes of `count` ids, or None."""
@@ -174,6 +197,17 @@ class TextReader(keras.layers.Layer):
 
 
 _LAYERS = ("tokenizer", "target")
+
+
+def _lines(path: pathlib.Path, skip_bad: bool) -> list[bytes]:
+    """The lines of a file without their ends; none of one that cannot be read where it is to be left out."""
+    try:
+        with path.open("rb") as file:
+            return [line.rstrip(b"\r\n") for line in file]
+    except OSError as error:
+        if skip_bad:
+            return []
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _framed(ids: Tensor, length: int, before: Sequence[int], after: Sequence[int]) -> Tensor:

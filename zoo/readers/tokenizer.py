@@ -260,6 +260,31 @@ class Tokenizer(keras.layers.Layer):
         named = {START: "<start>", END: "<end>"}
         return [named.get(one) or self._written[one].decode(errors="replace") for one in map(int, ids) if one]
 
+    def unknown(self, texts: Sequence[bytes], ids: Sequence[Sequence[int]]) -> list[list[str]]:
+        """The out-of-vocabulary tokens of each of `texts`, as a person reads them.
+
+        `REPLACEMENT` is none: it stands for what is not UTF-8, or for what a masked language model is to find.
+
+        Args:
+            texts: UTF-8, of which bytes that are not are passed over with their text.
+            ids: what `encode` gave for each.
+        """
+        rows = [number for number, one in enumerate(ids) if UNKNOWN in one and _decodes(texts[number])]
+        found: list[list[str]] = [[] for _ in ids]
+        if self.kind == "words":
+            words = words_of([texts[number] for number in rows])
+            for number, tokens in zip(rows, words, strict=True):
+                pairs = zip(tokens, ids[number][: len(tokens)], strict=True)
+                found[number] = [token.strip(" ") for token, one in pairs if one == UNKNOWN]
+        else:
+            for number in rows:
+                text, place = texts[number].decode(), 0
+                text = f" {text}" if self.kind == "subwords" else text
+                for one in ids[number]:  # an unknown token of these kinds is one character
+                    found[number] += [text[place]] if one == UNKNOWN else []
+                    place += 1 if one == UNKNOWN else len(self._written[one].decode())
+        return [[token for token in tokens if token != REPLACEMENT] for tokens in found]
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -284,7 +309,15 @@ def utf8(number: int, one: str | bytes) -> bytes:
     return one.encode(errors="surrogateescape") if isinstance(one, str) else one  # as Python has a bad byte of a file
 
 
-def words_of(texts: Sequence[str], size: int = 1024) -> Iterator[list[str]]:
+def _decodes(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def words_of(texts: Sequence[str | bytes], size: int = 1024) -> Iterator[list[str]]:
     """A list of words for each of `texts`, found as `Tokenizer` finds them."""
     tf = tensorflow()
 

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.data._tensorflow import tensorflow
 from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
 from zoo.readers.tokenizer import KINDS, LONGEST, PUBLISHED, Tokenizer, words_of
@@ -25,7 +26,34 @@ def fit(source: "Source", names: Sequence[str], kind: str, size: int | None = No
     return made[key]
 
 
-_FITTED: "weakref.WeakKeyDictionary[Source, dict[tuple[Any, ...], Tokenizer]]" = weakref.WeakKeyDictionary()
+def longest(source: "Source", name: str, tokenizer: Tokenizer, most: int) -> int:
+    """Returns how many ids, END counted, the longest text `name` of a source's training split has.
+
+    Args:
+        most: a number of ids from which on it does not matter how many there are.
+    """
+    made = _FITTED.setdefault(source, {})
+    key = (name, tokenizer, most)
+    if key not in made:
+        made[key] = _longest(training_texts(source, name), tokenizer, most)
+    return made[key]
+
+
+def _longest(texts: Sequence[str], tokenizer: Tokenizer, most: int, size: int = 1024) -> int:
+    tf = tensorflow()
+
+    encoded = sorted((text.encode() for text in texts), key=len, reverse=True)
+    found = 0
+    for start in range(0, len(encoded), size):
+        batch = encoded[start : start + size]
+        if found >= min(most, len(batch[0]) + 2):  # a text has no more tokens than bytes, but for a space and END
+            break
+        with tf.device("CPU:0"):
+            found = max(found, int(tokenizer.encode_now(tf.constant(batch)).row_lengths().numpy().max()))
+    return found
+
+
+_FITTED: "weakref.WeakKeyDictionary[Source, dict[tuple[Any, ...], Any]]" = weakref.WeakKeyDictionary()
 
 
 def training_texts(source: "Source", *names: str) -> list[str]:

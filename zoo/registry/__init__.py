@@ -8,6 +8,7 @@ from zoo.registry.finding import task_names as task_names
 from zoo.registry.headers import Entry as Entry
 from zoo.registry.headers import entries as entries
 from zoo.registry.opening import configured as configured
+from zoo.registry.opening import decided as decided
 from zoo.registry.opening import open_recipe as open_recipe
 from zoo.registry.opening import recipe as recipe
 from zoo.registry.pretrained import checkpoint as checkpoint
@@ -18,3 +19,4 @@ from zoo.registry.references import remember as remember
 from zoo.registry.references import resolve as resolve
 from zoo.registry.references import restored as restored
 from zoo.registry.references import saved as saved
+from zoo.registry.sketching import sketch as sketch

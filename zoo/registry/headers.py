@@ -85,7 +85,7 @@ def _task_of(module: str, name: str, seen: frozenset[tuple[str, str]] = frozense
     if module == TASKS or module.startswith(TASKS + "."):
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     tree = _tree(module)
-    imported = _imports(tree, module)
+    imported = imports_of(tree, module)
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             for base in node.bases:
@@ -107,10 +107,13 @@ def _task_of(module: str, name: str, seen: frozenset[tuple[str, str]] = frozense
     return None
 
 
-def _imports(tree: ast.Module, module: str) -> dict[str, tuple[str, str | None]]:
-    """Returns {local name: (module, attribute or None)} of the import statements at the top of a module."""
+def imports_of(tree: ast.Module, module: str) -> dict[str, tuple[str, str | None]]:
+    """Returns {local name: (module, attribute or None)} of the import statements at the top of a module.
+
+    A file that is no module, "", has no relative ones.
+    """
     found = {}
-    package = module if source_of(module).name == "__init__.py" else module.rpartition(".")[0]
+    package = module if module and source_of(module).name == "__init__.py" else module.rpartition(".")[0]
     for node in tree.body:
         if isinstance(node, ast.Import):
             for alias in node.names:

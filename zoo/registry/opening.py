@@ -48,8 +48,13 @@ def open_recipe(
         return recipe.replace(**given), source
     # what is given may decide how data are read, and may count on these data only
     hopeful = recipe.restored(recipe.origin, recipe.normal({**recipe.values(), **given}))
-    recipe = recipe.adapted(hopeful.adapt(source)).replace(**given)
-    return recipe.adapted(recipe.adapt(source)), source
+    recipe = recipe.adapted(decided(hopeful, source)).replace(**given)
+    return recipe.adapted(decided(recipe, source)), source
+
+
+def decided(recipe: "Recipe", source: "Source") -> dict[str, tuple[Any, str]]:
+    """Returns {field: (value, why)} of what the data of `source` decide or suggest, as `Recipe.adapted` takes it."""
+    return recipe.fitted(source) | recipe.adapt(source)
 
 
 def configured(recipe: "str | Recipe", given: Mapping[str, Any]) -> "Recipe":

@@ -63,5 +63,6 @@ def load(run: str | os.PathLike[str] | Trained, *, features: bool = False, trust
         model = cut(model)
         attach(model, **attached)  # no reader: what it answers are no classes
         return model
-    attach(model, reader=trained.reader(), **attached)
+    reader = trained.reader()
+    attach(model, reader=reader, labels=reader.labels, **attached)
     return model

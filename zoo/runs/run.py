@@ -20,7 +20,6 @@ import pathlib
 import shutil
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -67,11 +66,13 @@ class Run:
         recipe: "Recipe",
         source: "Source",
         plan: "Plan",
+        constant_loss: float | None = None,
         started: Mapping[str, Any] | None = None,
     ) -> Self:
         """Returns a new run of a `zoo.training.Plan`; nothing is written before `begin`.
 
         Args:
+            constant_loss: the validation loss of an answer that does not depend on the input, where it is known.
             started: what there is to keep of a published checkpoint that the weights came from.
         """
         facts = {
@@ -83,6 +84,7 @@ class Run:
                 "sizes": dict(source.sizes),
                 "notes": list(source.notes),
             },
+            "constant_loss": constant_loss,
             "steps_per_epoch": plan.steps_per_epoch,
             "device": dataclasses.asdict(plan.device),
             "versions": versions(),
@@ -283,6 +285,16 @@ class Run:
         last = self.checkpoint()
         return [] if last is None else self.state(last)["history"]
 
+    @property
+    def unlearned(self) -> str:
+        """`Nothing was learned: ...`, where no epoch's validation loss is below a constant answer's; else ''."""
+        constant = self._facts.get("constant_loss")
+        losses = [row["val_loss"] for row in self.history if "val_loss" in row]
+        if constant is None or not losses or min(losses) < constant:
+            return ""
+        best = f"the best validation loss, {min(losses):.4g}, is not below that of a constant answer, {constant:.4g}"
+        return f"Nothing was learned: {best}."
+
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.status})"
 
@@ -299,14 +311,9 @@ def save_reader(reader: Any, path: pathlib.Path) -> None:
 
 def read_reader(path: pathlib.Path) -> Any:
     """Returns the reader that `save_reader` wrote."""
-    import keras
-
     from zoo import readers  # noqa: F401 (it registers them with Keras)
 
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is missing or damaged: the run cannot be read.") from error
+    return weights.open_keras(path, str(path))
 
 
 def versions() -> dict[str, str]:

@@ -67,6 +67,7 @@ def export(
     target = pathlib.Path(directory) if version is None else pathlib.Path(directory, str(version))
     if target.exists():
         raise InputError(f"{target} exists. Name another folder, or export the next --version.")
+    written = target.with_name(f".{target.name}.{os.getpid()}")
     with tempfile.TemporaryDirectory() as temporary:
         job = pathlib.Path(temporary)
         if isinstance(what, (str, os.PathLike)):
@@ -76,12 +77,13 @@ def export(
         if isinstance(what, runs.Run):
             what = runs.Run.open(what, trust)
             _refuse_texts(what.recipe, format)
+            _check_room(written)
             _describe_run(job, what, labels, reader)
         else:
             _refuse_texts(getattr(what, "recipe", None), format)
+            _check_room(written)
             _describe_model(job, what, labels, reader)
         target.parent.mkdir(parents=True, exist_ok=True)
-        written = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             _python("write", ["-m", "zoo.serving._export_worker", str(job), format, str(written)])
             verdict = _python("verify", ["-I", _checker(), str(job), format, str(written)])
@@ -96,7 +98,24 @@ def export(
             raise
     if not quiet:
         print(f"{verdict} Exported to {target}")
+        if isinstance(what, runs.Run) and what.unlearned:
+            print(what.unlearned)
     return target
+
+
+def _check_room(written: pathlib.Path) -> None:
+    """Raises `InputError` where the folder `written` cannot be made; it is tried, and nothing is left of it."""
+    made = []
+    try:
+        for folder in (*reversed(written.parents), written):
+            if not folder.is_dir():
+                folder.mkdir()
+                made.append(folder)
+    except OSError as error:
+        raise InputError(f"{written.parent} cannot be written to: {error.strerror}. Name another folder.") from error
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()
 
 
 def _refuse_texts(recipe: "Recipe | None", format: str) -> None:

@@ -26,7 +26,8 @@ def evaluate(
     """Returns {name: value} of the loss and the metrics of a run's best weights on a split of its data.
 
     The `absolute_error` of a regression is in the unit of its target; its loss is what training minimizes. Categories
-    that training did not have are counted in a warning.
+    that training did not have are counted in a warning, and so are out-of-vocabulary tokens of texts that are read
+    whole.
 
     Args:
         run: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.load`.
@@ -57,13 +58,14 @@ def predict(
 ) -> list[Any]:
     """Returns a run's predictions on raw inputs, a list: of `zoo.tasks.Prediction` where they are classified.
 
-    Cells of categories that training did not have are counted in a warning.
+    Cells of categories that training did not have, and out-of-vocabulary tokens, are counted in a warning.
 
     Args:
         run: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.load`.
         inputs: paths of files, or arrays; for pictures, (height, width, channels) of any size, or (n, height, width,
             channels): uint8, or floats from 0 to 1, or to 255 where one is above 1; for tables, CSV files, or mappings
-            from columns to a value or values, data frames too; or texts. One or a list.
+            from columns to a value or values, data frames too; or texts, and `pathlib.Path`s of files of which
+            each line is a text. One or a list.
         skip_bad: leave out inputs that cannot be read.
         strict: refuse texts that the network can only read in part.
         tile, overlap: of a picture that is segmented, as of `zoo.tiling.tiles`: for one that is too large to be asked

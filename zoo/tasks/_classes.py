@@ -43,6 +43,16 @@ def count_labels(source: "Source", classes: int) -> np.ndarray:
     return np.bincount(labels, minlength=classes)
 
 
+def entropy(counts: np.ndarray, smoothing: float = 0.0) -> float:
+    """The cross-entropy of answering with the frequencies of classes, of which there are `counts` (classes,).
+
+    Args:
+        smoothing: the mass of each label that is spread over all classes.
+    """
+    odds = (1 - smoothing) * counts / counts.sum() + smoothing / len(counts)
+    return float(-(odds * np.log(np.where(odds > 0, odds, 1))).sum())
+
+
 def scarce(labels: Sequence[str], counts: np.ndarray) -> list[str]:
     """Lines about the classes that have no training example, or one; `counts` are those of each class."""
     lines = []

@@ -1,29 +1,38 @@
 """What tasks on text have in common."""
 
+import math
 import pathlib
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
-from zoo import fields
+from zoo import fields, weights
 from zoo.base.recipe import Recipe
 from zoo.data.source import Source, Text
 from zoo.data.text_source import as_texts
-from zoo.data.tokens import SPECIAL
-from zoo.errors import InputError
+from zoo.data.tokens import SPECIAL, UNKNOWN
+from zoo.errors import InputError, counted
 from zoo.objective.losses import TokenLoss
 from zoo.objective.metrics import Perplexity, TokenAccuracy
 from zoo.readers.gguf import read_gguf_tokenizer
 from zoo.readers.published import Published, read_tokenizer
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import KINDS, PUBLISHED, Tokenizer
-from zoo.readers.vocabulary import fit
+from zoo.readers.vocabulary import fit, longest
 from zoo.weights import gguf, hub
 
 if typing.TYPE_CHECKING:
     from zoo.cost import Shapes
+
+
+STEP = 8
+"""Lengths that are fitted to data are multiples of it, so that a text which is a little longer is read whole."""
+
+LONGEST = 512
+"""Ids of a text at most in a length that is fitted to data: steps of training cost the more, the longer texts are."""
 
 
 class Texts(Recipe):
@@ -89,7 +98,7 @@ class Texts(Recipe):
         path = pathlib.Path(folder, "reader.keras")
         if not path.is_file():
             return None
-        reader = keras.saving.load_model(path, compile=False)
+        reader = weights.open_keras(path, f"init_from={self.init_from}: {path}")
         return reader if isinstance(reader, TextReader) else None
 
     @classmethod
@@ -118,6 +127,10 @@ class RunningText(Texts):
     def make_loss(self) -> typing.Any:
         return TokenLoss()
 
+    def constant_loss(self, reader: TextReader, source: Source) -> float:
+        """That of answering all tokens alike."""
+        return math.log(self.vocabulary)
+
     def make_metrics(self) -> list[typing.Any]:
         return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
 
@@ -143,12 +156,55 @@ class RunningText(Texts):
 class WholeTexts(Texts):
     """Fields of what reads texts whole, in batches of like lengths."""
 
+    sized_by: typing.ClassVar[dict[str, str]] = {"length": "text"}
+    """{field of a length: feature whose texts it is about}: what is read, and then what is written."""
+
     batch_tokens: int | None = fields.integer(
         default=None,
         legal=(1, 100_000_000),
         optional=True,
         help="ids of a training batch, padding counted, of all its texts; batch_size counts if none",
     )
+
+    def fitted(self, source: Source) -> dict[str, tuple[int, str]]:
+        """{field: (value, why)} of the lengths that neither the caller nor the variant sets.
+
+        A length is that of the longest training text, rounded up to the next multiple of `STEP`, and `LONGEST` at
+        most. The recipe's own data have the length of its class; weights that are carried over, that of their reader.
+        """
+        own = type(self).field("dataset").default
+        if source.ready:
+            return {}
+        reader, carried = self.make_reader(source), self._carried()
+        if carried is None and own is not None and (source.name == own or source.name.startswith(f"{own}:")):
+            return {}
+        ways = zip(self.sized_by.items(), (reader.tokenizer, reader.writer), (reader.start, False), strict=False)
+        found = {}
+        for number, ((field, name), tokenizer, start) in enumerate(ways):
+            if field in self.origin.given or field in self.variants.get(self.variant, {}):
+                continue
+            if carried is not None:
+                found[field] = carried.lengths[number], f"init_from={self.init_from} has it"
+            else:
+                ids = longest(source, name, tokenizer, LONGEST) + start
+                why = f"the longest {name} has {ids:,} ids" if ids <= LONGEST else f"a {name} may have more ids"
+                found[field] = min(ids // STEP * STEP + STEP, LONGEST), why
+        return found
+
+    def describe(self, reader: TextReader, source: Source) -> list[str]:
+        """A line about the lengths that were fitted to the training split."""
+        found = [f"{field}={value} ({why})" for field, (value, why) in self.fitted(source).items()]
+        return [f"Lengths of texts: {', '.join(found)}."] if found else []
+
+    def judge(self, model: keras.Model, reader: TextReader, data: typing.Any) -> dict[str, float]:
+        """No scores; a warning that counts the out-of-vocabulary tokens of `data`."""
+        texts = (inputs["source"] if isinstance(inputs, dict) else inputs for inputs, *_ in data.as_numpy_iterator())
+        counts = np.concatenate([(ids == UNKNOWN).sum(axis=-1) for ids in texts])
+        if counts.any():
+            few = f"{counted(int(counts.sum()), 'token')} of {counted(int((counts > 0).sum()), 'text')}"
+            verb = "is" if counts.sum() == 1 else "are"
+            warnings.warn(f"{few} {verb} out of the vocabulary: the network reads them as unknown.", stacklevel=3)
+        return {}
 
 
 def refuse_small(name: str, size: int) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,10 @@ class ImageClassification(Recipe):
         if self.label_smoothing or self.mixup or self.cutmix:
             return SmoothedCrossentropy(self.label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def constant_loss(self, reader: ImageReader, source: Source) -> float:
+        """That of answering all classes alike."""
+        return math.log(self.classes)
 
     def make_metrics(self) -> list[Any]:
         return [Accuracy(name="accuracy")]

@@ -1,4 +1,5 @@
 import functools
+import math
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -93,6 +94,10 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
 
     def make_loss(self) -> typing.Any:
         return MaskLoss(self.loss)
+
+    def constant_loss(self, reader: MaskReader, source: Source) -> float | None:
+        """That of answering all classes alike, of a cross-entropy; validation has no weights."""
+        return math.log(self.classes) if self.loss == "cross_entropy" else None
 
     def make_metrics(self) -> list[typing.Any]:
         return [MeanIoU(self.classes, name="mean_iou"), MeanDice(self.classes, name="dice")]

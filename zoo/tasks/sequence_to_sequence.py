@@ -1,3 +1,4 @@
+import math
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -37,6 +38,8 @@ class SequenceToSequence(WholeTexts):
     exports_attention: typing.ClassVar[bool] = False
     """Whether an export answers with what the network looked at, which costs a second pass over the answer."""
 
+    sized_by: typing.ClassVar[dict[str, str]] = {"length": "source", "target_length": "target"}
+
     target_vocabulary: int = fields.integer(
         default=128, legal=(1, 10_000_000), help="as vocabulary, of what is written"
     )
@@ -60,6 +63,10 @@ class SequenceToSequence(WholeTexts):
 
     def make_loss(self) -> typing.Any:
         return TokenLoss(self.label_smoothing)
+
+    def constant_loss(self, reader: TextReader, source: Source) -> float:
+        """That of answering all tokens alike."""
+        return math.log(self.target_vocabulary)
 
     def make_metrics(self) -> list[typing.Any]:
         return [TokenAccuracy(name="token_accuracy"), Perplexity(name="perplexity")]
@@ -152,7 +159,8 @@ class SequenceToSequence(WholeTexts):
         return _written.decode(self, model, source)
 
     def judge(self, model: keras.Model, reader: TextReader, data: "tf.data.Dataset[typing.Any]") -> dict[str, float]:
-        """Exact match, BLEU and chrF of what the network writes."""
+        """Exact match, BLEU and chrF of what the network writes; a warning counts out-of-vocabulary tokens."""
+        super().judge(model, reader, data)
         _, references, answers, _ = zip(*self._answered(model, reader, data), strict=True)
         return texts.scores(answers, references)
 

@@ -91,6 +91,16 @@ class TabularPrediction(Recipe):
             case "huber":
                 return keras.losses.Huber()
 
+    def constant_loss(self, reader: TableReader, source: "Source") -> float:
+        """That of the training rows' mean, or of their classes' frequencies; with weights, of all classes alike."""
+        table = _table(source)
+        targets = self._targets(reader, table)
+        if self.classifies:
+            weighted = self.class_weight == "balanced"
+            return _classes.entropy(np.ones(self.classes) if weighted else self._counts(targets, table))
+        held_out = targets[table.rows.get("validation", table.rows["train"])]
+        return float(self.make_loss()(held_out, np.zeros_like(held_out)))  # the mean is 0 in deviations from it
+
     def make_metrics(self) -> list[Any]:
         if self.classifies:
             return [Accuracy(name="accuracy")]

@@ -37,6 +37,12 @@ class TextClassification(WholeTexts):
             return SmoothedCrossentropy(self.label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
+    def constant_loss(self, reader: TextReader, source: Source) -> float:
+        """That of the classes' frequencies, of texts in memory; of answering all alike else, and with weights."""
+        known = isinstance(source, TextSource) and self.class_weight == "none"
+        counts = _classes.count_labels(source, self.classes) if known else np.ones(self.classes)
+        return _classes.entropy(counts, self.label_smoothing)
+
     def make_metrics(self) -> list[Any]:
         return [Accuracy(name="accuracy")]
 
@@ -75,10 +81,11 @@ class TextClassification(WholeTexts):
         return LabelledPreparation(source, reader, self.batch_tokens, weights)
 
     def describe(self, reader: TextReader, source: Source) -> list[str]:
-        """Lines about classes with too few training examples, of texts that are in memory."""
+        """Lines about lengths, and about classes with too few training examples, of texts that are in memory."""
+        lines = super().describe(reader, source)
         if not isinstance(source, TextSource):
-            return []
-        return _classes.scarce(reader.labels, _classes.count_labels(source, self.classes))
+            return lines
+        return lines + _classes.scarce(reader.labels, _classes.count_labels(source, self.classes))
 
     # Answers ----------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,8 @@ def _train(
         read = [] if quiet or source.ready else recipe.describe(reader, source)
         device = plan.device.line(model.jit_compile, recipe.jit_compile)
         say("\n".join([device, _data_line(source, plan), *read, *taken]))
-        run = job.run or Run.create(job.path, recipe, source, plan, started)
+        constant = _constant_loss(recipe, reader, source)
+        run = job.run or Run.create(job.path, recipe, source, plan, constant, started)
         with run.lock():
             if job.run is None and Run.exists(run.path):
                 raise InputError(f"{run.path} was begun by another process meanwhile: run the same command again.")
@@ -204,6 +205,12 @@ def _data_line(source: Source, plan: Plan) -> str:
     return f"Data {source.name}: {sizes}{notes}; {steps}."
 
 
+def _constant_loss(recipe: Recipe, reader: Any, source: Source) -> float | None:
+    """The recipe's `constant_loss`; None of batches that are ready, and where a subclass has another loss."""
+    owner = next(cls for cls in type(recipe).__mro__ if {"make_loss", "constant_loss"} & set(vars(cls)))
+    return None if source.ready or "constant_loss" not in vars(owner) else recipe.constant_loss(reader, source)
+
+
 def _changes_since(run: Run, plan: Plan) -> str:
     """What somebody who goes on with a run should know; empty where there is nothing."""
     said = ""
@@ -253,6 +260,8 @@ def _end(run: Run, recorder: Recorder, plan: Plan, say: Callable[..., object]) -
     if recorder.best_epoch is not None:
         best = f"best {plan.monitor} {recorder.best:.6g} in epoch {recorder.best_epoch}"
     say(f"{how}: {best}. The run is in {run.path}")
+    if run.unlearned:
+        say(run.unlearned)
     say(f"Next: zoo evaluate {run.path}, zoo report {run.path}, zoo export {run.path} DIR")
 
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
-from zoo.data.opening import name_of
+from zoo.data.opening import check_name, name_of
 from zoo.errors import InputError, RunError, check_whole, unknown
 from zoo.tuning.definition import Definition
 from zoo.tuning.pruning import PRUNERS
 from zoo.tuning.ranges import VARIANT, read
 from zoo.tuning.space import Space
-from zoo.tuning.trial import HYPERBAND, ORACLES
+from zoo.tuning.trial import HYPERBAND, MOST_SEED, ORACLES
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
@@ -52,7 +52,7 @@ class Options:
         for name, value, known in (("oracle", self.oracle, ORACLES), ("pruner", self.pruner, (None, *PRUNERS))):
             if value not in known:
                 raise unknown(name, value, [one for one in known if one is not None])
-        object.__setattr__(self, "seed", check_whole("seed", self.seed, 0))
+        object.__setattr__(self, "seed", check_whole("seed", self.seed, 0, MOST_SEED))
         if self.max_parameters is not None:
             object.__setattr__(self, "max_parameters", check_whole("max_parameters", self.max_parameters, 0))
         if self.max_trials is not None:
@@ -82,6 +82,8 @@ class Options:
                 data = folder / "data"
                 fixed["dataset"] = write_data(data, handed).name
             ranges, fixed = read(base, self.space, fixed)
+            for one in ranges["dataset"].values if "dataset" in ranges else ():
+                check_name(one or "")
             if self.oracle == HYPERBAND and VARIANT in ranges and "epochs" not in fixed:
                 raise InputError("hyperband's rungs are of one number of epochs: beside variants, give epochs=N.")
             objective = self.objective or fixed.get("monitor", base.monitor) or "val_loss"

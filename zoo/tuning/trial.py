@@ -8,6 +8,9 @@ from typing import Any
 ORACLES = ("random", "grid", "bayesian", "hyperband")
 """The oracles, by the names that `zoo.tune` takes."""
 
+MOST_SEED, MOST_WORKERS, MOST_DISK = 2**31 - 1, 10_000, 1e9
+"""The largest seed of an oracle, number of workers, and GB of `max_disk`."""
+
 ENDLESS = ("random", "bayesian")
 """Oracles that always have one more trial."""
 

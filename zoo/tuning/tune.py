@@ -1,6 +1,5 @@
 """`zoo.tune`: makes a study, or goes on with one, and runs its trials."""
 
-import math
 import numbers
 import pathlib
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from zoo.tuning.loop import Budget, Loop
 from zoo.tuning.options import Options
 from zoo.tuning.report.live import Table
 from zoo.tuning.study import Study
-from zoo.tuning.trial import ENDLESS
+from zoo.tuning.trial import ENDLESS, MOST_DISK
 from zoo.tuning.workers import engines
 
 if TYPE_CHECKING:
@@ -58,13 +57,13 @@ def tune(
         fixed: {field: value}; `dataset` may be data in memory.
         oracle: "random", "grid", "bayesian" or "hyperband".
         objective: the metric to optimise, as an epoch reports it; None is the recipe's `monitor`.
-        seed: the oracle's seed, a whole number of at least 0. The seed of the trials is the field `seed`.
+        seed: the oracle's seed, a whole number from 0 to 2**31 - 1. The seed of the trials is the field `seed`.
         pruner: "median" or "halving" (asynchronous successive halving) stops trials that do badly; None stops none.
         max_parameters: networks with more parameters are skipped, and not counted.
         max_trials: how many trials there may be, without those skipped. As for the other budgets, None is no limit.
         max_time, max_trial_time: how many seconds the study, and each trial, may take.
         max_epochs_total: how many epochs all trials together may train.
-        workers: how many trials run at once; they share the cores.
+        workers: how many trials run at once, 10,000 at most; they share the cores.
         gpus_per_trial: how many GPUs each trial has for itself; None shares them out.
         engine: "local", or "ray", which runs trials on the nodes of a Ray cluster.
         address: HOST:PORT of the cluster's head node.
@@ -81,8 +80,8 @@ def tune(
         keep = check_whole("keep", keep, 1)
     if max_disk is not None:
         number = isinstance(max_disk, numbers.Real) and not isinstance(max_disk, bool)
-        if not number or math.isnan(max_disk) or max_disk < 0:
-            raise InputError(f"max_disk must be GB, at least 0. Received: max_disk={max_disk!r}.")
+        if not number or not 0 <= max_disk <= MOST_DISK:
+            raise InputError(f"max_disk must be GB, from 0 to {MOST_DISK:,.0f}. Received: max_disk={max_disk!r}.")
     with engines.opened(engine, address, workers, gpus_per_trial) as trials:
         with options.checked() as made:
             if oracle in ENDLESS and not budget.ends:

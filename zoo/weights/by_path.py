@@ -1,6 +1,7 @@
-"""Weights by path: taken from a model, put into one, written and read."""
+"""Weights by path: taken from a model, put into one, written and read; and `.keras` files, opened in safe mode."""
 
 import io
+import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import files
-from zoo.errors import RunError
+from zoo.errors import InputError, RunError
 
 if TYPE_CHECKING:
     import keras
@@ -91,3 +92,32 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return {key: arrays[key] for key in arrays.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise RunError(f"{path} cannot be read: {error}.") from error
+
+
+def open_keras(path: str | os.PathLike[str], called: str) -> "keras.layers.Layer":
+    """Returns the model or layer of a `.keras` file, not compiled; Python code in it is never run.
+
+    Args:
+        path: the file.
+        called: what an error calls it, such as `init_from=x.keras`.
+    Raises: `InputError` for a file with code (a `Lambda` layer), and for one that is missing or damaged.
+    """
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        if "safe_mode" in str(error):  # Keras goes on to say how to run the code nevertheless
+            raise InputError(
+                f"{called} has a Lambda layer, or another Python function, which is code that zoo never runs from a "
+                "file. Save the model with a layer class in its place."
+            ) from None
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{called} is missing, or not a whole .keras file: {reason}") from error
+
+
+def labels(path: str | os.PathLike[str]) -> list[str] | None:
+    """Returns the labels that a saved model of `zoo.build` or `zoo.load` carries; None where there are none."""
+    with zipfile.ZipFile(path) as file:
+        saved = json.loads(file.read("config.json"))
+    return (saved.get("build_config") or {}).get("labels")

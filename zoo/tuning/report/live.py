@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from zoo.runs import Run
 from zoo.tuning.pruning import best
 from zoo.tuning.report.leaderboard import duration, short
 from zoo.tuning.report.snapshot import Source
@@ -82,6 +83,8 @@ class Table:
         print(f"Ended: {why}. {', '.join(f'{count} {status}' for status, count in counts.items() if count)}.")
         if ranked:
             print(f"Best: trial {ranked[0].number}, {_outcome(ranked[0])}; {_fields(ranked[0].values)}")
+            if ranked[0].path is not None and (unlearned := Run.open(ranked[0].path).unlearned):
+                print(unlearned)
             path = shlex.quote(str(study.path))
             export = "" if ranked[0].path is None else f"zoo export {path} DIR, "
             print(f"Next: {export}zoo train --best-of {path} --seeds 3")

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from zoo.errors import InputError, check_whole, unknown
+from zoo.tuning.trial import MOST_WORKERS
 from zoo.tuning.workers.local import Local
 from zoo.tuning.workers.trial import Job
 
@@ -49,7 +50,7 @@ def opened(
     """
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
-    workers = check_whole("workers", workers, 1)
+    workers = check_whole("workers", workers, 1, MOST_WORKERS)
     if gpus_per_trial is not None:
         gpus_per_trial = check_whole("gpus_per_trial", gpus_per_trial, 0)
     if engine == "local":
