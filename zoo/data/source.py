@@ -20,9 +20,18 @@ _MISNAMED = {"training": "train", "val": "validation", "valid": "validation", "d
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """A feature: pictures, uint8, of `channels` channels."""
+    """A feature: images of `channels` channels.
+
+    An example has uint8 or uint16 pixels. Beside uint16 pixels there may be `deep`, a boolean: False where the values
+    are of 8 bits all the same.
+
+    Attributes:
+        bits: how many bits the 16-bit images of the training split use, from 8 to 16: 2^bits - 1 is read as white. None
+            where there are none.
+    """
 
     channels: int
+    bits: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
