@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import zoo
 from zoo.data import open_source, pictures, pipeline
-from zoo.data.source import Image
+from zoo.data.source import Image, Source
 from zoo.errors import InputError
 from zoo.readers.images import ImageReader
 from zoo.readers.masks import MaskReader
@@ -284,6 +284,41 @@ def test_an_export_reads_16_bits_and_orientations_as_predict_does(name, tmp_path
     expected = model.predict_on_batch(np.stack(tensors).astype("float32"))
     np.testing.assert_allclose(answers["logits"], expected, atol=1e-5)
     assert len({tensor.tobytes() for tensor in tensors}) == len(files)
+
+
+# Lengths ----------------------------------------------------------------------------------------------------------
+
+
+class Streamed(Source):
+    """Another source, of which only a stream is known."""
+
+    def __init__(self, source):
+        self._source = source
+        self.name, self.fingerprint = source.name, source.fingerprint
+        self.features, self.sizes = source.features, source.sizes
+
+    def examples(self, split):
+        return self._source.examples(split)
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+    ("lenet", "random access"), ("unet", "held"), ("unet", "random access"), ("unet", "stream")
+])  # fmt: skip
+def test_batches_say_how_many_they_are(name, kind, tmp_path, monkeypatch):
+    """Else Keras warns at the end of a pass that the input ran out of data."""
+    places = ("images", "masks") if name == "unet" else ("a", "b")
+    for place in places:
+        (tmp_path / place).mkdir()
+        for number in range(12):
+            pixels = RNG.integers(0, 2, (90, 70) if number % 3 else (70, 90 + number)).astype("uint8")
+            PIL.Image.fromarray(np.roll(pixels, 1)).save(tmp_path / place / f"{number}.png")
+    if kind != "held":
+        monkeypatch.setattr(pipeline, "CACHE_BYTES", 0)
+    recipe, source = open_recipe(name, {"dataset": f"folder:{tmp_path}"})
+    source = Streamed(source) if kind == "stream" else source
+    preparation = recipe.make_preparation(recipe.make_reader(source), source)
+    data = pipeline.evaluation(source, "train", preparation, batch_size=3)
+    assert data.cardinality() == sum(1 for _ in data)
 
 
 # Everything at once -----------------------------------------------------------------------------------------------

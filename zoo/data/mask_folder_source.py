@@ -124,6 +124,9 @@ class MaskFolderSource(Source):
 
         return fetch
 
+    def image_sizes(self, split: str) -> np.ndarray:
+        return np.array([fact["pixels"] for fact in self._files[split]])
+
     def _read(self, path: bytes) -> np.ndarray:
         ids = read_mask(pathlib.Path(path.decode()).read_bytes())
         return ids // VOID if self._white else ids
