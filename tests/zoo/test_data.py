@@ -205,10 +205,10 @@ def test_parts_are_seventy_fifteen_fifteen():
 
 
 @pytest.mark.parametrize(("data", "message"), [
-    ((np.full((3, 8, 8), 256.0), np.zeros(3, int)), "must be uint8 or floats .* from 0 to 255"),
+    ((np.full((3, 8, 8), 256.0), np.zeros(3, int)), "must be uint8, uint16 or floats .* from 0 to 255"),
     ((np.full((3, 8, 8), np.nan), np.zeros(3, int)), "from 0 to 255"),
     ((np.full((3, 8, 8), -0.1), np.zeros(3, int)), "from 0 to 255"),
-    ((np.zeros((3, 8, 8), "int16"), np.zeros(3, int)), "pixels are uint8 or floats"),
+    ((np.zeros((3, 8, 8), "int16"), np.zeros(3, int)), "pixels are uint8, uint16 or floats"),
     ((np.zeros((3, 8, 8), "uint8"), np.array(["a", 1, "b"], object)), "integers from 0 or strings"),
     ((np.zeros((3, 8, 8, 5), "uint8"), np.zeros(3, int)), "1 or 3"),
     ((np.zeros((3, 8, 8), "uint8"), np.zeros(4, int)), "3 integers"),
@@ -286,7 +286,7 @@ def test_a_bad_picture_is_named_and_skipped_only_when_asked(pictures, damage):
         bad.symlink_to(bad)
     else:
         bad.write_bytes({"empty": b"", "truncated": bad.read_bytes()[:60], "text": b"hello"}[damage])
-    with pytest.raises(InputError, match=r"dark/4\.png is not a readable picture.*--skip-bad"):
+    with pytest.raises(InputError, match=r"dark/4\.png is not a readable image.*--skip-bad"):
         open_source(f"folder:{pictures}")
     source = open_source(f"folder:{pictures}", skip_bad=True)
     assert sum(source.sizes.values()) == 39
@@ -332,8 +332,8 @@ def test_a_bmp_with_a_palette_has_its_colours(pictures):
 
 
 def test_a_picture_of_more_than_8_bits_that_would_be_cut_is_named(pictures):
-    PIL.Image.fromarray(np.full((4, 4), 300, "uint16")).save(pictures / "dark" / "deep.tif")
-    with pytest.raises(InputError, match=r"dark/deep\.tif is not a readable picture .*of 16 bits, save it as PNG"):
+    PIL.Image.fromarray(np.full((4, 4), 300, "int32")).save(pictures / "dark" / "deep.tif")
+    with pytest.raises(InputError, match=r"dark/deep\.tif is not a readable image .*of 32 bits, save it as PNG"):
         open_source(f"folder:{pictures}")
 
 
@@ -344,7 +344,7 @@ def test_what_is_no_picture_is_counted_and_what_is_hidden_passed_over(pictures):
         (pictures / "light" / name).write_text("hello")
     source = open_source(f"folder:{pictures}")
     assert sum(source.sizes.values()) == 40
-    assert source.notes == ("left out 4 files that are no pictures: light/a.txt, light/b.heic, light/c.csv, ...",)
+    assert source.notes == ("left out 4 files that are no images: light/a.txt, light/b.heic, light/c.csv, ...",)
 
 
 def test_a_class_folder_without_a_picture_is_named(pictures):

@@ -260,7 +260,7 @@ def test_arrays_of_masks_train():
     for _, targets in batches(recipe, source):
         assert set(np.unique(targets)) == {-1, 0, 1, 2, 3}
     for wrong in (masks[:, :20], masks + 1, masks - 1.0):
-        with pytest.raises(InputError, match=r"masks of the pictures' size from 0 to 255"):
+        with pytest.raises(InputError, match=r"masks of the images' size from 0 to 255"):
             open_source((images, wrong))
 
 
@@ -288,7 +288,7 @@ def test_folders_of_masks_are_found_in_any_case_and_hidden_ones_passed_over(pict
     (pictures / "Train" / "Images" / "3.png").unlink()
     source = open_source(f"folder:{pictures}")
     assert dict(source.sizes) == {"train": 30}
-    assert "left out 1 file that is no picture: Train/Images/notes.txt" in source.notes
+    assert "left out 1 file that is no image: Train/Images/notes.txt" in source.notes
     for one in source.examples("train").as_numpy_iterator():
         known = one["mask"] != 255
         np.testing.assert_array_equal(one["image"][..., 0][known], one["mask"][known] * 100)
@@ -316,13 +316,13 @@ def named(root):
 
 
 @pytest.mark.parametrize(("damage", "message", "skips"), [
-    (bad_size, r"masks/3.png is 20 x 21 and its picture 64 x 33", True),
+    (bad_size, r"masks/3.png is 20 x 21 and its image 64 x 33", True),
     (named, r"masks/3.png has the id 7, and labels.txt names the 3 classes from 0 to 2", True),
     (colours, r"masks/3.png is not a mask: it has colours", True),
     (truncated, r"masks/3.png is not a mask: it is not a whole PNG", True),
     (lambda root: (root / "masks" / "3.png").unlink(), r"images/3.png has no mask", True),
     (lambda root: (root / "images" / "3.png").unlink(), r"masks/3.png has no picture", True),
-    (lambda root: (root / "images" / "3.png").write_bytes(b"hello"), r"images/3.png is not a readable picture", True),
+    (lambda root: (root / "images" / "3.png").write_bytes(b"hello"), r"images/3.png is not a readable image", True),
     (bad_id, r"masks/3.png has the id 7, and no mask has the id 3", False),
     (lambda root: write(root / "images" / "3.jpg", np.zeros((64, 33), "uint8")), r"3.jpg and .* have one name", False),
     (lambda root: (root / "labels.txt").write_text("one\n"), "must name two classes or more", False),
@@ -334,7 +334,7 @@ def test_bad_masks_are_named_and_skipped_when_asked(pictures, damage, message, s
     if skips:
         source = open_source(f"folder:{pictures}", skip_bad=True)
         assert sum(source.sizes.values()) == 29
-        assert "1 bad picture left out" in source.notes
+        assert "1 bad image left out" in source.notes
 
 
 def test_what_is_given_must_agree_with_the_data(pictures):

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class FolderSource(Source):
-    """Pictures in `PATH/CLASS/`, or in `PATH/{train,validation,test}/CLASS/` where the folder has its own splits.
+    """Images in `PATH/CLASS/`, or in `PATH/{train,validation,test}/CLASS/` where the folder has its own splits.
 
-    Every picture is decoded once before anything else happens, so that a bad one is named at once; what was found is
-    kept in the data folder by size and time of change, and not read again. Channels are 1 where all pictures are grey.
-    What is hidden (its name starts with a dot) is passed over; files that are no pictures are counted in the notes.
+    Every image is decoded once before anything else happens, so that a bad one is named at once; what was found is
+    kept in the data folder by size and time of change, and not read again. Channels are 1 where all images are grey.
+    What is hidden (its name starts with a dot) is passed over; files that are no images are counted in the notes, and
+    so are those that are turned upright.
     """
 
     def __init__(self, spec: str, data_dir: str | os.PathLike[str] | None = None, skip_bad: bool = False) -> None:
@@ -49,29 +50,32 @@ class FolderSource(Source):
         if bad and not skip_bad:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
             raise InputError(
-                f"dataset={spec}: {bad[0]}{more} is not a readable picture ({picture_files.KINDS}): "
+                f"dataset={spec}: {bad[0]}{more} is not a readable image ({picture_files.KINDS}): "
                 f"{facts[bad[0]]['error']} "
-                "Mend or delete it, or leave such pictures out with --skip-bad."
+                "Mend or delete it, or leave such images out with --skip-bad."
             )
         self.notes: tuple[str, ...] = (
-            (f"{len(bad)} unreadable picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
+            (f"{len(bad)} unreadable image{'s' if len(bad) > 1 else ''} left out",) if bad else ()
         )
         self.notes += left_out(root, others)
-        self._splits = {split: ([], [], []) for split in SPLITS}
+        self._splits = {split: ([], []) for split in SPLITS}
+        self._files: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         for split, pictures in found.items():
             for label, path in pictures:
                 if facts[path]["channels"] is not None:
-                    paths, classes, pillow = self._splits[split or part_of(path.relative_to(root).as_posix())]
-                    paths.append(str(path))
-                    classes.append(labels.index(label))
-                    pillow.append(facts[path]["pillow"])
+                    part = split or part_of(path.relative_to(root).as_posix())
+                    self._splits[part][0].append(str(path))
+                    self._splits[part][1].append(labels.index(label))
+                    self._files[part].append(facts[path])
+        bits, more = told_of(self._files)
+        self.notes += more
         if own and "validation" not in own:
             self.notes += ("no validation split: training goes without",)
         self.sizes: Mapping[str, int] = {split: len(paths) for split, (paths, *_) in self._splits.items() if paths}
         if "train" not in self.sizes:
             raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
         colour = any(fact["channels"] and fact["channels"] >= 3 for fact in facts.values())
-        self.features: Mapping[str, Feature] = {"image": Image(3 if colour else 1), "label": Label(tuple(labels))}
+        self.features: Mapping[str, Feature] = {"image": Image(3 if colour else 1, bits), "label": Label(tuple(labels))}
         listing = json.dumps([[path.relative_to(root).as_posix(), fact["sha256"]] for path, fact in facts.items()])
         self.fingerprint: str = hashlib.sha256(listing.encode()).hexdigest()
 
@@ -82,13 +86,37 @@ class FolderSource(Source):
 
     def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]]:
         tf = tensorflow()
-        paths, classes, pillow = map(tf.constant, self._splits[split])
+        paths, classes = map(tf.constant, self._splits[split])
+        image_at = image_fetcher(paths, self._files[split])
 
         def fetch(index):
-            image = picture_files.fetch(paths[index], pillow[index])
-            return {"image": image, "label": tf.cast(classes[index], tf.int64)}
+            return {**image_at(index), "label": tf.cast(classes[index], tf.int64)}
 
         return fetch
+
+
+def told_of(files: Mapping[str, list[dict[str, Any]]]) -> tuple[int | None, tuple[str, ...]]:
+    """(`bits` of the `Image`, notes) of what `decode_picture` said of the files of each split."""
+    largest = {split: [fact["largest"] for fact in facts] for split, facts in files.items()}
+    train = largest.pop("train")
+    bits = picture_files.bits_of(train)
+    notes = picture_files.note_of_bits(bits, train, [value for values in largest.values() for value in values])
+    turned = sum(fact["turned"] for facts in files.values() for fact in facts)
+    return bits, notes + picture_files.note_of_turned(turned)
+
+
+def image_fetcher(paths: Tensor, facts: list[dict[str, Any]]) -> Callable[[Tensor], dict[str, Tensor]]:
+    """A function from an index to {"image": pixels, "deep": whether the file has 16 bits, where one of them has}."""
+    tf = tensorflow()
+    pillow = tf.constant([fact["pillow"] for fact in facts])
+    depths = [fact["largest"] is not None for fact in facts]
+    if not any(depths):
+        return lambda index: {"image": picture_files.fetch(paths[index], pillow[index])}
+    deep = tf.constant(depths)
+    return lambda index: {
+        "image": picture_files.fetch(paths[index], pillow[index], deep[index]),
+        "deep": deep[index],
+    }
 
 
 def folder_of(spec: str) -> tuple[pathlib.Path, dict[str, pathlib.Path]]:
@@ -109,11 +137,11 @@ def visible_files(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def left_out(root: pathlib.Path, others: list[pathlib.Path]) -> tuple[str, ...]:
-    """The note about files that are no pictures, with the first three names; none where there are no such files."""
+    """The note about files that are no images, with the first three names; none where there are no such files."""
     if not others:
         return ()
     names = ", ".join(path.relative_to(root).as_posix() for path in others[:3]) + (", ..." if len(others) > 3 else "")
-    what = "1 file that is no picture" if len(others) == 1 else f"{len(others)} files that are no pictures"
+    what = "1 file that is no image" if len(others) == 1 else f"{len(others)} files that are no images"
     return (f"left out {what}: {names}",)
 
 
@@ -153,7 +181,7 @@ def inspect(
     from zoo.data.tfds_source import data_root
 
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    index = data_root(data_dir) / "folders" / f"{key}{kind}-2.json"  # 2: the form of the facts
+    index = data_root(data_dir) / "folders" / f"{key}{kind}-3.json"  # 3: the form of the facts
     try:
         known = json.loads(index.read_text())
     except (OSError, ValueError):
@@ -175,15 +203,17 @@ def inspect(
 
 
 def decode_picture(path: pathlib.Path) -> dict[str, Any]:
-    """{"channels" (None: unreadable), "pixels" (height, width), "pillow", "error", "sha256"} of a picture."""
+    """{"channels" (None: unreadable), "pixels" (height, width), "pillow", "turned", "largest" (of 16 bits; None of 8),
+    "error", "sha256"} of an image."""
     try:
         data = path.read_bytes()
     except OSError as error:
         return {"channels": None, "error": f"{error.strerror}.", "sha256": ""}
     fact = {"channels": None, "error": "", "sha256": hashlib.sha256(data).hexdigest()}
     try:
-        image, fact["pillow"] = picture_files.read(data)
+        found = picture_files.read(data)
     except ValueError as error:
         return {**fact, "error": f"{str(error).rstrip('.')}."}
-    height, width, fact["channels"] = image.shape
-    return {**fact, "pixels": [height, width]}
+    height, width, fact["channels"] = found.pixels.shape
+    largest = picture_files.largest_of(found.pixels.numpy())
+    return {**fact, "pixels": [height, width], "pillow": found.pillow, "turned": found.turned, "largest": largest}

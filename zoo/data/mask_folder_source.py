@@ -1,4 +1,4 @@
-"""`folder:PATH` with `images` and `masks`: pictures, and a PNG of class ids for each."""
+"""`folder:PATH` with `images` and `masks`: images, and a PNG of class ids for each."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ import numpy as np
 
 from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
-from zoo.data.folder_source import decode_picture, folder_of, inspect, left_out, visible_files
+from zoo.data.folder_source import decode_picture, folder_of, image_fetcher, inspect, left_out, told_of, visible_files
 from zoo.data.memory_source import part_of
 from zoo.data.source import SPLITS, VOID, Feature, Image, Mask, Source
 from zoo.errors import InputError
@@ -35,9 +35,10 @@ def _folder(place: pathlib.Path | None, name: str) -> pathlib.Path | None:
 
 
 class MaskFolderSource(Source):
-    """Pictures in `PATH/images/` and masks of their names in `PATH/masks/`, or both in `PATH/{train,...}/`.
+    """Images in `PATH/images/` and masks of their names in `PATH/masks/`, or both in `PATH/{train,...}/`.
 
-    A mask is a grey or palette PNG of its picture's size whose values are class ids from 0; 255 is outside the loss.
+    A mask is a grey or palette PNG of its image's size whose values are class ids from 0; 255 is outside the loss. An
+    image is turned upright by its EXIF orientation, and its mask is of the upright image: it is never turned.
     Where masks know 0 and 255 alone, these are the two classes. `PATH/labels.txt` may name the classes, one a line;
     else there are as many as there are ids. Everything is decoded once before anything else happens, so that a bad
     file is named at once.
@@ -61,8 +62,8 @@ class MaskFolderSource(Source):
         bad = [fault for fault in faults if fault]
         if bad and not skip_bad:
             more = f" ({len(bad) - 1} more are bad.)" if len(bad) > 1 else ""
-            raise InputError(f"dataset={spec}: {bad[0]}{more} Mend it, or leave such pictures out with --skip-bad.")
-        self.notes: tuple[str, ...] = (f"{len(bad)} bad picture{'s' if len(bad) > 1 else ''} left out",) if bad else ()
+            raise InputError(f"dataset={spec}: {bad[0]}{more} Mend it, or leave such images out with --skip-bad.")
+        self.notes: tuple[str, ...] = (f"{len(bad)} bad image{'s' if len(bad) > 1 else ''} left out",) if bad else ()
         self.notes += left_out(root, others)
         pairs = [pair for pair, fault in zip(pairs, faults, strict=True) if not fault]
         ids = {mask: set(facts[mask]["ids"]) for _, _, mask in pairs}
@@ -70,18 +71,21 @@ class MaskFolderSource(Source):
         if self._white:
             self.notes += ("masks are of 0 and 255: two classes",)
         colour = any(facts[image]["channels"] >= 3 for _, image, _ in pairs)
+        self._splits = {split: ([], []) for split in SPLITS}
+        self._files: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+        for split, image, mask in pairs:
+            part = split or part_of(image.relative_to(root).as_posix())
+            self._splits[part][0].append(str(image))
+            self._splits[part][1].append(str(mask))
+            self._files[part].append(facts[image])
+        bits, more = told_of(self._files)
+        self.notes += more
         self.features: Mapping[str, Feature] = {
-            "image": Image(3 if colour else 1),
+            "image": Image(3 if colour else 1, bits),
             "mask": Mask(("0", "1")) if self._white else self._mask(ids, labels),
         }
         if own and "validation" not in own:
             self.notes += ("no validation split: training goes without",)
-        self._splits = {split: ([], [], []) for split in SPLITS}
-        for split, image, mask in pairs:
-            images, masks, pillow = self._splits[split or part_of(image.relative_to(root).as_posix())]
-            images.append(str(image))
-            masks.append(str(mask))
-            pillow.append(facts[image]["pillow"])
         self.sizes: Mapping[str, int] = {split: len(images) for split, (images, *_) in self._splits.items() if images}
         if "train" not in self.sizes:
             raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
@@ -111,14 +115,17 @@ class MaskFolderSource(Source):
 
     def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]]:
         tf = tensorflow()
-        images, masks, pillow = map(tf.constant, self._splits[split])
+        images, masks = map(tf.constant, self._splits[split])
+        image_at = image_fetcher(images, self._files[split])
 
         def fetch(index):
-            image = picture_files.fetch(images[index], pillow[index])
             mask = tf.numpy_function(self._read, [masks[index]], tf.uint8)
-            return {"image": image, "mask": tf.ensure_shape(mask, (None, None))}
+            return {**image_at(index), "mask": tf.ensure_shape(mask, (None, None))}
 
         return fetch
+
+    def image_sizes(self, split: str) -> np.ndarray:
+        return np.array([fact["pixels"] for fact in self._files[split]])
 
     def _read(self, path: bytes) -> np.ndarray:
         ids = read_mask(pathlib.Path(path.decode()).read_bytes())
@@ -184,12 +191,13 @@ def _fault(
     if image is None or mask is None:
         return f"{image} has no mask: a PNG of its name in masks." if image else f"{mask} has no picture in images."
     if facts[image]["channels"] is None:
-        return f"{image} is not a readable picture ({picture_files.KINDS}): {facts[image]['error']}"
+        return f"{image} is not a readable image ({picture_files.KINDS}): {facts[image]['error']}"
     if not facts[mask]["ids"]:
         return f"{mask} is not a mask: {facts[mask]['error']}"
     (height, width), (high, wide) = facts[mask]["pixels"], facts[image]["pixels"]
     if (height, width) != (high, wide):
-        return f"{mask} is {height} x {width} and its picture {high} x {wide}: a mask has its picture's size."
+        upright = ", turned upright by its EXIF orientation," if facts[image]["turned"] else ""
+        return f"{mask} is {height} x {width} and its image{upright} {high} x {wide}: a mask has its image's size."
     if labels is not None:
         wrong = [number for number in facts[mask]["ids"] if number >= len(labels) and number != VOID]
         if wrong:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
-from zoo.data.pictures import as_pixels, white_of
+from zoo.data.pictures import as_pixels, bits_of, largest_of, note_of_bits, white_of
 from zoo.data.source import SPLITS, VOID, Feature, Image, Label, Mask, Source
 from zoo.errors import InputError, unknown
 
@@ -25,10 +25,11 @@ def check_splits(splits: Iterable[str]) -> None:
 
 
 class ArraySource(Source):
-    """{split: (pictures, labels)}: (n, height, width, channels) or (n, height, width), and integers or strings (n,).
+    """{split: (images, labels)}: (n, height, width, channels) or (n, height, width), and integers or strings (n,).
 
-    Pictures are uint8, or floats: from 0 to 1 where none of any split is above 1, else from 0 to 255. Strings are
-    names of classes. Integers (n, height, width) are masks of class ids; 255 is outside the loss.
+    Images are uint8; uint16, of which so many bits count as the training split uses; or floats: from 0 to 1 where none
+    of any split is above 1, else from 0 to 255. Strings are names of classes. Integers (n, height, width) are masks of
+    class ids; 255 is outside the loss.
 
     Where `train` is all there is, validation and test take 15 % of it each, by a hash of the row's number.
     """
@@ -61,8 +62,15 @@ class ArraySource(Source):
                       for _, labels in arrays.values())  # fmt: skip
         names = named or tuple(str(index) for index in range(largest + 1))
         self._name = "mask" if masks else "label"
+        largest = {split: largest_of(images) for split, (images, _) in arrays.items()}
+        bits = bits_of([largest["train"]])
+        if bits is not None and bits < 16:
+            others = [
+                largest_of(image) for split, (images, _) in arrays.items() if split != "train" for image in images
+            ]
+            self.notes: tuple[str, ...] = note_of_bits(bits, [largest["train"]], others)
         self.features: Mapping[str, Feature] = {
-            "image": Image(arrays["train"][0].shape[-1]),
+            "image": Image(arrays["train"][0].shape[-1], bits),
             self._name: (Mask if masks else Label)(names),
         }
 
@@ -77,14 +85,14 @@ class ArraySource(Source):
             images = as_pixels(images, white)
         except ValueError as error:
             raise InputError(
-                f"Pictures of {split} must be uint8 or floats (n, height, width, 1 or 3): {error}. "
+                f"Images of {split} must be uint8, uint16 or floats (n, height, width, 1 or 3): {error}. "
                 f"Received: {images.dtype} {images.shape}."
             ) from None
         masks = labels.shape == images.shape[:3]
         fits = (masks or labels.shape == images.shape[:1]) and np.issubdtype(labels.dtype, np.integer)
         if not fits or labels.min(initial=0) < 0 or (masks and labels.max(initial=0) > VOID):
             raise InputError(
-                f"Labels of {split} must be {len(images)} integers from 0 or strings, or masks of the pictures' size "
+                f"Labels of {split} must be {len(images)} integers from 0 or strings, or masks of the images' size "
                 f"from 0 to {VOID}. Received: {labels.dtype} {labels.shape}."
             )
         return images, labels.astype(np.uint8 if masks else np.int64)

@@ -218,8 +218,11 @@ def evaluation(
         data = data.batch(batch_size)
     else:
         data = data.group_by_window(_shape_number, lambda _, alike: alike.batch(batch_size), batch_size)
-        if isinstance(held, _Packed):  # else Keras takes the end of each pass for data that ran out
-            data = data.apply(tf.data.experimental.assert_cardinality(held.batches(batch_size)))
+        with tf.device("CPU:0"), source.reading():
+            sizes = held.image_sizes() if isinstance(held, _Packed) else source.image_sizes(split)
+        _, counts = np.unique(sizes, axis=0, return_counts=True)
+        total = int(np.sum(-(-counts // batch_size)))  # unstated, Keras takes the end of a pass for data that ran out
+        data = data.apply(tf.data.experimental.assert_cardinality(total))
     data = data.map(lambda *values: preparation.finish(values), tf.data.AUTOTUNE, deterministic=True)
     return data.prefetch(tf.data.AUTOTUNE)
 
@@ -272,11 +275,9 @@ class _Packed:
             examples.append(example)
         return cls(examples, data.element_spec)
 
-    def batches(self, batch_size: int) -> int:
-        """How many batches there are where a batch has pictures of one height and width."""
-        shapes = self._parts[0][2].numpy()
-        _, counts = np.unique(shapes[:, :2], axis=0, return_counts=True)
-        return int(np.sum(-(-counts // batch_size)))
+    def image_sizes(self) -> np.ndarray:
+        """(n, 2), heights and widths."""
+        return self._parts[0][2].numpy()[:, :2]
 
     def __call__(self, row: Tensor) -> tuple[Tensor, ...]:
         tf = tensorflow()

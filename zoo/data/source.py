@@ -7,7 +7,9 @@ import pathlib
 import typing
 from collections.abc import Callable
 
-from zoo.data._tensorflow import Tensor
+import numpy as np
+
+from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.errors import InputError
 
 if typing.TYPE_CHECKING:
@@ -20,9 +22,18 @@ _MISNAMED = {"training": "train", "val": "validation", "valid": "validation", "d
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """A feature: pictures, uint8, of `channels` channels."""
+    """A feature: images of `channels` channels.
+
+    An example has uint8 or uint16 pixels. Beside uint16 pixels there may be `deep`, a boolean: False where the values
+    are of 8 bits all the same.
+
+    Attributes:
+        bits: how many bits the 16-bit images of the training split use, from 8 to 16: 2^bits - 1 is read as white. None
+            where there are none.
+    """
 
     channels: int
+    bits: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +100,12 @@ class Source(abc.ABC):
     def samples(self, split: str, count: int) -> typing.Any:
         """The first `count` raw examples of a split, an iterable of {feature: value}."""
         return self.examples(split).take(count)
+
+    def image_sizes(self, split: str) -> np.ndarray:
+        """(n, 2), heights and widths of the images of a split in their order; here by a pass over them."""
+        tf = tensorflow()
+        sizes = self.examples(split).map(lambda example: tf.shape(example["image"])[:2], tf.data.AUTOTUNE)
+        return np.array(list(sizes.as_numpy_iterator()))
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """A context in which what breaks while examples are read is said with the folder and the way out."""

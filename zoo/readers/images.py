@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
-from zoo.errors import InputError
+from zoo.errors import InputError, check_whole
 
 Signatures: TypeAlias = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
 """{signature of an export: (function from its raw inputs, {input: its `tf.TensorSpec`})}."""
@@ -31,6 +31,12 @@ def class_answers(logits: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
     }
 
 
+def raw_images(examples: Iterable[Mapping[str, Any]]) -> list[np.ndarray]:
+    """The images of raw examples of a source: uint8, or uint16 where there are 16 bits."""
+    images = [(np.asarray(example["image"]), example.get("deep", True)) for example in examples]
+    return [image if deep else image.astype(np.uint8) for image, deep in images]
+
+
 def _each(inputs: Iterable[Any]) -> list[tuple[str, Any]]:
     """[(name, path or array of a picture)] of inputs, of which one may be an array of many pictures."""
     found = []
@@ -48,33 +54,66 @@ def _each(inputs: Iterable[Any]) -> list[tuple[str, Any]]:
 
 @keras.saving.register_keras_serializable("zoo")
 class ImageReader(keras.layers.Layer):
-    """Reads pictures: the bytes of PNG, JPEG, GIF, BMP and WebP files, or arrays of 1 to 4 channels of any size, to
-    uint8 of one shape.
+    """Reads images: the bytes of PNG, JPEG, GIF, BMP and WebP files, or arrays of 1 to 4 channels of any size, to
+    uint8 of one shape. JPEG files are turned upright by their EXIF orientation.
 
     Args:
         image_shape: (height, width, channels) of what comes out; channels 1 or 3. Transparency is dropped.
         labels: names of the classes, in the order of the network's outputs.
+        bits: how many bits of 16-bit images count, from 8 to 16: 2^bits - 1 is white, and so is all above it. Defaults
+            to `None`: the full range, the lower byte dropped.
     """
 
-    def __init__(self, image_shape: Sequence[int], labels: Iterable[str], **kwargs: Any) -> None:
+    def __init__(
+        self, image_shape: Sequence[int], labels: Iterable[str], bits: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.image_shape: tuple[int, ...] = tuple(image_shape)
         self.labels: tuple[str, ...] = tuple(labels)
+        if bits is not None and check_whole("bits", bits, 8) > 16:
+            raise InputError(f"bits must be a whole number from 8 to 16. Received: bits={bits!r}.")
+        self.bits: int | None = None if bits is None else int(bits)
         self.built = True  # it has no weights
 
     def decode(self, data: Tensor) -> Tensor:
-        """The picture in bytes (a string scalar), as `zoo.data.pictures.decode` reads it with TensorFlow alone."""
-        return picture_files.decode(data)
-
-    def fit_images(self, images: Tensor) -> Tensor:
-        """uint8 (..., height, width, channels) of any size and 1 to 4 channels, to uint8 (..., *image_shape)."""
+        """The image in bytes (a string scalar), as `zoo.data.pictures.decode` reads it with TensorFlow alone; of one
+        of 16 bits, the `bits` that count.
+        """
         tf = tensorflow()
 
-        pixels = tf.image.resize(self._fit_channels(images), self.image_shape[:2], antialias=True)
+        if self.bits is None:
+            return picture_files.decode(data)
+        return tf.cond(
+            picture_files.is_deep(data),
+            lambda: self.to_8_bits(picture_files.decode_deep(data)),
+            lambda: picture_files.decode(data),
+        )
+
+    def to_8_bits(self, images: Tensor, deep: Tensor | None = None) -> Tensor:
+        """uint8 of images of uint8 or uint16; where `deep` is given and False, uint16 pixels are of 8 bits already."""
+        tf = tensorflow()
+
+        images = tf.convert_to_tensor(images)
+        if images.dtype != tf.uint16:
+            return images
+        if deep is None:
+            return picture_files.to_8_bits(images, self.bits)
+        return tf.where(deep, picture_files.to_8_bits(images, self.bits), tf.cast(images, tf.uint8))
+
+    def read_example(self, example: Mapping[str, Tensor]) -> Tensor:
+        """The image of an example of a source, as `fit_images` leaves it."""
+        return self.fit_images(self.to_8_bits(example["image"], example.get("deep")))
+
+    def fit_images(self, images: Tensor) -> Tensor:
+        """uint8 or uint16 (..., height, width, 1 to 4) of any size, to uint8 (..., *image_shape)."""
+        tf = tensorflow()
+
+        pixels = self._fit_channels(self.to_8_bits(images))
+        pixels = tf.image.resize(pixels, self.image_shape[:2], antialias=True)
         return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 255.0)), tf.uint8)
 
     def _fit_channels(self, images: Tensor) -> Tensor:
-        """Pictures of 1 to 4 channels, to float32 of those that the network takes."""
+        """uint8 images of 1 to 4 channels, to float32 of those that the network takes."""
         tf = tensorflow()
 
         channels = self.image_shape[-1]
@@ -100,9 +139,9 @@ class ImageReader(keras.layers.Layer):
         return tf.map_fn(lambda one: self.fit_images(self.decode(one)), data, fn_output_signature=spec)
 
     def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], Any]:
-        """(names, uint8 (n, *image_shape)) of paths of pictures, and of arrays of one picture (height, width, channels)
-        or of many (n, height, width, channels): uint8, or floats from 0 to 1 where none in `inputs` is above 1, else
-        from 0 to 255.
+        """(names, uint8 (n, *image_shape)) of paths of images, and of arrays of one image (height, width, channels) or
+        of many (n, height, width, channels): uint8; uint16, read as a PNG of them is; or floats from 0 to 1 where none
+        in `inputs` is above 1, else from 0 to 255.
 
         What TensorFlow cannot read, such as a TIFF, Pillow reads; an export cannot.
 
@@ -125,7 +164,7 @@ class ImageReader(keras.layers.Layer):
         return names, pictures
 
     def _picture(self, one: Any, white: float) -> Tensor:
-        """uint8 (height, width, channels) of a path or an array, whose floats are from 0 to `white`."""
+        """uint8 or uint16 (height, width, channels) of a path or an array, whose floats are from 0 to `white`."""
         tf = tensorflow()
 
         if not isinstance(one, (str, os.PathLike)):
@@ -136,7 +175,7 @@ class ImageReader(keras.layers.Layer):
                 return tf.constant(picture_files.as_pixels(picture, white))
             except ValueError as error:
                 raise InputError(
-                    f"A picture must be uint8 or floats (height, width, 1 to 4): {error}. "
+                    f"An image must be uint8, uint16 or floats (height, width, 1 to 4): {error}. "
                     f"Received: {picture.dtype} {picture.shape}."
                 ) from None
         try:
@@ -144,19 +183,19 @@ class ImageReader(keras.layers.Layer):
         except OSError as error:
             raise InputError(f"{one} cannot be read: {error.strerror}.") from None
         try:
-            return picture_files.read(data)[0]
+            return picture_files.read(data).pixels
         except ValueError as error:
             why = str(error).rstrip(".")
-            raise InputError(f"{one} is not a whole picture ({picture_files.KINDS}): {why}.") from None
+            raise InputError(f"{one} is not a whole image ({picture_files.KINDS}): {why}.") from None
 
     def raw_probe(self, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """{signature/input: array}: uint8 pictures as the raw inputs that an export is verified on."""
+        """{signature/input: array}: `raw_images` as the raw inputs that an export is verified on."""
         tf = tensorflow()
 
         encoded = [tf.io.encode_png(picture).numpy() for picture in pictures]
         probe = {"serving_default/image_bytes": np.array(encoded, "S")}  # "S" drops trailing zeros; a PNG has none
         if len({np.shape(picture) for picture in pictures}) == 1:
-            probe["serve_images/images"] = np.stack(pictures)
+            probe["serve_images/images"] = np.stack([self.to_8_bits(picture).numpy() for picture in pictures])
         return probe
 
     def signatures(self) -> Signatures:
@@ -183,4 +222,5 @@ class ImageReader(keras.layers.Layer):
         return class_answers(logits, self.labels)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "image_shape": list(self.image_shape), "labels": list(self.labels)}
+        config = {"image_shape": list(self.image_shape), "labels": list(self.labels), "bits": self.bits}
+        return {**super().get_config(), **config}

@@ -13,23 +13,30 @@ from zoo.readers.images import ImageReader, Signatures
 
 @keras.saving.register_keras_serializable("zoo")
 class MaskReader(ImageReader):
-    """Reads pictures as `ImageReader` does, but leaves them the size that they have, and answers with masks.
+    """Reads images as `ImageReader` does, but leaves them the size that they have, and answers with masks.
 
     Args:
-        image_shape, labels: as of `ImageReader`; of the shape only the channels count.
+        image_shape, labels, bits: as of `ImageReader`; of the shape only the channels count.
         margin: pixels that the network's answer is smaller than its input on each side. What it takes is mirrored by
-            so many, so that a mask is of its picture's size.
+            so many, so that a mask is of its image's size.
     """
 
-    def __init__(self, image_shape: Sequence[int], labels: Iterable[str], margin: int = 0, **kwargs: Any) -> None:
-        super().__init__(image_shape, labels, **kwargs)
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        labels: Iterable[str],
+        margin: int = 0,
+        bits: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image_shape, labels, bits, **kwargs)
         self.margin = margin
 
     def fit_images(self, images: Tensor) -> Tensor:
-        """uint8 (..., height, width, channels) of 1 to 4 channels, to uint8 (..., height, width, image_shape[2])."""
+        """uint8 or uint16 (..., height, width, 1 to 4), to uint8 (..., height, width, image_shape[2])."""
         tf = tensorflow()
 
-        return tf.cast(tf.round(self._fit_channels(images)), tf.uint8)
+        return tf.cast(tf.round(self._fit_channels(self.to_8_bits(images))), tf.uint8)
 
     def frame(self, images: Tensor) -> Tensor:
         """Pictures (batch, height, width, channels), as the network takes them: float32, mirrored by `margin`."""

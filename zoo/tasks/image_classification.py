@@ -16,7 +16,7 @@ from zoo.data.source import Image, Label, Source
 from zoo.errors import InputError
 from zoo.objective.losses import SmoothedCrossentropy
 from zoo.objective.metrics import Accuracy
-from zoo.readers.images import ImageReader
+from zoo.readers.images import ImageReader, raw_images
 from zoo.tasks import _classes
 
 if TYPE_CHECKING:
@@ -96,10 +96,11 @@ class ImageClassification(Recipe):
         }
 
     def make_reader(self, source: Source) -> ImageReader:
-        """What reading learns from the data: the names of the classes."""
+        """What reading learns from the data: the names of the classes, and how many of 16 bits count."""
         if source.ready:
             return self.default_reader()
-        return ImageReader(self.input_shape, self._wanted(source)[1].names)
+        image, label = self._wanted(source)
+        return ImageReader(self.input_shape, label.names, image.bits)
 
     def default_reader(self, labels: Sequence[str] | None = None) -> ImageReader:
         """A reader for a model that was not trained on a data set of ours."""
@@ -123,7 +124,7 @@ class ImageClassification(Recipe):
 
     def make_probe(self, reader: ImageReader, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         """{signature/input: array} of raw examples: as they are, and as the network takes them."""
-        pictures = [np.asarray(example["image"]) for example in examples]
+        pictures = raw_images(examples)
         tensors = np.stack([np.asarray(reader.fit_images(picture)) for picture in pictures]).astype("float32")
         return {"serve_tensors/images": tensors, **reader.raw_probe(pictures)}
 
@@ -223,7 +224,7 @@ class _Preparation:
         self._weights = weights
 
     def read(self, example: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        return self._reader.fit_images(example["image"]), example["label"]
+        return self._reader.read_example(example), example["label"]
 
     def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
         tf = tensorflow()

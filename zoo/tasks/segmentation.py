@@ -15,6 +15,7 @@ from zoo.data.source import VOID, Image, Mask, Source
 from zoo.errors import InputError
 from zoo.objective.losses import MaskLoss
 from zoo.objective.metrics import MeanDice, MeanIoU
+from zoo.readers.images import raw_images
 from zoo.readers.masks import MaskReader
 from zoo.tasks import _classes
 from zoo.tasks._segmented import Judged, Segmented, confusion, gallery, mean_iou, scores
@@ -124,10 +125,11 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         }
 
     def make_reader(self, source: Source) -> MaskReader:
-        """What reading learns from the data: the names of the classes."""
+        """What reading learns from the data: the names of the classes, and how many of 16 bits count."""
         if source.ready:
             return self.default_reader()
-        return MaskReader(self.input_shape, self._wanted(source)[1].names, self.margin)
+        image, mask = self._wanted(source)
+        return MaskReader(self.input_shape, mask.names, self.margin, image.bits)
 
     def default_reader(self, labels: Sequence[str] | None = None) -> MaskReader:
         """A reader for a model that was not trained on a data set of ours."""
@@ -177,7 +179,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
 
     def make_probe(self, reader: MaskReader, examples: Sequence[Mapping[str, typing.Any]]) -> dict[str, np.ndarray]:
         """{signature/input: array} of raw examples, their corners cut to one size: as they are, and framed."""
-        pictures = [np.asarray(example["image"]) for example in examples]
+        pictures = raw_images(examples)
         height, width = (min([PROBE_SIZE[axis], *(picture.shape[axis] for picture in pictures)]) for axis in (0, 1))
         pictures = [picture[:height, :width] for picture in pictures]
         tensors = np.concatenate([reader.frame(reader.fit_images(picture[None])).numpy() for picture in pictures])
@@ -262,7 +264,7 @@ class _Preparation:
         """(picture, mask), and the weights of borders where they count."""
         tf = tensorflow()
 
-        picture, mask = self._reader.fit_images(example["image"]), example["mask"]
+        picture, mask = self._reader.read_example(example), example["mask"]
         if self._borders is None:
             return picture, mask
         weights = tf.numpy_function(self._borders, [mask], tf.float32)
