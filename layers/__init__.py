@@ -3,6 +3,7 @@
 from zoo.layers.attention_rnn import AttentionRNN
 from zoo.layers.bahdanau_attention import BahdanauAttention
 from zoo.layers.batch_norm import BatchNorm
+from zoo.layers.class_token import ClassToken
 from zoo.layers.crop_like import CropLike
 from zoo.layers.expert_feed_forward import ExpertFeedForward
 from zoo.layers.gated_dense import GatedDense
@@ -32,6 +33,7 @@ __all__ = [
     "AttentionRNN",
     "BahdanauAttention",
     "BatchNorm",
+    "ClassToken",
     "CropLike",
     "ExpertFeedForward",
     "GatedDense",
