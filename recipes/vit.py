@@ -65,6 +65,9 @@ class ViT(
 
     `pool=mean` has no class token: features are the mean of the patches' answers (Beyer et al. 2022, "Better plain ViT
     baselines for ImageNet-1k"). `resize_positions` fits the learned positions to images of another size.
+
+    `zoo train vit` reaches 98.43 % of the digits' test split (mean of three seeds; `lenet` 98.98 %, an SVC 98.89 %):
+    `python benchmarks/digits.py vit`.
     """
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {
