@@ -3,7 +3,10 @@
     python benchmarks/dates.py
 
 Every network trains as `zoo train NAME` does, and is judged by its greedy answers to the test split with the weights
-that the validation split chose. A name may have fields behind it, as of `zoo train`.
+that the validation split chose. A name may have fields behind it, as of `zoo train`. What writes no text is judged by
+another metric:
+
+    python benchmarks/dates.py sentence_encoder --metric recall_at_1
 """
 
 import argparse
@@ -21,10 +24,11 @@ NAMES = (
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--metric", default="exact_match", help="a part of 1, of those that zoo.evaluate returns")
     parser.add_argument("names", nargs="*", default=NAMES)
     options = parser.parse_args()
-    print(f"{'exact match':<64}{'mean':>10}{'lowest':>10}{'highest':>10}{'seconds':>9}{'parameters':>12}")
-    rows(options.names, "exact_match", options.seeds, width=64, digits=3)
+    print(f"{options.metric:<64}{'mean':>10}{'lowest':>10}{'highest':>10}{'seconds':>9}{'parameters':>12}")
+    rows(options.names, options.metric, options.seeds, width=64, digits=3)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def support_vectors():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("names", nargs="*", default=["lenet", "lenet/modern", "resnet", "odenet"])
+    parser.add_argument("names", nargs="*", default=["lenet", "lenet/modern", "resnet", "odenet", "vit"])
     options = parser.parse_args()
     print(f"{'model':<42}{'mean':>9}{'lowest':>9}{'highest':>9}{'seconds':>9}{'parameters':>12}")
     score = support_vectors()

@@ -4,6 +4,7 @@ from zoo.layers.attention_rnn import AttentionRNN
 from zoo.layers.bahdanau_attention import BahdanauAttention
 from zoo.layers.batch_norm import BatchNorm
 from zoo.layers.bias import Bias
+from zoo.layers.class_token import ClassToken
 from zoo.layers.crop_like import CropLike
 from zoo.layers.expert_feed_forward import ExpertFeedForward
 from zoo.layers.gated_dense import GatedDense
@@ -36,6 +37,7 @@ __all__ = [
     "BahdanauAttention",
     "BatchNorm",
     "Bias",
+    "ClassToken",
     "CropLike",
     "ExpertFeedForward",
     "GatedDense",

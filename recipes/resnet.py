@@ -5,6 +5,7 @@ import keras
 import zoo.layers
 from zoo.errors import InputError
 from zoo.fields import choice, flag, integer, real
+from zoo.recipes._pixels import Pixels
 from zoo.tasks import ImageClassification
 from zoo.weights.layout import Config, Family, convolution, expect, linear, required
 
@@ -111,6 +112,7 @@ FAMILIES = (
 
 
 class ResNet(
+    Pixels,
     ImageClassification,
     dataset="digits",
     epochs=100,
@@ -121,6 +123,8 @@ class ResNet(
     schedule="cosine",
     jit_compile=False,
     input_shape=(32, 32, 1),
+    mean=(128 / 255,),
+    std=(64 / 255,),
     rotation=15.0,
     zoom=0.15,
     shift=0.1,
@@ -203,6 +207,7 @@ class ResNet(
     )
 
     def check(self) -> None:
+        super().check()
         if self.family == "small" and self.depth % 6 != 2:
             below = self.depth - (self.depth - 2) % 6
             raise InputError(f"depth of family=small must be 6n + 2, such as {below} or {below + 6}. "
@@ -222,7 +227,7 @@ class ResNet(
 
     def network(self) -> keras.Model:
         # Layers
-        scale = keras.layers.Rescaling(1 / 64, offset=-2.0, name="scale")  # -2 to 2
+        scale = self.make_scale()
         stem = self._make_stem()
         stages = self._make_stages()
         pool = keras.layers.GlobalAveragePooling2D(name="features")

@@ -60,6 +60,11 @@ def test_bert_has_the_published_parameters_and_hands_them_on(shapes):
     assert cut(zoo.recipe("bert/base").network()).count_params() == 108_891_648
 
 
+def test_minilm_has_the_published_parameters_but_its_pooler(zeros):
+    """Of 22,713,216 in the file, the pooler has 384 x 384 + 384, and no answer depends on it."""
+    assert zoo.recipe("sentence_encoder/minilm-l6").network().count_params() == 22_713_216 - 147_840
+
+
 def test_attention_starts_exactly_uniform():
     recipe = zoo.recipe("seq2seq", initialization="bahdanau", **SEQ2SEQ)
     network = recipe.network()
@@ -82,6 +87,7 @@ def test_attention_starts_exactly_uniform():
     ("llama", {}),
     ("bert", {}),
     ("bert_classifier", {"ffn": "gated"}),
+    ("sentence_encoder", {}),
 ])  # fmt: skip
 def test_no_two_weights_are_drawn_alike(name, fields):
     seen = {}
@@ -120,6 +126,7 @@ def test_a_variant_trains_on_the_published_schedule(variant, steps, peak):
     ("llama", {**LLAMA, "qkv_bias": True, "head_bias": True}, None),
     ("bert", MODEL, None),
     ("bert_classifier", MODEL, 2),
+    ("sentence_encoder", MODEL, 2),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_every_weight_learns(name, fields, classes):
     model = zoo.build(name, **fields)
@@ -179,7 +186,9 @@ def test_scheduled_sampling_feeds_a_network_its_own_answers(rate):
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("name", ["seq2seq", "transformer", "gpt", "llama", "bert", "bert_classifier"])
+@pytest.mark.parametrize(
+    "name", ["seq2seq", "transformer", "gpt", "llama", "bert", "bert_classifier", "sentence_encoder"]
+)
 def test_comes_back_from_a_file(name, tmp_path):
     special = {
         "seq2seq": {**SEQ2SEQ, "scheduled_sampling": 0.5},
@@ -276,6 +285,7 @@ SMALL = {  # as small as the search ranges go
     ),
     "bert": ("BERT", {**LEAST, "length": 32}, {"freeze": "encoder1"}),
     "bert_classifier": ("BERTClassifier", {**LEAST, "length": 32}, {"freeze": "encoder1"}),
+    "sentence_encoder": ("SentenceEncoder", {"dataset": DATES, **LEAST}, {"freeze": "encoder1"}),
 }
 
 
@@ -288,5 +298,5 @@ def test_every_recipe_law_holds(name, tmp_path):
     path = tmp_path / f"small_{name}.py"
     path.write_text(f"from zoo.recipes.{name} import {cls}\n\n\nclass Small({cls}, {given}):\n    pass\n")
     run = zoo.train(str(path), epochs=1, directory=tmp_path / "run", quiet=True)
-    monitor = "val_accuracy" if name == "bert_classifier" else "val_perplexity"
+    monitor = "val_accuracy" if name in ("bert_classifier", "sentence_encoder") else "val_perplexity"
     check_recipe(str(path), samples={**samples, "init_from": str(run.path), "monitor": monitor})

@@ -1,5 +1,6 @@
 """Sources, pipelines and augmentation."""
 
+import math
 import pathlib
 import shutil
 import socket
@@ -491,10 +492,85 @@ def test_channels_are_fitted(channels, wanted):
     np.testing.assert_array_equal(np.asarray(reader.fit_images(pixels)), np.full((6, 6, wanted), 100))
 
 
-def test_a_reader_comes_back_from_its_file(tmp_path):
-    keras.saving.save_model(ImageReader((10, 12, 3), ["a", "b"]), tmp_path / "reader.keras")
+RESIZING = ("resize", "crop_fraction", "interpolation")
+
+
+@pytest.mark.parametrize("given", [("stretch", 0.875, "bilinear"), ("crop", 0.95, "bicubic")])
+def test_a_reader_comes_back_from_its_file(tmp_path, given):
+    options = dict(zip(RESIZING, given, strict=True))
+    keras.saving.save_model(ImageReader((10, 12, 3), ["a", "b"], **options), tmp_path / "reader.keras")
     reader = keras.saving.load_model(tmp_path / "reader.keras")
     assert (reader.image_shape, reader.labels) == ((10, 12, 3), ("a", "b"))
+    assert tuple(getattr(reader, name) for name in RESIZING) == given
+
+
+def test_a_reader_of_before_there_was_a_choice_stretches_bilinearly():
+    config = ImageReader((10, 12, 3), ["a", "b"]).get_config()
+    reader = ImageReader.from_config({name: value for name, value in config.items() if name not in RESIZING})
+    assert tuple(getattr(reader, name) for name in RESIZING) == ("stretch", 0.875, "bilinear")
+
+
+def smooth(height, width):
+    """An image without noise, whose every row and column is another."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / 9) + np.cos(y / 7), np.sin((x + y) / 11) * 2, np.cos((x - 2 * y) / 13) * 2]
+    return (127.5 + 63 * np.stack(waves, axis=-1)).astype("uint8")
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("height", "width", "fraction"), [
+    (301, 200, 0.875), (200, 333, 0.95), (64, 64, 1.0), (40, 31, 0.875), (700, 33, 0.9),
+])  # fmt: skip
+def test_a_crop_is_the_middle_that_pillow_and_torchvision_take(height, width, fraction, interpolation):
+    """torchvision: the short edge to floor(64 / fraction), the long one in proportion, CenterCrop(64)."""
+    image, side = smooth(height, width), 64
+    short = math.floor(side / fraction)
+    tall, wide = ((size * short) // min(height, width) for size in (height, width))
+    kind = getattr(PIL.Image.Resampling, interpolation.upper())
+    resized = np.asarray(PIL.Image.fromarray(image).resize((wide, tall), kind))
+    top, left = round((tall - side) / 2), round((wide - side) / 2)
+    expected = resized[top : top + side, left : left + side].astype(int)
+
+    reader = ImageReader((side, side, 3), ["a", "b"], "crop", fraction, interpolation)
+    found = np.asarray(reader.fit_images(image)).astype(int)
+    assert found.shape == (side, side, 3)
+    assert np.abs(found - expected).max() <= 1
+    np.testing.assert_array_equal(np.asarray(reader.fit_images(image[None]))[0], found)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_stretching_is_pillows(interpolation):
+    image, kind = smooth(150, 90), getattr(PIL.Image.Resampling, interpolation.upper())
+    expected = np.asarray(PIL.Image.fromarray(image).resize((48, 40), kind)).astype(int)
+    reader = ImageReader((40, 48, 3), ["a", "b"], interpolation=interpolation)
+    assert np.abs(np.asarray(reader.fit_images(image)).astype(int) - expected).max() <= 1
+
+
+def test_a_crop_of_another_shape_covers_it_in_proportion():
+    """Of a gradient from left to right, a wide crop keeps the middle rows and the columns that the fraction says."""
+    image = np.repeat(np.tile(np.arange(200, dtype="uint8"), (200, 1))[..., None], 3, axis=2)
+    found = np.asarray(ImageReader((20, 40, 3), ["a", "b"], "crop", 0.8).fit_images(image))
+    assert found.shape == (20, 40, 3)  # resized to 50 x 50, of which rows 15 to 34 and columns 5 to 44 stay
+    np.testing.assert_allclose(found[0, :, 0], np.arange(5, 45) * 4 + 1.5, atol=1)
+
+
+def test_crops_train_predict_and_are_fed_alike(tmp_path):
+    """What `fit` gets of a file is what `predict` and an export read of it."""
+    folder = tmp_path / "images"
+    for label in ("left", "right"):
+        (folder / label).mkdir(parents=True)
+        for number in range(12):
+            PIL.Image.fromarray(smooth(50 + number, 30)).save(folder / label / f"{number}.png")
+    reading = {"dataset": f"folder:{folder}", "resize": "crop", "crop_fraction": 0.9, "interpolation": "bicubic"}
+    recipe, source = open_recipe("lenet", {**reading, "rotation": 0, "shear": 0, "zoom": 0, "shift": 0})
+    reader = recipe.make_reader(source)
+    images, _ = next(iter(pipeline.training(source, recipe.make_preparation(reader, source), batch_size=64, seed=0)))
+    fed = {image.astype("uint8").tobytes() for image in np.asarray(images)}
+    paths = sorted(folder.rglob("*.png"))
+    _, read = reader.read_raw(paths)
+    exported = np.asarray(reader.read_bytes(tf.constant([path.read_bytes() for path in paths])))
+    np.testing.assert_array_equal(exported, read)
+    assert fed <= {image.tobytes() for image in read}
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 9, 9, 3)).astype("uint8")

@@ -55,6 +55,7 @@ CASES = {
     "llama": {**READER, "answer_length": 6, "kv_heads": 1, "head_bias": True},
     "bert": READER,
     "bert_classifier": READER,
+    "sentence_encoder": {**READER, "dataset": TRANSLATOR["dataset"]},
 }
 
 
@@ -81,6 +82,11 @@ def test_strings_go_in_and_answers_come_out_of_stock_operations(served):
     assert {"serving_default", "serve_tensors"} <= set(found["signatures"])
     expected = zoo.predict(run, TEXTS)
     whole, alone = answers[:2]
+    if run.recipe.name == "sentence_encoder":
+        assert whole.keys() == {"embedding"}
+        np.testing.assert_allclose(whole["embedding"], [one.vector for one in expected], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(alone["embedding"], whole["embedding"][:1], rtol=0, atol=1e-5)
+        return
     if run.recipe.name == "bert_classifier":
         assert whole["label"] == [one.label for one in expected]
         np.testing.assert_allclose(whole["probability"], [one.probability for one in expected], rtol=0, atol=1e-5)

@@ -63,6 +63,11 @@ class SequencePreparation(abc.ABC):
         self._held = {}
         self._training = {}
 
+    @staticmethod
+    def positions(shape: np.ndarray) -> int:
+        """Positions that an example takes in a batch of these lengths, one a sequence."""
+        return int(np.sum(shape))
+
     @abc.abstractmethod
     def encode(self, examples: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """{feature: (n,)} to a tuple of `tf.RaggedTensor` int32 (n, tokens), and tensors (n,) such as labels."""
@@ -85,7 +90,7 @@ class SequencePreparation(abc.ABC):
         """The training split as `Buckets` or `Windows`."""
         if batch_size not in self._training:
             if self._window is None:
-                self._training[batch_size] = Buckets(self._read("train"), batch_size, self._tokens)
+                self._training[batch_size] = self._buckets("train", batch_size)
             else:
                 self._training[batch_size] = Windows(self._stream("train"), self._window, batch_size, self._source.name)
         return self._training[batch_size]
@@ -94,7 +99,10 @@ class SequencePreparation(abc.ABC):
         """A `tf.data.Dataset` of batches as `finish` takes them: every example once."""
         if self._window is not None:
             return answered_once(self._stream(split), self._window, self._context, batch_size)
-        return Buckets(self._read(split), batch_size, self._tokens, whole=True).in_order()
+        return self._buckets(split, batch_size, whole=True).in_order()
+
+    def _buckets(self, split: str, batch_size: int, whole: bool = False) -> "Buckets":
+        return Buckets(self._read(split), batch_size, self._tokens, whole, self.positions)
 
     def _read(self, split: str) -> "_Texts":
         if split not in self._held:
@@ -184,15 +192,18 @@ class Buckets:
         texts: `_Texts`.
         batch_size: examples of a batch, where `tokens` is None.
         whole: for evaluation: a bucket may have fewer examples than a batch.
+        positions: as of `SequencePreparation`.
     """
 
-    def __init__(self, texts: _Texts, batch_size: int, tokens: int | None = None, whole: bool = False) -> None:
+    def __init__(
+        self, texts: _Texts, batch_size: int, tokens: int | None = None, whole: bool = False, positions: Any = np.sum
+    ) -> None:
         self._texts = texts
         self.lengths: np.ndarray = texts.lengths
         quantised = _quantised(self.lengths)
 
         def size(shape):
-            return batch_size if tokens is None else max(1, tokens // int(np.sum(shape)))
+            return batch_size if tokens is None else max(1, tokens // int(positions(shape)))
 
         self.rows: list[np.ndarray] = _divided(self.lengths, quantised, (lambda shape: 1) if whole else size)
         self.shapes: np.ndarray = np.stack([quantised[rows].max(axis=0) for rows in self.rows])

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.masking import hide_tokens
 from zoo.data.sequences import SequencePreparation
@@ -37,6 +39,27 @@ class PairPreparation(SequencePreparation):
         source, answers = batch
         before = tf.concat([tf.fill([tf.shape(answers)[0], 1], START), answers[:, :-1]], axis=1)
         return {"source": source, "target": tf.where(before == END, PADDING, before)}, answers
+
+
+class StackedPreparation(SequencePreparation):
+    """Pairs of texts that belong together: (ids (2n, time), numbers of pairs (2n,)), n texts and then their partners.
+
+    Both are read alike and padded to one length; in each half, pairs have the numbers 0 to n - 1.
+    """
+
+    @staticmethod
+    def positions(shape: np.ndarray) -> int:
+        return 2 * int(np.max(shape))
+
+    def encode(self, examples: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        return self._reader.encode(examples["source"]), self._reader.encode(examples["target"])
+
+    def finish(self, batch: tuple[Tensor, ...]) -> tuple[Any, ...]:
+        tf = tensorflow()
+
+        longest = tf.reduce_max([tf.shape(ids)[1] for ids in batch])
+        stacked = tf.concat([tf.pad(ids, [[0, 0], [0, longest - tf.shape(ids)[1]]]) for ids in batch], axis=0)
+        return stacked, tf.tile(tf.range(tf.shape(batch[0])[0]), [2])
 
 
 class LabelledPreparation(SequencePreparation):

@@ -122,3 +122,37 @@ def token_surprise(ids: Tensor, logits: Tensor, sample_weight: Tensor | None = N
     rows = ops.reshape(logits, (-1, logits.shape[-1]))  # torch sums (batch, time, n) in an order that loses digits
     surprise = ops.sparse_categorical_crossentropy(ops.reshape(ids, (-1,)), rows, from_logits=True)
     return ops.reshape(surprise, ops.shape(ids)), weights
+
+
+@keras.saving.register_keras_serializable("zoo")
+class PairLoss(keras.losses.Loss):
+    """How far vectors are from their partners, beside the partners of the others in a batch (InfoNCE).
+
+    loss = -mean_i (log softmax_j(a_i b_j / t)_i + log softmax_j(b_i a_j / t)_i) / 2, with a the first half of a batch,
+    b the second, and i the pair. It is log n for n pairs of equal vectors.
+
+    Args:
+        temperature: t.
+    Input shape: anything (2n,), which is not looked at; vectors (2n, width) of length 1, n and then their n partners.
+    Reference: van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", equation 4; both
+        ways round as in Radford et al. 2021, "Learning Transferable Visual Models", figure 3.
+    """
+
+    def __init__(self, temperature: float = 0.05, name: str = "pair_loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.temperature = temperature
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        ops = keras.ops
+        scores = pair_scores(y_pred) / self.temperature  # (n, n)
+        there, back = (ops.log_softmax(scores, axis=axis) for axis in (1, 0))
+        return -ops.mean(ops.diagonal(there + back)) / 2
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+def pair_scores(vectors: Tensor) -> Tensor:
+    """Scalar products (n, n) of the first half of vectors (2n, width) with the second, float32."""
+    first, second = keras.ops.split(keras.ops.cast(vectors, "float32"), 2, axis=0)
+    return keras.ops.matmul(first, keras.ops.transpose(second))

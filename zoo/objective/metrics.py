@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from zoo.objective import Tensor
-from zoo.objective.losses import mixed, token_surprise
+from zoo.objective.losses import mixed, pair_scores, token_surprise
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -120,3 +120,21 @@ class BitsPerToken(Perplexity):
 
     def result(self) -> Tensor:
         return keras.ops.log(super().result()) / math.log(2.0)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class PairAccuracy(keras.metrics.Mean):
+    """How often a text's partner is the nearest of the partners in its batch, both ways round.
+
+    Input shape: anything (2n,), which is not looked at; vectors (2n, width), n and then their n partners.
+    """
+
+    def __init__(self, name: str = "pair_accuracy", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self._direction = "up"
+
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Any:
+        scores = pair_scores(y_pred)  # (n, n)
+        own = keras.ops.arange(keras.ops.shape(scores)[0], dtype="int32")
+        found = [keras.ops.cast(keras.ops.argmax(scores, axis=axis), "int32") for axis in (1, 0)]
+        return super().update_state(keras.ops.concatenate([keras.ops.equal(one, own) for one in found]))

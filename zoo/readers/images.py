@@ -1,9 +1,10 @@
 """`ImageReader`: an image file to the pixels that a network takes."""
 
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -60,12 +61,24 @@ class ImageReader(keras.layers.Layer):
     Args:
         image_shape: (height, width, channels) of what comes out; channels 1 or 3. Transparency is dropped.
         labels: names of the classes, in the order of the network's outputs.
+        resize: "stretch" changes both edges to those of `image_shape`; "crop" keeps the proportions: the image is
+            resized until it just covers `image_shape / crop_fraction`, rounded down, and its middle is taken.
+            Defaults to "stretch".
+        crop_fraction: Float, above 0 and at most 1, the part of an edge that a crop keeps. Defaults to 0.875.
+        interpolation: "bilinear" or "bicubic", both antialiased. Defaults to "bilinear".
         bits: how many bits of 16-bit images count, from 8 to 16: 2^bits - 1 is white, and so is all above it. Defaults
             to `None`: the full range, the lower byte dropped.
     """
 
     def __init__(
-        self, image_shape: Sequence[int], labels: Iterable[str], bits: int | None = None, **kwargs: Any
+        self,
+        image_shape: Sequence[int],
+        labels: Iterable[str],
+        resize: Literal["stretch", "crop"] = "stretch",
+        crop_fraction: float = 0.875,
+        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+        bits: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.image_shape: tuple[int, ...] = tuple(image_shape)
@@ -73,6 +86,9 @@ class ImageReader(keras.layers.Layer):
         if bits is not None and check_whole("bits", bits, 8) > 16:
             raise InputError(f"bits must be a whole number from 8 to 16. Received: bits={bits!r}.")
         self.bits: int | None = None if bits is None else int(bits)
+        self.resize: str = resize
+        self.crop_fraction: float = crop_fraction
+        self.interpolation: str = interpolation
         self.built = True  # it has no weights
 
     def decode(self, data: Tensor) -> Tensor:
@@ -108,9 +124,26 @@ class ImageReader(keras.layers.Layer):
         """uint8 or uint16 (..., height, width, 1 to 4) of any size, to uint8 (..., *image_shape)."""
         tf = tensorflow()
 
-        pixels = self._fit_channels(self.to_8_bits(images))
-        pixels = tf.image.resize(pixels, self.image_shape[:2], antialias=True)
+        pixels, wanted = self._fit_channels(self.to_8_bits(images)), self.image_shape[:2]
+        size = wanted if self.resize == "stretch" else self._covering(tf.shape(images)[-3:-1])
+        pixels = tf.image.resize(pixels, size, method=self.interpolation, antialias=True)
+        if self.resize == "crop":
+            top, left = (tf.cast(tf.round((size[axis] - wanted[axis]) / 2), tf.int32) for axis in (0, 1))
+            pixels = pixels[..., top : top + wanted[0], left : left + wanted[1], :]
+            pixels = tf.ensure_shape(pixels, [*pixels.shape[:-3], *self.image_shape])
         return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 255.0)), tf.uint8)
+
+    def _covering(self, size: Tensor) -> Tensor:
+        """(height, width) of an image of `size` that just covers what is cropped, in its proportions, rounded down."""
+        tf = tensorflow()
+
+        height, width = (math.floor(edge / self.crop_fraction) for edge in self.image_shape[:2])
+        flat = size[0] * width <= size[1] * height  # the height decides
+        return tf.cond(
+            flat,
+            lambda: tf.stack([height, size[1] * height // size[0]]),
+            lambda: tf.stack([size[0] * width // size[1], width]),
+        )
 
     def _fit_channels(self, images: Tensor) -> Tensor:
         """uint8 images of 1 to 4 channels, to float32 of those that the network takes."""
@@ -222,5 +255,12 @@ class ImageReader(keras.layers.Layer):
         return class_answers(logits, self.labels)
 
     def get_config(self) -> dict[str, Any]:
-        config = {"image_shape": list(self.image_shape), "labels": list(self.labels), "bits": self.bits}
-        return {**super().get_config(), **config}
+        return {
+            **super().get_config(),
+            "image_shape": list(self.image_shape),
+            "labels": list(self.labels),
+            "resize": self.resize,
+            "crop_fraction": self.crop_fraction,
+            "interpolation": self.interpolation,
+            "bits": self.bits,
+        }

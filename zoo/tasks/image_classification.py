@@ -27,14 +27,21 @@ if TYPE_CHECKING:
 class ImageClassification(Recipe):
     """Pictures into one of several classes.
 
-    Pictures of any size are resized to `input_shape`; the network takes float32 pixels from 0 to 255 and returns
-    logits (batch, classes).
+    Images of any size are resized to `input_shape`, as `resize` says; the network takes float32 pixels from 0 to 255
+    and returns logits (batch, classes).
     """
 
     input_shape: tuple[int, int, int] = fields.integers(
         default=(32, 32, 3), legal=(1, 65_536), help="height, width and channels the network sees"
     )
     classes: int = fields.integer(default=10, legal=(2, 10_000_000), help="how many, taken from the data")
+    resize: str = fields.choice(
+        "stretch", "crop", default="stretch", help="to input_shape; crop keeps proportions and takes the middle"
+    )
+    crop_fraction: float = fields.real(
+        default=0.875, legal=(0.05, 1), when={"resize": "crop"}, help="part of an edge that the middle is"
+    )
+    interpolation: str = fields.choice("bilinear", "bicubic", default="bilinear", help="of resizing, antialiased")
     label_smoothing: float = fields.real(
         default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over all classes"
     )
@@ -100,11 +107,15 @@ class ImageClassification(Recipe):
         if source.ready:
             return self.default_reader()
         image, label = self._wanted(source)
-        return ImageReader(self.input_shape, label.names, image.bits)
+        return self._reader(label.names, image.bits)
 
     def default_reader(self, labels: Sequence[str] | None = None) -> ImageReader:
         """A reader for a model that was not trained on a data set of ours."""
-        return ImageReader(self.input_shape, _classes.named(labels, self.classes))
+        return self._reader(_classes.named(labels, self.classes))
+
+    def _reader(self, labels: Sequence[str], bits: int | None = None) -> ImageReader:
+        names = ("resize", "crop_fraction", "interpolation")
+        return ImageReader(self.input_shape, labels, **{name: getattr(self, name) for name in names}, bits=bits)
 
     def make_preparation(self, reader: ImageReader, source: Source) -> "AnyPreparation":
         """How examples of `source` become batches; classes other than the reader's are an `InputError`."""
