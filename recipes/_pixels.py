@@ -1,9 +1,51 @@
 """What recipes of images share: how pixels become numbers around 0."""
 
+import typing
+
 import keras
 
 from zoo.errors import InputError
 from zoo.fields import Declared, reals
+from zoo.weights.layout import Config, expect
+
+
+def reading(config: Config) -> dict[str, typing.Any]:
+    """The values of how a checkpoint reads images, by its config of timm or its preprocessor of transformers; empty
+    where it says nothing."""
+    said = config.get("pretrained_cfg", config)
+    if "mean" in said:  # timm
+        channels, height, width = said.get("input_size", (3, 224, 224))
+        expect(said, "interpolation", "bilinear", "bicubic", default="bilinear")
+        return {
+            "mean": tuple(said["mean"]),
+            "std": tuple(said["std"]),
+            "input_shape": (height, width, channels),
+            "resize": "crop",
+            "crop_fraction": said.get("crop_pct") or 0.875,
+            "interpolation": said.get("interpolation", "bilinear"),
+        }
+    said = config.get("preprocessor", {})
+    if "image_mean" not in said:
+        return {}
+    expect(said, "resample", *RESAMPLING, default=2)
+    found = {
+        "mean": tuple(said["image_mean"]),
+        "std": tuple(said["image_std"]),
+        "interpolation": RESAMPLING[said.get("resample", 2)],
+    }
+    size = said.get("size", 224)
+    crop = said.get("crop_size", size)
+    edge = size.get("shortest_edge") if isinstance(size, dict) else None
+    if edge is None:  # both edges are changed
+        height, width = (size["height"], size["width"]) if isinstance(size, dict) else (size, size)
+        return {**found, "input_shape": (height, width, 3), "resize": "stretch"}
+    kept = crop.get("height", crop.get("shortest_edge", edge)) if isinstance(crop, dict) else crop
+    fraction = said.get("crop_pct") or kept / edge
+    return {**found, "input_shape": (kept, kept, 3), "resize": "crop", "crop_fraction": fraction}
+
+
+RESAMPLING = {2: "bilinear", 3: "bicubic"}
+"""{Pillow's number: our word}."""
 
 
 class Pixels(Declared):

@@ -5,7 +5,7 @@ import keras
 import zoo.layers
 from zoo.errors import InputError
 from zoo.fields import choice, flag, integer, real
-from zoo.recipes._pixels import Pixels
+from zoo.recipes._pixels import Pixels, reading
 from zoo.tasks import ImageClassification
 from zoo.weights.layout import Config, Family, convolution, expect, linear, required
 
@@ -45,7 +45,7 @@ IMAGENET: dict[str, Any] = CIFAR | {
 
 def _of_timm(config: Config) -> dict[str, Any]:
     """The values of a checkpoint of timm."""
-    return {"family": "imagenet", "depth": int(config["architecture"].removeprefix("resnet"))}
+    return {"family": "imagenet", "depth": int(config["architecture"].removeprefix("resnet")), **reading(config)}
 
 
 def _of_transformers(config: Config) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _of_transformers(config: Config) -> dict[str, Any]:
     depths = [depth for depth, blocks in BLOCKS.items() if blocks == counts and (depth >= 50) == bottleneck]
     if not depths or list(required(config, "hidden_sizes")) != widths:
         raise InputError(f"config.json has depths={list(counts)} and hidden_sizes that no ResNet of ours has.")
-    return {"family": "imagenet", "depth": depths[0]}
+    return {"family": "imagenet", "depth": depths[0], **reading(config)}
 
 
 def _normed(ours: str, kernel: str, norm: str) -> dict[str, Any]:

@@ -2,8 +2,9 @@ from typing import Any, ClassVar
 
 import keras
 
-from zoo.recipes.bert import BASE, Encoder
+from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_values
 from zoo.tasks import TextEmbedding
+from zoo.weights.layout import Family
 
 
 class SentenceEncoder(
@@ -31,6 +32,17 @@ class SentenceEncoder(
     `init_from=RUN`, a run of `bert`, starts from its encoder and vocabulary.
     """
 
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            title="BERT of transformers",
+            architectures=ARCHITECTURES,
+            loads=("BertModel",),
+            values=encoder_values,
+            names=ENCODER_NAMES,
+            prefixes=("bert.", ""),
+            ignored=OTHER_HEADS,
+        ),
+    )
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "minilm-l6": {
             **BASE,

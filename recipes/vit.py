@@ -1,3 +1,4 @@
+import math
 from typing import Any, ClassVar
 
 import keras
@@ -7,8 +8,9 @@ import zoo.layers
 from zoo.errors import InputError
 from zoo.fields import choice, integer
 from zoo.recipes._blocks import Blocks
-from zoo.recipes._pixels import Pixels
+from zoo.recipes._pixels import Pixels, reading
 from zoo.tasks import ImageClassification
+from zoo.weights.layout import Config, Family, Part, convolution, expect, fitted, joined, linear, required
 
 IMAGENET: dict[str, Any] = {
     "dataset": "tfds:imagenet2012",
@@ -31,6 +33,103 @@ IMAGENET: dict[str, Any] = {
     "resize": "crop",
 }
 """What the published variants have in common; Dosovitskiy et al. 2020, table 3, trained on ImageNet alone."""
+
+SIZES = {"tiny": "ti", "small": "s", "base": "b", "large": "l"}
+"""{timm's word for a size: the variant}."""
+
+
+def _of_timm(config: Config) -> dict[str, Any]:
+    """The values of a checkpoint of timm."""
+    sizes = IMAGENET | ViT.variants[SIZES[config["architecture"].split("_")[1]]]
+    return {**{name: sizes[name] for name in ("depth", "width", "heads", "hidden", "patch")}, **KIND, **reading(config)}
+
+
+def _of_transformers(config: Config) -> dict[str, Any]:
+    """The values of a checkpoint of transformers."""
+    expect(config, "hidden_act", "gelu", default="gelu")
+    expect(config, "qkv_bias", True, default=True)
+    size, patch = required(config, "image_size"), required(config, "patch_size")
+    read = {"input_shape": (size, size, int(config.get("num_channels", 3))), **reading(config)}
+    return {
+        **KIND,
+        "depth": required(config, "num_hidden_layers"),
+        "width": required(config, "hidden_size"),
+        "heads": required(config, "num_attention_heads"),
+        "hidden": required(config, "intermediate_size"),
+        "epsilon": config.get("layer_norm_eps", 1e-12),
+        "patch": patch,
+        **read,
+    }
+
+
+KIND = {"ffn": "dense", "activation": "gelu", "norm": "pre", "positions": "learned", "pool": "class"}
+"""What all checkpoints of the kind have in common."""
+
+
+def _fit_positions(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The table of positions (1, 1 + patches, width) of a checkpoint, for the grid of the variable's shape."""
+    if table.shape[1] == shape[0]:
+        return table[0]
+    before, after = math.isqrt(table.shape[1] - 1), math.isqrt(shape[0] - 1)
+    if before**2 != table.shape[1] - 1 or after**2 != shape[0] - 1:
+        raise ValueError("positions are fitted to another size where both grids of patches are square")
+    return resize_positions(table[0], (before, before), (after, after))
+
+
+def _names(first: str, block: str, attention: tuple[str, ...], parts: tuple[str, ...], last: str) -> dict[str, Part]:
+    """The table, of the names of: (class token, positions, patches); a block; (queries, keys, values), or all in one;
+    (output, norm, hidden, output, norm) in a block; the last norm and the head."""
+    token, positions, patches = first.split()
+    output, norm, hidden, second, second_norm = (f"{block}.{part}" for part in parts)
+    norm_end, head = last.split()
+    pairs = {
+        "encoder{n}/self_attention/query_key_value": tuple(f"{block}.{one}" for one in attention),
+        "encoder{n}/self_attention/output": (output,),
+        "encoder{n}/feed_forward_hidden": (hidden,),
+        "encoder{n}/feed_forward_output": (second,),
+        "head": (head,),
+    }
+    norms = {"encoder{n}/self_attention_norm": norm, "encoder{n}/feed_forward_norm": second_norm, "norm": norm_end}
+    return {
+        "class_token/token": fitted(token, lambda array, shape: array.reshape(shape)),
+        "positions/table": fitted(positions, _fit_positions),
+        "patches/kernel": convolution(f"{patches}.weight"),
+        "patches/bias": joined(f"{patches}.bias"),
+        **{f"{ours}/kernel": linear(*(f"{one}.weight" for one in theirs)) for ours, theirs in pairs.items()},
+        **{f"{ours}/bias": joined(*(f"{one}.bias" for one in theirs)) for ours, theirs in pairs.items()},
+        **{f"{ours}/gamma": joined(f"{theirs}.weight") for ours, theirs in norms.items()},
+        **{f"{ours}/beta": joined(f"{theirs}.bias") for ours, theirs in norms.items()},
+    }
+
+
+FAMILIES = (
+    Family(
+        title="ViT of timm",
+        architectures=tuple(f"vit_{size}_patch16_{pixels}" for size in SIZES for pixels in (224, 384)),
+        values=_of_timm,
+        names=_names(
+            "cls_token pos_embed patch_embed.proj",
+            "blocks.{n-1}",
+            ("attn.qkv",),
+            ("attn.proj", "norm1", "mlp.fc1", "mlp.fc2", "norm2"),
+            "norm head",
+        ),
+    ),
+    Family(
+        title="ViT of transformers",
+        architectures=("ViTForImageClassification", "ViTModel"),
+        values=_of_transformers,
+        names=_names(
+            "embeddings.cls_token embeddings.position_embeddings embeddings.patch_embeddings.projection",
+            "encoder.layer.{n-1}",
+            tuple(f"attention.attention.{one}" for one in ("query", "key", "value")),
+            ("attention.output.dense", "layernorm_before", "intermediate.dense", "output.dense", "layernorm_after"),
+            "layernorm classifier",
+        ),
+        prefixes=("", "vit."),
+        ignored=("pooler.*",),
+    ),
+)
 
 
 class ViT(
@@ -76,7 +175,7 @@ class ViT(
         "b": {**IMAGENET, "width": 768, "heads": 12, "hidden": 3072},
         "l": {**IMAGENET, "width": 1024, "heads": 16, "hidden": 4096, "depth": 24},
     }
-    epsilon: ClassVar[float] = 1e-6
+    families: ClassVar[tuple[Family, ...]] = FAMILIES
 
     patch: int = integer(default=4, legal=(1, 1024), help="height and width of a patch; must divide those of images")
     pool: str = choice(
