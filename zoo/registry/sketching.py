@@ -27,6 +27,7 @@ def sketch(name: str) -> "type[fields.Declared] | None":
     Raises: `InputError` for a variant that is not there.
     """
     base, slash, variant = name.partition("/")
+    cls: typing.Any
     try:
         if is_file(name):
             file, variant = file_of(name)

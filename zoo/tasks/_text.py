@@ -181,7 +181,7 @@ class WholeTexts(Texts):
         ways = zip(self.sized_by.items(), (reader.tokenizer, reader.writer), (reader.start, False), strict=False)
         found = {}
         for number, ((field, name), tokenizer, start) in enumerate(ways):
-            if field in self.origin.given or field in self.variants.get(self.variant, {}):
+            if field in self.origin.given or field in self.variants.get(self.variant or "", {}):
                 continue
             if carried is not None:
                 found[field] = carried.lengths[number], f"init_from={self.init_from} has it"

@@ -94,7 +94,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise RunError(f"{path} cannot be read: {error}.") from error
 
 
-def open_keras(path: str | os.PathLike[str], called: str) -> "keras.layers.Layer":
+def open_keras(path: str | os.PathLike[str], called: str) -> Any:
     """Returns the model or layer of a `.keras` file, not compiled; Python code in it is never run.
 
     Args:
