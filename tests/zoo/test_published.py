@@ -27,7 +27,8 @@ from zoo.readers.vocabulary import learn
 
 library = pytest.importorskip("tokenizers")
 
-ARTEFACTS = pathlib.Path(__file__).parent.parent / "artefacts" / "pretrained"
+HERE = pathlib.Path(__file__)
+ARTEFACTS = HERE.parent.parent / "artefacts" / "pretrained"
 
 HARD = [
     "", " ", "   ", "\n", "\n\n\n", " \n \n ", "a  b", "a \t b", "\t\ta ", "a\v b\f\v", "a\r\nb\r\n\r\n c",
@@ -281,7 +282,7 @@ def test_merges_are_made_in_the_order_of_the_library(merges):
     for order in (merges, merges[::-1], [*merges[2:], *merges[:2]]):
         theirs = library.Tokenizer(library.models.BPE(vocabulary, [tuple(merge.split()) for merge in order]))
         theirs.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        ours = tokenizer_of_lists(list(vocabulary), order, "gpt-2")
+        ours = tokenizer_of_lists(HERE, list(vocabulary), order, "gpt-2")
         rng = random.Random(1)
         agree((ours, theirs), ["".join(rng.choices("aabcd", k=rng.randint(1, 14))) for _ in range(300)])
 
@@ -421,6 +422,7 @@ REFUSED = [
     ("gpt2", lambda found: found["model"].update(byte_fallback=True), "byte_fallback"),
     ("gpt2", lambda found: found["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
     ("gpt2", lambda found: found["added_tokens"][0].update(special=False), "no special one"),
+    ("gpt2", lambda found: found["added_tokens"][0].update(lstrip=True), "lstrip"),
     ("gpt2", lambda found: found["model"]["merges"].append(["q", "qq"]), "lacks"),
     ("gpt2", lambda found: found["model"]["vocab"].update(a=0), "one id"),
     ("gpt2", lambda found: found["model"]["vocab"].update(a="x"), "no whole number"),
@@ -484,10 +486,25 @@ def test_a_tokenizer_is_read_once_and_again_when_it_changes(tmp_path):
     assert (again.start, again.rows[START]) == (True, 1)
 
 
+def test_the_names_of_a_checkpoint_say_what_is_start_and_end(tmp_path):
+    changed(tmp_path, "gpt2", lambda found: None)
+    names = {"bos_token": {"content": "!"}, "cls_token": "a", "eos_token": "~", "pad_token": "~"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(names))
+    (tmp_path / "config.json").write_text('{"bos_token_id": 9, "eos_token_id": [8, 9]}')
+    published = read_tokenizer(tmp_path)
+    row = json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"]
+    assert published.rows[:4] == (-1, row["!"], row["~"], -1)
+    (tmp_path / "special_tokens_map.json").unlink()
+    assert read_tokenizer(tmp_path).rows[:4] == (-1, 9, 8, -1)
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": 7}')
+    with pytest.raises(InputError, match=r"tokenizer_config.json is damaged"):
+        read_tokenizer(tmp_path)
+
+
 def test_the_lists_of_a_gguf_file_that_are_not_supported():
     for pre, options in (("qwen2", {}), ("gpt-2", {"space": True}), ("gpt-2", {"types": [4, 1]})):
         with pytest.raises(InputError, match="not supported"):
-            tokenizer_of_lists(["a", "b"], [], pre, **options)
+            tokenizer_of_lists(HERE, ["a", "b"], [], pre, **options)
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)
@@ -549,7 +566,7 @@ def test_the_vocabulary_of_smollm2():
     fields = gguf.GGUFReader(path).fields
     of = {name.removeprefix("tokenizer."): field.contents() for name, field in fields.items() if "tokenizer." in name}
     published = tokenizer_of_lists(
-        of["ggml.tokens"], of["ggml.merges"], of["ggml.pre"], types=of["ggml.token_type"],
+        path, of["ggml.tokens"], of["ggml.merges"], of["ggml.pre"], types=of["ggml.token_type"],
         start_id=of["ggml.bos_token_id"], end_id=of["ggml.eos_token_id"], start=of["ggml.add_bos_token"],
         template=of["chat_template"],
     )  # fmt: skip

@@ -84,7 +84,8 @@ class BytePairs:
         keys, first = np.unique(left * self._size + right, return_index=True)  # of a pair given twice the first
         self.tables = [lookup_table(keys, ranks[first], len(ranks))]
         if whole:
-            raw = {one: number for one, number in numbers.items() if set(one) <= set(alphabet())}
+            letters = set(alphabet())
+            raw = {one: number for one, number in numbers.items() if letters.issuperset(one)}
             self.tables.append(lookup_table([spelled_bytes(one, False) for one in raw], list(raw.values()), -1))
 
     def ids(self, texts: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ def chat(published: Published) -> tuple[tuple[int, ...], tuple[int, ...]]:
         rendered = sandbox.from_string(published.template).render(
             messages=[{"role": "user", "content": MESSAGE}],
             add_generation_prompt=True,
+            tools=None,
+            documents=None,
             bos_token=published.names.get("start", ""),
             eos_token=published.names.get("end", ""),
         )

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from zoo.errors import InputError
-from zoo.readers.byte_pairs import PATTERNS, alphabet
+from zoo.readers.byte_pairs import alphabet
 from zoo.readers.tokenizer import Tokenizer
-from zoo.readers.word_pieces import CONTINUED, LONGEST_WORD
+from zoo.readers.tokenizer_json import read_draft, unsupported
 
 WHOLE = "tokenizer.json"
 LISTS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -21,13 +21,7 @@ READ = (WHOLE, VOCABULARY, *(name for pair in LISTS for name in pair), "tokenize
 
 ROLES = {"start": ("cls_token", "bos_token"), "end": ("sep_token", "eos_token"), "padding": ("pad_token",),
          "unknown": ("unk_token",), "mask": ("mask_token",)}  # fmt: skip
-"""{what a special token does: what files call it}; of two names byte pairs have the second."""
-
-SPLITS = {
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+": "llama3",
-}
-"""{expression in tokenizer.json: name in `PATTERNS`}."""
+"""{what a special token does: what files call it}; where byte pairs have both of two names, the second counts."""
 
 GGUF = {"gpt-2": ("gpt2", False), "smollm": ("smollm2", False), "llama-bpe": ("llama3", True)}
 """{tokenizer.ggml.pre: (name in `PATTERNS`, whether a word that is a token is not merged)}."""
@@ -78,23 +72,27 @@ def _read(folder: pathlib.Path, files: tuple[tuple[str, int], ...]) -> Published
         )
     read = {}
     for name in ("tokenizer_config.json", "special_tokens_map.json", "config.json"):
-        with _Faults(folder, name):
+        with _Faults(folder / name):
             read[name] = _json(folder / name) if name in names else {}
     given, mapped, config = read.values()
-    with _Faults(folder, "tokenizer_config.json"):
-        roles = _named(mapped) | _named(given)
-        template = (folder / "chat_template.jinja").read_text() if "chat_template.jinja" in names else _template(given)
-    with _Faults(folder, main):
+    with _Faults(folder / main):
         if main == WHOLE:
-            draft = _of_json(_json(folder / main), given)
+            draft = Draft(**read_draft(_json(folder / main), given))
         elif main == VOCABULARY:
-            draft = _of_vocabulary((folder / main).read_text().split("\n"), given)
+            draft = _of_vocabulary((folder / main).read_text("utf-8").split("\n"), given)
         else:
             draft = _of_lists(folder, main, given)
+    with _Faults(folder / "tokenizer_config.json"):
+        roles = _named(mapped, draft.kind) | _named(given, draft.kind)
+        template = _template(given)
+    with _Faults(folder / "chat_template.jinja"):
+        template = (folder / "chat_template.jinja").read_text("utf-8") if "chat_template.jinja" in names else template
+    with _Faults(folder / main):
         return draft.laid({**_by_number(config, draft), **roles, **draft.roles}, template)
 
 
 def tokenizer_of_lists(
+    path: pathlib.Path,
     tokens: Sequence[str],
     merges: Iterable[str],
     pre: str,
@@ -110,38 +108,35 @@ def tokenizer_of_lists(
     """Returns the tokenizer that the metadata of a GGUF file describe.
 
     Args:
+        path: the file, for messages.
         tokens, merges, pre, types: tokenizer.ggml.tokens, .merges, .pre and .token_type.
         start_id, end_id: .bos_token_id and .eos_token_id.
         start, end, space: .add_bos_token, .add_eos_token and .add_space_prefix.
         template: tokenizer.chat_template.
     Raises: `InputError` for what is damaged or not supported.
     """
-    if pre not in GGUF:
-        raise _unsupported(f"tokenizer.ggml.pre={pre}", GGUF)
-    if space:
-        raise _unsupported("a space in front of texts")
-    pattern, whole = GGUF[pre]
-    try:
+    with _Faults(path):
+        if pre not in GGUF:
+            raise unsupported(f"tokenizer.ggml.pre={pre}", GGUF)
+        if space:
+            raise unsupported("a space in front of texts")
+        pattern, whole = GGUF[pre]
         if 4 in types:
-            raise _unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
+            raise unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
         specials = [token for token, one in zip(tokens, types, strict=True) if one == 3] if types else []
         if len(set(tokens)) < len(tokens):
-            raise InputError("The tokenizer is damaged: a token has two ids.")
+            raise InputError("a token has two ids.")
         rows = {token: row for row, token in enumerate(tokens)}
         roles = {role: tokens[one] for role, one in (("start", start_id), ("end", end_id)) if one is not None}
-        draft = _Draft("bpe", rows, specials, start, end, {}, merges=tuple(merges), pattern=pattern, whole=whole)
-        return draft.laid(roles, template)
-    except InputError:
-        raise
-    except BROKEN as error:
-        raise InputError(f"The tokenizer is damaged: {type(error).__name__}.") from None
+        own = {"merges": tuple(merges), "pattern": pattern, "whole": whole}
+        return Draft("bpe", rows, specials, bool(start), bool(end), {}, **own).laid(roles, template)
 
 
 class _Faults:
     """What goes wrong inside is an `InputError` that names the file."""
 
-    def __init__(self, folder: pathlib.Path, name: str) -> None:
-        self._path = folder / name
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
 
     def __enter__(self) -> None:
         pass
@@ -154,7 +149,7 @@ class _Faults:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Draft:
+class Draft:
     """A tokenizer with the ids of its checkpoint: `rows` of all tokens, and what `Tokenizer` takes."""
 
     kind: str
@@ -191,7 +186,7 @@ class _Draft:
         letters = set(alphabet())
         for token in tokens if self.kind == "bpe" else ():
             if token not in specials and not letters.issuperset(token):
-                raise _unsupported(f"the token {token!r}, which is not of bytes")
+                raise unsupported(f"the token {token!r}, which is not of bytes")
         hides = roles.get("mask")
         own = {"merges": self.merges, "pattern": self.pattern, "whole": self.whole, "unknown": self.unknown}
         tokenizer = Tokenizer(
@@ -206,11 +201,6 @@ class _Draft:
         return Published(tokenizer, rows, self.start, self.end, template, names)
 
 
-def _unsupported(what: str, known: Iterable[str] = ()) -> InputError:
-    listed = f" Supported: {', '.join(known)}." if known else ""
-    return InputError(f"the tokenizer has {what}, which is not supported.{listed}")
-
-
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
@@ -221,11 +211,11 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
     return found
 
 
-def _named(settings: Mapping[str, Any]) -> dict[str, str]:
+def _named(settings: Mapping[str, Any], kind: str) -> dict[str, str]:
     """{role: token} of a map of special tokens, each a str or a mapping with its content."""
     found = {}
     for role, names in ROLES.items():
-        for name in names:
+        for name in names[::-1] if kind == "bpe" else names:
             one = settings.get(name)
             one = one["content"] if isinstance(one, dict) else one
             if isinstance(one, str):
@@ -233,7 +223,7 @@ def _named(settings: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _by_number(config: Mapping[str, Any], draft: _Draft) -> dict[str, str]:
+def _by_number(config: Mapping[str, Any], draft: Draft) -> dict[str, str]:
     """{role: token} of a config.json, which gives numbers, or one of several."""
     tokens, found = {row: token for token, row in draft.rows.items()}, {}
     for role, name in (("start", "bos_token_id"), ("end", "eos_token_id")):
@@ -257,140 +247,35 @@ def _template(config: Mapping[str, Any]) -> str | None:
     return found
 
 
-def _of_vocabulary(lines: Sequence[str], config: Mapping[str, Any]) -> _Draft:
+def _of_vocabulary(lines: Sequence[str], config: Mapping[str, Any]) -> Draft:
     lines = lines[:-1] if lines[-1] == "" else lines
     lower = config.get("do_lower_case", True)
     for name, value in (("strip_accents", None), ("tokenize_chinese_chars", True), ("do_basic_tokenize", True)):
         if config.get(name, value) not in (value, lower if name == "strip_accents" else value):
-            raise _unsupported(f"{name}={config[name]}")
+            raise unsupported(f"{name}={config[name]}")
     tokens = [line.removesuffix("\r") for line in lines]
     if len(set(tokens)) < len(tokens):
         raise InputError("a token stands there twice.")
     rows = {token: row for row, token in enumerate(tokens)}
-    return _Draft("wordpiece", rows, (), True, True, {}, lower=lower)
+    return Draft("wordpiece", rows, (), True, True, {}, lower=lower)
 
 
-def _of_lists(folder: pathlib.Path, main: str, config: Mapping[str, Any]) -> _Draft:
+def _of_lists(folder: pathlib.Path, main: str, config: Mapping[str, Any]) -> Draft:
     merges = folder / dict(LISTS)[main]
     if not merges.is_file():
         raise InputError(f"there must be {merges.name} beside it.")
-    lines = merges.read_text().split("\n")
+    lines = merges.read_text("utf-8").split("\n")
     lines = [line for line in lines[lines[0].startswith("#version") :] if line]
     if config.get("add_prefix_space"):
-        raise _unsupported("a space in front of texts")
+        raise unsupported("a space in front of texts")
     pattern = _class_pattern(config)
     start, end = (config.get(f"add_{name}_token") is True for name in ("bos", "eos"))
-    return _Draft("bpe", _json(folder / main), (), start, end, {}, merges=tuple(lines), pattern=pattern)
+    return Draft("bpe", _json(folder / main), (), start, end, {}, merges=tuple(lines), pattern=pattern)
 
 
 def _class_pattern(config: Mapping[str, Any]) -> str:
     """The pattern of a tokenizer that no tokenizer.json describes: GPT-2's, if it is GPT-2's."""
     name = config.get("tokenizer_class", "GPT2Tokenizer")
     if name not in ("GPT2Tokenizer", "GPT2TokenizerFast"):
-        raise _unsupported(f"the class {name}")
+        raise unsupported(f"the class {name}")
     return "gpt2"
-
-
-# tokenizer.json -------------------------------------------------------------------------------------------------------
-
-
-def _of_json(found: Mapping[str, Any], config: Mapping[str, Any]) -> _Draft:
-    model = found["model"]
-    kind = model.get("type") or ("BPE" if "merges" in model else "none")
-    if kind not in ("BPE", "WordPiece"):
-        raise _unsupported(f"a model of the type {kind}", ("BPE", "WordPiece"))
-    rows = dict(model["vocab"])
-    specials = []
-    for one in found.get("added_tokens") or ():
-        if rows.setdefault(one["content"], one["id"]) != one["id"]:
-            raise InputError(f"the token {one['content']!r} has two ids.")
-        if not one["special"]:
-            raise _unsupported(f"the added token {one['content']!r}, which is no special one")
-        specials.append(one["content"])
-    start, end = _framing(found.get("post_processor"))
-    roles = {role: token for role, token in (("start", start), ("end", end)) if token is not None}
-    if kind == "WordPiece":
-        own = _word_pieces(found, model, config)
-        roles["unknown"] = model["unk_token"]
-        return _Draft("wordpiece", rows, specials, start is not None, end is not None, roles, **own)
-    own = _byte_pairs(found, model, rows)
-    if own["unknown"]:
-        roles["unknown"] = model["unk_token"]
-    frames = [start is not None, end is not None]
-    if found.get("post_processor") is None or found["post_processor"]["type"] == "ByteLevel":
-        frames = [config.get(f"add_{name}_token") is True for name in ("bos", "eos")]
-    return _Draft("bpe", rows, specials, *frames, roles, **own)
-
-
-def _word_pieces(found: Mapping[str, Any], model: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    normalizer = found["normalizer"] or {"type": "none"}
-    if normalizer["type"] != "BertNormalizer":
-        raise _unsupported(f"the normalizer {normalizer['type']}", ["BertNormalizer"])
-    lower = normalizer["lowercase"]
-    if normalizer.get("strip_accents") not in (None, lower):
-        raise _unsupported(f"lowercase={lower} with strip_accents={normalizer['strip_accents']}")
-    if config.get("do_lower_case", lower) != lower:
-        raise InputError(f"tokenizer_config.json has do_lower_case={config['do_lower_case']}, which contradicts it.")
-    for part, name, only in (
-        (normalizer, "clean_text", True),
-        (normalizer, "handle_chinese_chars", True),
-        (model, "continuing_subword_prefix", CONTINUED),
-        (model, "max_input_chars_per_word", LONGEST_WORD),
-        (found["pre_tokenizer"] or {"type": None}, "type", "BertPreTokenizer"),
-    ):
-        if part[name] != only:
-            raise _unsupported(f"{name}={part[name]}", [str(only)])
-    return {"lower": bool(lower)}
-
-
-def _byte_pairs(found: Mapping[str, Any], model: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, Any]:
-    if found.get("normalizer") is not None:
-        raise _unsupported(f"the normalizer {found['normalizer']['type']}")
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
-        if model.get(name):
-            raise _unsupported(f"{name}={model[name]}")
-    unknown = model.get("unk_token") is not None and not set(alphabet()) <= set(rows)
-    if unknown and model.get("fuse_unk"):
-        raise _unsupported("fuse_unk=True")
-    merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
-    whole = model.get("ignore_merges") or False
-    pattern = _pattern(found["pre_tokenizer"])
-    return {"merges": tuple(merges), "pattern": pattern, "whole": whole, "unknown": unknown}
-
-
-def _pattern(cut: Mapping[str, Any] | None) -> str:
-    """The name in `PATTERNS` of how a text is cut into words."""
-    steps = (cut or {"type": "none"}).get("pretokenizers", [cut])
-    levels = [one for one in steps if one is not None and one["type"] == "ByteLevel"]
-    if len(levels) == 1 and steps[-1] is levels[0]:
-        level, before = levels[0], steps[:-1]
-        if level["add_prefix_space"]:
-            raise _unsupported("a space in front of texts")
-        if level.get("use_regex", True) and not before:
-            return "gpt2"
-        if level.get("use_regex", True) and before == [{"type": "Digits", "individual_digits": True}]:
-            return "smollm2"
-        if not level.get("use_regex", True) and len(before) == 1 and before[0]["type"] == "Split":
-            regex = before[0]["pattern"].get("Regex")
-            if regex in SPLITS and before[0]["behavior"] == "Isolated" and not before[0]["invert"]:
-                return SPLITS[regex]
-    raise _unsupported(f"the pre_tokenizer {json.dumps(cut)[:120]}", [f"those of {', '.join(PATTERNS)}"])
-
-
-def _framing(after: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
-    """(the token that is put in front of a text, the one behind it), None where there is none."""
-    if after is None or after["type"] == "ByteLevel":
-        return None, None
-    if after["type"] == "Sequence":
-        parts = [one for one in after["processors"] if one["type"] != "ByteLevel"]
-        if len(parts) <= 1:
-            return _framing(parts[0] if parts else None)
-    if after["type"] in ("BertProcessing", "RobertaProcessing"):
-        return after["cls"][0], after["sep"][0]
-    if after["type"] == "TemplateProcessing":
-        pieces = [one["SpecialToken"]["id"] if "SpecialToken" in one else None for one in after["single"]]
-        place = pieces.index(None)
-        front, back = pieces[:place], pieces[place + 1 :]
-        if len(front) < 2 and len(back) < 2 and None not in back:
-            return (front or [None])[0], (back or [None])[0]
-    raise _unsupported(f"the post_processor {json.dumps(after)[:120]}")
