@@ -266,12 +266,12 @@ def test_out_of_vocabulary_tokens_are_those_that_read_as_unknown(kind, paragraph
     tokenizer = learn(["the cat sat on the mat, the dog too"], kind, 22 if kind == "subwords" else None)
     texts = ["", "the cat", "ß the ßcat ☃", "\u4e2d\u6587 mat", f"the {REPLACEMENT}", "  the  x"]
     ids = encoded(tokenizer, texts)
-    found = tokenizer.unknown([text.encode() for text in texts], ids)
+    found = tokenizer.out_of_vocabulary([text.encode() for text in texts], ids)
     for text, one, tokens in zip(texts, ids, found, strict=True):
         assert len(tokens) == one.count(UNKNOWN) - (text.count(REPLACEMENT)), text
         assert all(token in text for token in tokens), text
     assert found[2][0] == "ß"
-    assert tokenizer.unknown([b"\xff\xc3\x9f"], encoded(tokenizer, [b"\xff\xc3\x9f"])) == [[]]
+    assert tokenizer.out_of_vocabulary([b"\xff\xc3\x9f"], encoded(tokenizer, [b"\xff\xc3\x9f"])) == [[]]
 
 
 def test_out_of_vocabulary_tokens_are_counted_once_for_all_texts():

@@ -142,7 +142,7 @@ class TextReader(keras.layers.Layer):
         """Warns where `texts` have out-of-vocabulary tokens; `ids` is the `tf.RaggedTensor` of theirs."""
         if not (ids.flat_values.numpy() == UNKNOWN).any():
             return
-        found = [tokens for tokens in self.tokenizer.unknown(texts, ids.to_list()) if tokens]
+        found = [tokens for tokens in self.tokenizer.out_of_vocabulary(texts, ids.to_list()) if tokens]
         if found:
             count = sum(map(len, found))
             which = f"{counted(count, 'token')} of {counted(len(found), 'text')} {'is' if count == 1 else 'are'}"

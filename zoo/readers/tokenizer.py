@@ -5,6 +5,7 @@ and the export share it.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -260,8 +261,8 @@ class Tokenizer(keras.layers.Layer):
         named = {START: "<start>", END: "<end>"}
         return [named.get(one) or self._written[one].decode(errors="replace") for one in map(int, ids) if one]
 
-    def unknown(self, texts: Sequence[bytes], ids: Sequence[Sequence[int]]) -> list[list[str]]:
-        """The out-of-vocabulary tokens of each of `texts`, as a person reads them.
+    def out_of_vocabulary(self, texts: Sequence[bytes], ids: Sequence[Sequence[int]]) -> list[list[str]]:
+        """The out-of-vocabulary tokens of each of `texts`, as a person reads them; of published kinds, words.
 
         `REPLACEMENT` is none: it stands for what is not UTF-8, or for what a masked language model is to find.
 
@@ -276,6 +277,13 @@ class Tokenizer(keras.layers.Layer):
             for number, tokens in zip(rows, words, strict=True):
                 pairs = zip(tokens, ids[number][: len(tokens)], strict=True)
                 found[number] = [token.strip(" ") for token, one in pairs if one == UNKNOWN]
+        elif self.kind in PUBLISHED:
+            pieces = {number: re.findall(r"\w+|[^\w\s]", texts[number].decode()) for number in rows}
+            different = sorted({piece for some in pieces.values() for piece in some})
+            cut = self.encode_now(tensorflow().constant(different, "string")).to_list()
+            unknown = {piece for piece, one in zip(different, cut, strict=True) if UNKNOWN in one}
+            for number in rows:
+                found[number] = [piece for piece in pieces[number] if piece in unknown]
         else:
             for number in rows:
                 text, place = texts[number].decode(), 0
