@@ -152,7 +152,6 @@ DISTRIBUTIONS = {
 # Declared, and imported by nothing of ours.
 UNIMPORTED = {
     "importlib-resources": "tensorflow-datasets needs it and does not declare it",
-    "tf2onnx": "model.export(format='onnx') imports it",
     "onnx": "tf2onnx reads and writes with it; the floor is ours",
     "dill": "tfds.testing.DatasetBuilderTestCase needs it",
     "ruff": "a command: lint and format",

@@ -149,6 +149,15 @@ def test_other_formats_are_verified_the_same_way(finished, format, module, file,
     assert {path.name for path in target.iterdir()} == {file, "labels.txt", "signature.json"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("format", "module"), [("onnx", "tf2onnx"), ("litert", "ai_edge_litert")])
+def test_exact_gelus_are_exported_to_other_formats(format, module, tmp_path):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"needs the extra {format}")
+    model = zoo.build("vit", depth=1, width=16, hidden=16, patch=16)
+    assert zoo.export(model, tmp_path / "export", format=format).exists()
+
+
 def test_a_format_without_its_extra_says_what_to_install(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(zoo.InputError, match=r"pip install -c constraints.txt '\.\[onnx\]'"):

@@ -21,13 +21,14 @@ def list_(pattern: str, task: str | None, quiet: bool) -> None:
     wanted = set(registry.names(pattern, task=task))
     if not wanted and not quiet:
         click.echo("No recipe matches.", err=True)
+    width = max(map(len, wanted), default=0) + 2
     for entry in registry.entries():
         if entry.name in wanted:
             if quiet:
                 click.echo(entry.name)
                 continue
             variants = f" (variants {', '.join(entry.variants)})" if entry.variants else ""
-            click.echo(f"{entry.name:<16}{entry.task or '?':<24}{entry.summary}{variants}")
+            click.echo(f"{entry.name:<{width}}{entry.task or '?':<24}{entry.summary}{variants}")
 
 
 @click.command()

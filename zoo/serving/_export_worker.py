@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import keras
+import numpy as np
 
 from zoo import files, readers, registry, runs, weights
 from zoo.base.randomness import dtype_policy
@@ -85,9 +86,27 @@ def _write_tensors(network: keras.Model, reader: Any, target: pathlib.Path, form
     sizes = [(1, *(64 if size is None else size for size in tensor.shape[1:])) for tensor in network.inputs]
     model([keras.ops.zeros(size, tensor.dtype) for size, tensor in zip(sizes, network.inputs, strict=True)])  # for ONNX
     name = "model.onnx" if format == "onnx" else "model.tflite"
+    if format == "onnx":
+        _teach_erfc()
     model.export(str(target / name), format=format, verbose=False)
     inputs = {tensor.name: _described(tensor) for tensor in network.inputs}
     return {"serve_tensors": {"inputs": inputs, "outputs": {key: _described(value) for key, value in named.items()}}}
+
+
+def _teach_erfc() -> None:
+    """Has tf2onnx write 1 - erf(x) where TensorFlow's exact GELU has erfc(x), which ONNX has not."""
+    from tf2onnx import handler, utils
+
+    @handler.tf_op("Erfc")
+    class _Erfc:
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+            (value,), (answer,) = node.input, node.output
+            shape, dtype = ctx.get_shape(answer), ctx.get_dtype(answer)
+            ctx.remove_node(node.name)
+            one = ctx.make_const(utils.make_name("one"), np.ones((), utils.map_onnx_to_numpy_type(dtype)))
+            erf = ctx.make_node("Erf", [value], shapes=[shape], dtypes=[dtype])
+            ctx.make_node("Sub", [one.output[0], erf.output[0]], outputs=[answer], shapes=[shape], dtypes=[dtype])
 
 
 def _described(spec: Any) -> dict[str, Any]:
