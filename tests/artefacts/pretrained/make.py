@@ -162,7 +162,7 @@ def smollm2(writes=24):
     model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     prompts = ["The capital of France is", "Once upon a time", "2 + 2 =", "def add(a, b):", "Water boils at",
-               "My favourite colour is", "The  cat's 12 hats", "Naïve café", "In 1969,", "Who wrote Hamlet?"]  # fmt: skip
+               "My favourite colour is", "The  cat's 12 hats", "Naïve café", "In 1969,", "Hamlet was"]  # fmt: skip
     ids, written = [], []
     for prompt in prompts:
         read = tokenizer(prompt, return_tensors="pt")["input_ids"]
