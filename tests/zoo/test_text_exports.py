@@ -76,6 +76,7 @@ def served(request, tmp_path_factory):
     return run, [found["answers"][str(number)] for number in range(len(asked))], found
 
 
+@pytest.mark.filterwarnings("ignore:.*out of the vocabulary")
 def test_strings_go_in_and_answers_come_out_of_stock_operations(served):
     run, answers, found = served
     assert found["strange"] == []
