@@ -29,7 +29,7 @@ class MaskReader(ImageReader):
         bits: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(image_shape, labels, bits, **kwargs)
+        super().__init__(image_shape, labels, bits=bits, **kwargs)
         self.margin = margin
 
     def fit_images(self, images: Tensor) -> Tensor:

@@ -26,16 +26,17 @@ def fit(source: "Source", names: Sequence[str], kind: str, size: int | None = No
     return made[key]
 
 
-def longest(source: "Source", name: str, tokenizer: Tokenizer, most: int) -> int:
-    """Returns how many ids, END counted, the longest text `name` of a source's training split has.
+def longest(source: "Source", names: Sequence[str], tokenizer: Tokenizer, most: int) -> int:
+    """Returns how many ids, END counted, the longest text of a source's training split has.
 
     Args:
+        names: of the features that count.
         most: a number of ids from which on it does not matter how many there are.
     """
     made = _FITTED.setdefault(source, {})
-    key = (name, tokenizer, most)
+    key = (*names, tokenizer, most)
     if key not in made:
-        made[key] = _longest(training_texts(source, name), tokenizer, most)
+        made[key] = _longest(training_texts(source, *names), tokenizer, most)
     return made[key]
 
 

@@ -156,8 +156,8 @@ class RunningText(Texts):
 class WholeTexts(Texts):
     """Fields of what reads texts whole, in batches of like lengths."""
 
-    sized_by: typing.ClassVar[dict[str, str]] = {"length": "text"}
-    """{field of a length: feature whose texts it is about}: what is read, and then what is written."""
+    sized_by: typing.ClassVar[dict[str, tuple[str, ...]]] = {"length": ("text",)}
+    """{field of a length: features whose texts it is about}: what is read, and then what is written."""
 
     batch_tokens: int | None = fields.integer(
         default=None,
@@ -180,13 +180,13 @@ class WholeTexts(Texts):
             return {}
         ways = zip(self.sized_by.items(), (reader.tokenizer, reader.writer), (reader.start, False), strict=False)
         found = {}
-        for number, ((field, name), tokenizer, start) in enumerate(ways):
+        for number, ((field, names), tokenizer, start) in enumerate(ways):
             if field in self.origin.given or field in self.variants.get(self.variant or "", {}):
                 continue
             if carried is not None:
                 found[field] = carried.lengths[number], f"init_from={self.init_from} has it"
             else:
-                ids = longest(source, name, tokenizer, LONGEST) + start
+                name, ids = " or ".join(names), longest(source, names, tokenizer, LONGEST) + start
                 why = f"the longest {name} has {ids:,} ids" if ids <= LONGEST else f"a {name} may have more ids"
                 found[field] = min(ids // STEP * STEP + STEP, LONGEST), why
         return found

@@ -38,7 +38,7 @@ class SequenceToSequence(WholeTexts):
     exports_attention: typing.ClassVar[bool] = False
     """Whether an export answers with what the network looked at, which costs a second pass over the answer."""
 
-    sized_by: typing.ClassVar[dict[str, str]] = {"length": "source", "target_length": "target"}
+    sized_by: typing.ClassVar[dict[str, tuple[str, ...]]] = {"length": ("source",), "target_length": ("target",)}
 
     target_vocabulary: int = fields.integer(
         default=128, legal=(1, 10_000_000), help="as vocabulary, of what is written"

@@ -31,6 +31,8 @@ class TextEmbedding(WholeTexts):
     nearer to its partner than to the partners of all others in the batch, whose number is what makes the task hard.
     """
 
+    sized_by: typing.ClassVar[dict[str, tuple[str, ...]]] = {"length": ("source", "target")}
+
     temperature: float = fields.real(
         default=0.05, legal=(1e-3, 100), search=(0.02, 0.2), log=True, help="divides cosines, before their softmax"
     )
