@@ -60,7 +60,7 @@ def test_bert_has_the_published_parameters_and_hands_them_on(shapes):
     assert cut(zoo.recipe("bert/base").network()).count_params() == 108_891_648
 
 
-def test_minilm_has_the_published_parameters_but_its_pooler(zeros):
+def test_minilm_has_the_published_parameters_but_its_pooler(shapes):
     """Of 22,713,216 in the file, the pooler has 384 x 384 + 384, and no answer depends on it."""
     assert zoo.recipe("sentence_encoder/minilm-l6").network().count_params() == 22_713_216 - 147_840
 

@@ -249,6 +249,7 @@ def test_a_saved_model_gives_the_same_ids(both, tmp_path):
     np.testing.assert_array_equal(texts, reader.tokenizer.decode(ids))
 
 
+@pytest.mark.filterwarnings("ignore:.* out of the vocabulary")
 @pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2", "bert", "bert_classifier"])
 def test_ids_are_those_that_published_networks_are_asked(name):
     published = read_tokenizer(ARTEFACTS / name)
@@ -304,6 +305,7 @@ def test_bytes_that_the_vocabulary_lacks_are_nothing_or_unknown(unknown, tmp_pat
 # Masks ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.* out of the vocabulary")  # "[mask]" in lower case is one
 def test_a_mask_is_recognised_where_it_is_asked_for():
     published, tokenizer = read_tokenizer(ARTEFACTS / "bert"), ARTEFACTS / "bert" / "tokenizer.json"
     theirs = library.Tokenizer.from_file(str(tokenizer))
