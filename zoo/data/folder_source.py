@@ -183,8 +183,8 @@ def inspect(
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
     index = data_root(data_dir) / "folders" / f"{key}{kind}-3.json"  # 3: the form of the facts
     try:
-        known = json.loads(index.read_text())
-    except (OSError, ValueError):
+        known = dict(json.loads(index.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):  # a damaged index is made anew
         known = {}
     stats = {path: path.lstat() if path.is_symlink() else path.stat() for path in paths}
     facts = {path: known.get(str(path), {}) for path in paths}

@@ -50,6 +50,7 @@ def is_whole(checkpoint: pathlib.Path) -> bool:
     """Returns whether every file of a checkpoint has the hash that was noted when it was written."""
     try:
         hashes = json.loads((checkpoint / "hashes.json").read_text())
-        return all(files.digest(checkpoint / name) == known for name, known in hashes.items())
-    except (OSError, ValueError):
+        whole = all(files.digest(checkpoint / name) == known for name, known in hashes.items())
+        return whole and "weights.npz" in hashes
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # it may say anything
         return False
