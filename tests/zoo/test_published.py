@@ -17,13 +17,15 @@ from zoo.base.models import attach
 from zoo.data.dates import FIRST, LAST, patterns, written
 from zoo.data.english import topics
 from zoo.data.masking import hide_tokens
-from zoo.data.tokens import END, SPECIAL, START, UNKNOWN
+from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
 from zoo.readers.chat import chat
+from zoo.readers.composed import ORDERED, code_points
 from zoo.readers.published import Published, read_tokenizer, tokenizer_of_lists
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import PUBLISHED, REPLACEMENT, Tokenizer
 from zoo.readers.vocabulary import learn
+from zoo.weights.layout import logits_bias
 
 library = pytest.importorskip("tokenizers")
 
@@ -91,6 +93,7 @@ LLAMA = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
+QWEN = LLAMA.replace("{1,3}", "")
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 UNCASED = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -103,9 +106,14 @@ def byte_pairs(pattern):
         "llama3": pre.Sequence(
             [pre.Split(library.Regex(LLAMA), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)]
         ),
+        "qwen2": pre.Sequence(
+            [pre.Split(library.Regex(QWEN), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)]
+        ),
     }[pattern]
     tokenizer = library.Tokenizer(library.models.BPE(ignore_merges=pattern == "llama3"))
     tokenizer.pre_tokenizer, tokenizer.decoder = cut, library.decoders.ByteLevel()
+    if pattern == "qwen2":
+        tokenizer.normalizer = library.normalizers.NFC()
     trainer = library.trainers.BpeTrainer(
         vocab_size=700, special_tokens=SPECIALS, initial_alphabet=pre.ByteLevel.alphabet(), show_progress=False
     )
@@ -123,6 +131,7 @@ MADE = {
     "gpt2": lambda: byte_pairs("gpt2"),
     "smollm2": lambda: byte_pairs("smollm2"),
     "llama3": lambda: byte_pairs("llama3"),
+    "qwen2": lambda: byte_pairs("qwen2"),
     "uncased": lambda: word_pieces(True),
     "cased": lambda: word_pieces(False),
 }
@@ -155,11 +164,57 @@ def test_ids_are_those_of_the_library(both):
     agree(both, [*HARD, *fuzzed(300), *plain(30)])
 
 
-@pytest.mark.parametrize("name", ["smollm2", "llama3", "cased"])
+@pytest.mark.parametrize("name", ["smollm2", "llama3", "qwen2", "cased"])
 def test_ids_of_other_kinds_are_those_of_the_library(name, tmp_path):
     tokenizer = MADE[name]()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     agree((read_tokenizer(tmp_path), tokenizer), [*HARD, *fuzzed(300), *plain(30)])
+
+
+def composing(count):
+    """Strings of what normalization form C changes, and of marks in any order."""
+    rng = random.Random(2)
+    some = [
+        *"abeEoOuq \n\0", "e\u0301", "\xe9", "\u1ec7", "\u212b", "\uf900", "\u0958", "\u0344", "\u1100", "\u1161",
+        "\u11a8", "\uac00", "\uac01", "\u0301", "\u0323", "\u0302", "\u0327", "\u0338", "\u09c7", "\u09be",
+    ]  # fmt: skip
+    pool = [*some * 5, *map(chr, rng.sample(code_points(ORDERED), 60))]
+    return ["".join(rng.choices(pool, k=rng.randrange(12))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(30_000, marks=pytest.mark.slow)])
+def test_normalization_form_c_is_the_library_s(count, tmp_path):
+    tokenizer = byte_pairs("qwen2")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    published, texts = read_tokenizer(tmp_path), [*HARD, *composing(count)]
+    agree((published, tokenizer), texts)
+    ids = published.tokenizer.encode_now(tf.constant(texts)).to_tensor()
+    back = [text.decode() for text in published.tokenizer.decode(ids).numpy()]
+    assert back == [tokenizer.decode(ids) for ids in library_ids(tokenizer, texts)] != texts
+
+
+def test_only_texts_that_are_composed_say_so_in_their_config():
+    published = read_tokenizer(ARTEFACTS / "gpt2").tokenizer.get_config()
+    assert "composed" not in published
+    assert Tokenizer(**{**published, "composed": True}).get_config() == {**published, "composed": True}
+
+
+def test_a_checkpoint_without_a_start_has_none(tmp_path):
+    """As Qwen2 has: what is asked has no START, and the network never writes it."""
+    tokenizer = byte_pairs("qwen2")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": null, "eos_token": "<|im_end|>"}')
+    (tmp_path / "config.json").write_text('{"bos_token_id": null}')
+    published = read_tokenizer(tmp_path)
+    end = tokenizer.token_to_id("<|im_end|>")
+    assert (published.rows[:4], published.start, published.end) == ((-1, -1, end, -1), False, False)
+    assert "start" not in published.names
+    (tmp_path / "config.json").write_text('{"bos_token_id": 0}')
+    assert read_tokenizer(tmp_path).rows[START] == 0
+    reader = TextReader(published.tokenizer, 30, start=published.start, end=False)
+    assert [published.rows[one] for one in reader.read_raw(["a cat"])[1][0]] == tokenizer.encode("a cat").ids
+    bias = logits_bias().make((), (len(published.rows),), published.rows)
+    assert np.flatnonzero(bias).tolist() == [PADDING, START, UNKNOWN]
 
 
 @pytest.mark.slow
@@ -198,6 +253,8 @@ def test_texts_come_back(both):
             tokenizer.decode(one, skip_special_tokens=False).replace("[UNK]", REPLACEMENT)
             for one in library_ids(tokenizer, texts)
         ]
+    if tokenizer.normalizer is not None and published.tokenizer.kind == "bpe":
+        texts = [tokenizer.normalizer.normalize_str(text) for text in texts]
     assert back == texts
 
 
@@ -415,7 +472,8 @@ def changed(folder, name, change):
 
 REFUSED = [
     ("gpt2", lambda found: found["model"].update(type="Unigram"), "Unigram"),
-    ("gpt2", lambda found: found.update(normalizer={"type": "NFC"}), "normalizer NFC"),
+    ("gpt2", lambda found: found.update(normalizer={"type": "NFKC"}), "normalizer NFKC"),
+    ("gpt2", lambda found: found.update(normalizer={"type": "Sequence", "normalizers": []}), "normalizer Sequence"),
     ("gpt2", lambda found: found["pre_tokenizer"].update(add_prefix_space=True), "a space in front"),
     ("gpt2", lambda found: found["pre_tokenizer"].update(type="Metaspace"), "pre_tokenizer"),
     ("gpt2", lambda found: found.update(pre_tokenizer=None), "pre_tokenizer"),
@@ -502,7 +560,7 @@ def test_the_names_of_a_checkpoint_say_what_is_start_and_end(tmp_path):
 
 
 def test_the_lists_of_a_gguf_file_that_are_not_supported():
-    for pre, options in (("qwen2", {}), ("gpt-2", {"space": True}), ("gpt-2", {"types": [4, 1]})):
+    for pre, options in (("deepseek-llm", {}), ("gpt-2", {"space": True}), ("gpt-2", {"types": [4, 1]})):
         with pytest.raises(InputError, match="not supported"):
             tokenizer_of_lists(HERE, ["a", "b"], [], pre, **options)
 

@@ -8,6 +8,7 @@ import numpy as np
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.tokens import SPECIAL, UNKNOWN
 from zoo.errors import InputError
+from zoo.readers.composed import Composed
 from zoo.readers.cutting import BREAK, lookup_table, split_at_breaks
 
 _WHITE = r"\t-\r \x{85}\p{Z}"  # \s of RE2 is ASCII, and lacks \v
@@ -23,16 +24,22 @@ _LAST = ("({white}+)({white}{black})", rb"\1" + BREAK + rb"\2")
 _LAST_BLANK = ("({blank}+)({blank}{black})", rb"\1" + BREAK + rb"\2")
 _WORDS = (r"'(?:[stmd]|re|ve|ll)| ?\p{{L}}+| ?\p{{N}}+| ?{other}+|{white}+", rb"\0" + BREAK)
 _DIGITS = (r"\p{{N}}", BREAK + rb"\0" + BREAK)
-_LLAMA = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}"
-    r"| ?{other}+[\r\n]*|{white}*[\r\n]+|{white}+",
-    rb"\0" + BREAK,
-)
+
+
+def _with_digits(digits: str) -> tuple[str, bytes]:
+    """The words of tiktoken's cl100k, in which digits stand in such groups."""
+    return (
+        rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{{{L}}}}\p{{{{N}}}}]?\p{{{{L}}}}+|{digits}"
+        r"| ?{other}+[\r\n]*|{white}*[\r\n]+|{white}+",
+        rb"\0" + BREAK,
+    )
+
 
 PATTERNS: dict[str, tuple[tuple[str, bytes], ...]] = {
     "gpt2": (_LAST, _WORDS),
     "smollm2": (_DIGITS, _LAST, _WORDS),
-    "llama3": (_LAST_BLANK, _LLAMA),
+    "llama3": (_LAST_BLANK, _with_digits(r"\p{{N}}{{1,3}}")),
+    "qwen2": (_LAST_BLANK, _with_digits(r"\p{{N}}")),
 }
 """{name of how a text is cut into words: expressions and what replaces what they match, one after the other}."""
 
@@ -60,11 +67,18 @@ class BytePairs:
         pattern: one of `PATTERNS`.
         whole: whether a word that is a token is not merged.
         unknown: whether bytes that the vocabulary lacks are UNKNOWN; else they are nothing.
+        composed: whether texts are read in normalization form C.
     Raises: `InputError` for merges of tokens that are not there.
     """
 
     def __init__(
-        self, tokens: Sequence[str], merges: Iterable[str], pattern: str, whole: bool = False, unknown: bool = False
+        self,
+        tokens: Sequence[str],
+        merges: Iterable[str],
+        pattern: str,
+        whole: bool = False,
+        unknown: bool = False,
+        composed: bool = False,
     ) -> None:
         if pattern not in PATTERNS:
             raise InputError(f"pattern must be one of {', '.join(PATTERNS)}. Received: {pattern!r}.")
@@ -83,10 +97,13 @@ class BytePairs:
         self._ordered = bool((last[left] < ranks).all() and (last[right] < ranks).all())
         keys, first = np.unique(left * self._size + right, return_index=True)  # of a pair given twice the first
         self.tables = [lookup_table(keys, ranks[first], len(ranks))]
+        self._whole = whole
         if whole:
             letters = set(alphabet())
             raw = {one: number for one, number in numbers.items() if letters.issuperset(one)}
             self.tables.append(lookup_table([spelled_bytes(one, False) for one in raw], list(raw.values()), -1))
+        self._composed = Composed() if composed else None
+        self.tables += self._composed.tables if self._composed is not None else []
 
     def ids(self, texts: Tensor) -> Tensor:
         """Strings (batch,) to ids, a `tf.RaggedTensor` int32 (batch, tokens)."""
@@ -103,6 +120,8 @@ class BytePairs:
         tf = tensorflow()
 
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+        if self._composed is not None:
+            texts = self._composed.normalize(texts)
         for regex, by in self._steps:
             texts = tf.strings.regex_replace(texts, regex, by)
         return split_at_breaks(texts)
@@ -116,7 +135,7 @@ class BytePairs:
         ids, rows = tf.gather(self._bytes, letters.flat_values), letters.value_rowids()
         if (self._bytes < 0).any():  # what the vocabulary has no byte for is nothing
             ids, rows = tf.boolean_mask(ids, ids >= 0), tf.boolean_mask(rows, ids >= 0)
-        if len(self.tables) > 1:
+        if self._whole:
             found = tf.cast(self.tables[1].lookup(words), tf.int32)
             of = tf.gather(found, rows)
             first = rows != tf.concat([[-1], rows[:-1]], axis=0)

@@ -18,6 +18,7 @@ def read_gguf_tokenizer(path: pathlib.Path) -> Published:
         raise InputError(f"{path}: tokenizer.ggml.model={kind} is not supported. gpt2 is: byte-level BPE.")
     own = {name.removeprefix("tokenizer.ggml."): value for name, value in metadata.items()}
     return tokenizer_of_lists(
+        path,
         own.get("tokens", ()),
         own.get("merges", ()),
         own.get("pre", "none"),

@@ -23,8 +23,10 @@ ROLES = {"start": ("cls_token", "bos_token"), "end": ("sep_token", "eos_token"),
          "unknown": ("unk_token",), "mask": ("mask_token",)}  # fmt: skip
 """{what a special token does: what files call it}; where byte pairs have both of two names, the second counts."""
 
-GGUF = {"gpt-2": ("gpt2", False), "smollm": ("smollm2", False), "llama-bpe": ("llama3", True)}
-"""{tokenizer.ggml.pre: (name in `PATTERNS`, whether a word that is a token is not merged)}."""
+GGUF = {"gpt-2": {"pattern": "gpt2"}, "smollm": {"pattern": "smollm2"},
+        "llama-bpe": {"pattern": "llama3", "whole": True},
+        "qwen2": {"pattern": "qwen2", "composed": True}}  # fmt: skip
+"""{tokenizer.ggml.pre: what `Draft` takes}."""
 
 BROKEN = (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError, OSError)
 """What reading a file raises that is not as it should be."""
@@ -88,7 +90,7 @@ def _read(folder: pathlib.Path, files: tuple[tuple[str, int], ...]) -> Published
     with _Faults(folder / "chat_template.jinja"):
         template = (folder / "chat_template.jinja").read_text("utf-8") if "chat_template.jinja" in names else template
     with _Faults(folder / main):
-        return draft.laid({**_by_number(config, draft), **roles, **draft.roles}, template)
+        return draft.laid({**_by_number(config, given, draft), **roles, **draft.roles}, template)
 
 
 def tokenizer_of_lists(
@@ -120,7 +122,6 @@ def tokenizer_of_lists(
             raise unsupported(f"tokenizer.ggml.pre={pre}", GGUF)
         if space:
             raise unsupported("a space in front of texts")
-        pattern, whole = GGUF[pre]
         if 4 in types:
             raise unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
         specials = [token for token, one in zip(tokens, types, strict=True) if one == 3] if types else []
@@ -128,8 +129,8 @@ def tokenizer_of_lists(
             raise InputError("a token has two ids.")
         rows = {token: row for row, token in enumerate(tokens)}
         roles = {role: tokens[one] for role, one in (("start", start_id), ("end", end_id)) if one is not None}
-        own = {"merges": tuple(merges), "pattern": pattern, "whole": whole}
-        return Draft("bpe", rows, specials, bool(start), bool(end), {}, **own).laid(roles, template)
+        draft = Draft("bpe", rows, specials, bool(start), bool(end), {}, merges=tuple(merges), **GGUF[pre])
+        return draft.laid(roles, template)
 
 
 class _Faults:
@@ -162,6 +163,7 @@ class Draft:
     pattern: str = "gpt2"
     whole: bool = False
     unknown: bool = False
+    composed: bool = False
     lower: bool = True
 
     def laid(self, roles: Mapping[str, str], template: str | None) -> Published:
@@ -188,7 +190,7 @@ class Draft:
             if token not in specials and not letters.issuperset(token):
                 raise unsupported(f"the token {token!r}, which is not of bytes")
         hides = roles.get("mask")
-        own = {"merges": self.merges, "pattern": self.pattern, "whole": self.whole, "unknown": self.unknown}
+        own = {name: getattr(self, name) for name in ("merges", "pattern", "whole", "unknown", "composed")}
         tokenizer = Tokenizer(
             self.kind,
             tokens,
@@ -223,8 +225,12 @@ def _named(settings: Mapping[str, Any], kind: str) -> dict[str, str]:
     return found
 
 
-def _by_number(config: Mapping[str, Any], draft: Draft) -> dict[str, str]:
-    """{role: token} of a config.json, which gives numbers, or one of several."""
+def _by_number(config: Mapping[str, Any], given: Mapping[str, Any], draft: Draft) -> dict[str, str]:
+    """{role: token} of a config.json, which gives numbers, or one of several; else the usual ones.
+
+    Args:
+        given: the tokenizer_config.json. Where it says that byte pairs have none, the usual one is none.
+    """
     tokens, found = {row: token for token, row in draft.rows.items()}, {}
     for role, name in (("start", "bos_token_id"), ("end", "eos_token_id")):
         one = config.get(name)
@@ -233,7 +239,8 @@ def _by_number(config: Mapping[str, Any], draft: Draft) -> dict[str, str]:
             found[role] = tokens[one]
     usual = {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]", "mask": "[MASK]"}
     if draft.kind == "bpe":
-        usual = dict.fromkeys(("start", "end"), "<|endoftext|>")
+        none = [role for role in ("start", "end") if given.get(ROLES[role][-1], "") is None]
+        usual = {role: "<|endoftext|>" for role in ("start", "end") if role not in none}
     return {role: token for role, token in usual.items() if token in draft.rows} | found
 
 

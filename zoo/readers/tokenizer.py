@@ -49,8 +49,8 @@ class Tokenizer(keras.layers.Layer):
     - wordpiece: the longest pieces of words, from the left (`word_pieces`; Devlin et al. 2019). Words and punctuation
       come back with one space between them.
 
-    What was encoded is decoded to the same text, but for word pieces, tokens that are unknown, and `REPLACEMENT` for
-    bytes that are not UTF-8.
+    What was encoded is decoded to the same text, but for word pieces, texts that were composed, unknown tokens, and
+    `REPLACEMENT` for bytes that are not UTF-8.
 
     Args:
         kind: one of `KINDS` or `PUBLISHED`.
@@ -65,6 +65,7 @@ class Tokenizer(keras.layers.Layer):
             in a text they are read as any other text.
         hides: the one of `specials` that stands in place of a token that is to be found; None: tokens that are to be
             found are unknown.
+        composed: for bpe, whether texts are read in normalization form C.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Tokenizer(keras.layers.Layer):
         lower: bool = True,
         specials: Iterable[str] = (),
         hides: str | None = None,
+        composed: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -89,6 +91,7 @@ class Tokenizer(keras.layers.Layer):
         self.pattern = pattern
         self.whole = whole
         self.unknown = unknown
+        self.composed = composed
         self.lower = lower
         self.specials: tuple[str, ...] = tuple(specials)
         self.hides = hides
@@ -97,7 +100,7 @@ class Tokenizer(keras.layers.Layer):
         self._longest = min(LONGEST, max(map(len, self.tokens), default=1))
         if kind in PUBLISHED:
             self._cutter = (
-                BytePairs(self.tokens, self.merges, pattern, whole, unknown)
+                BytePairs(self.tokens, self.merges, pattern, whole, unknown, composed)
                 if kind == "bpe"
                 else WordPieces(self.tokens, lower, self.specials)
             )
@@ -306,6 +309,7 @@ class Tokenizer(keras.layers.Layer):
         if self.kind not in PUBLISHED:
             return {}
         own = {"merges": list(self.merges), "pattern": self.pattern, "whole": self.whole, "unknown": self.unknown}
+        own |= {"composed": True} if self.composed else {}
         own = own if self.kind == "bpe" else {"lower": self.lower}
         return {**own, "specials": list(self.specials), "hides": self.hides}
 

@@ -9,8 +9,9 @@ from zoo.readers.byte_pairs import PATTERNS, alphabet
 from zoo.readers.word_pieces import CONTINUED, LONGEST_WORD
 
 SPLITS = {
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+": "llama3",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+    rf"{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+": name
+    for digits, name in ((r"\p{N}{1,3}", "llama3"), (r"\p{N}", "qwen2"))
 }
 """{expression in tokenizer.json: name in `PATTERNS`}."""
 
@@ -76,8 +77,9 @@ def _word_pieces(found: Mapping[str, Any], model: Mapping[str, Any], config: Map
 
 
 def _byte_pairs(found: Mapping[str, Any], model: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, Any]:
-    if found.get("normalizer") is not None:
-        raise unsupported(f"the normalizer {found['normalizer']['type']}")
+    composed = found.get("normalizer") is not None
+    if composed and found["normalizer"] != {"type": "NFC"}:
+        raise unsupported(f"the normalizer {found['normalizer']['type']}", ["NFC"])
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(name):
             raise unsupported(f"{name}={model[name]}")
@@ -87,7 +89,7 @@ def _byte_pairs(found: Mapping[str, Any], model: Mapping[str, Any], rows: Mappin
     merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
     whole = model.get("ignore_merges") or False
     pattern = _pattern(found["pre_tokenizer"])
-    return {"merges": tuple(merges), "pattern": pattern, "whole": whole, "unknown": unknown}
+    return {"merges": tuple(merges), "pattern": pattern, "whole": whole, "unknown": unknown, "composed": composed}
 
 
 def _pattern(cut: Mapping[str, Any] | None) -> str:
