@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,12 +22,16 @@ READ = (WHOLE, VOCABULARY, *(name for pair in LISTS for name in pair), "tokenize
 
 ROLES = {"start": ("cls_token", "bos_token"), "end": ("sep_token", "eos_token"), "padding": ("pad_token",),
          "unknown": ("unk_token",), "mask": ("mask_token",)}  # fmt: skip
-"""{what a special token does: what files call it}; where byte pairs have both of two names, the second counts."""
+"""{what a special token does: what files call it}; where pairs have both of two names, the second counts."""
 
 GGUF = {"gpt-2": {"pattern": "gpt2"}, "smollm": {"pattern": "smollm2"},
         "llama-bpe": {"pattern": "llama3", "whole": True},
         "qwen2": {"pattern": "qwen2", "composed": True}}  # fmt: skip
 """{tokenizer.ggml.pre: what `Draft` takes}."""
+
+TAKES = {"bpe": ("merges", "pattern", "whole", "unknown", "composed"), "character_bpe": ("merges", "pattern"),
+         "wordpiece": ("lower",)}  # fmt: skip
+"""{kind: what `Tokenizer` takes of a `Draft`}."""
 
 BROKEN = (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError, OSError)
 """What reading a file raises that is not as it should be."""
@@ -179,7 +184,7 @@ class Draft:
         first = [of.get(role, -1) for role in ("padding", "start", "end", "unknown")]
         if first[0] in first[1:3]:  # padding that is the end, too
             first[0] = -1
-        if self.kind == "bpe" and not self.unknown:
+        if self.kind != "wordpiece" and not self.unknown:
             first[3] = -1
         elif first[3] < 0:
             raise InputError("there is no token for unknown words.")
@@ -190,14 +195,16 @@ class Draft:
             if token not in specials and not letters.issuperset(token):
                 raise unsupported(f"the token {token!r}, which is not of bytes")
         hides = roles.get("mask")
-        own = {name: getattr(self, name) for name in ("merges", "pattern", "whole", "unknown", "composed")}
         tokenizer = Tokenizer(
             self.kind,
             tokens,
             specials=[token for token in tokens if token in specials],
             hides=hides if hides in tokens else None,
-            **(own if self.kind == "bpe" else {"lower": self.lower}),
+            **{name: getattr(self, name) for name in TAKES[self.kind]},
         )
+        if template is not None and self.pattern == "missing":
+            warnings.warn("The chat template is not used: its parts would be read otherwise than texts.", stacklevel=2)
+            template = None
         names = {role: roles[role] for role in ("start", "end") if role in of}
         rows = (*first, *(self.rows[token] for token in tokens))
         return Published(tokenizer, rows, self.start, self.end, template, names)
@@ -217,7 +224,7 @@ def _named(settings: Mapping[str, Any], kind: str) -> dict[str, str]:
     """{role: token} of a map of special tokens, each a str or a mapping with its content."""
     found = {}
     for role, names in ROLES.items():
-        for name in names[::-1] if kind == "bpe" else names:
+        for name in names if kind == "wordpiece" else names[::-1]:
             one = settings.get(name)
             one = one["content"] if isinstance(one, dict) else one
             if isinstance(one, str):
@@ -229,7 +236,7 @@ def _by_number(config: Mapping[str, Any], given: Mapping[str, Any], draft: Draft
     """{role: token} of a config.json, which gives numbers, or one of several; else the usual ones.
 
     Args:
-        given: the tokenizer_config.json. Where it says that byte pairs have none, the usual one is none.
+        given: the tokenizer_config.json. Where it says that pairs have none, the usual one is none.
     """
     tokens, found = {row: token for token, row in draft.rows.items()}, {}
     for role, name in (("start", "bos_token_id"), ("end", "eos_token_id")):
@@ -238,9 +245,10 @@ def _by_number(config: Mapping[str, Any], given: Mapping[str, Any], draft: Draft
         if type(one) is int and one in tokens:
             found[role] = tokens[one]
     usual = {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]", "mask": "[MASK]"}
-    if draft.kind == "bpe":
-        none = [role for role in ("start", "end") if given.get(ROLES[role][-1], "") is None]
-        usual = {role: "<|endoftext|>" for role in ("start", "end") if role not in none}
+    if draft.kind != "wordpiece":
+        first, last = ("<|endoftext|>",) * 2 if draft.kind == "bpe" else ("<s>", "</s>")
+        usual = {"start": first, "end": last}
+        usual = {role: one for role, one in usual.items() if given.get(ROLES[role][-1], "") is not None}
     return {role: token for role, token in usual.items() if token in draft.rows} | found
 
 
