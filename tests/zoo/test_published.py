@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import io
 import json
 import pathlib
 import random
@@ -24,7 +25,8 @@ from zoo.errors import InputError
 from zoo.readers.character_pairs import BYTES, SPACE
 from zoo.readers.chat import chat
 from zoo.readers.composed import ORDERED, code_points
-from zoo.readers.published import Published, read_tokenizer, tokenizer_of_lists
+from zoo.readers.gguf import read_gguf_tokenizer
+from zoo.readers.published import Published, read_tokenizer, tokenizer_of_lists, tokenizer_of_scores
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import PUBLISHED, REPLACEMENT, Tokenizer
 from zoo.readers.vocabulary import learn
@@ -770,6 +772,84 @@ def test_the_vocabulary_of_mistral(tmp_path):
     ids = published.tokenizer.encode_now(tf.constant(texts)).to_tensor()
     back = [text.decode() for text in published.tokenizer.decode(ids).numpy()]
     assert back == [theirs.decode(one) for one in library_ids(theirs, texts)]
+    agree_with_pieces(tokenizer_of_scores(HERE, *lists_of(processor), start_id=1, end_id=2), processor, texts)
+
+
+@functools.cache
+def learned_pieces():
+    """The processor of a small vocabulary that SentencePiece learns."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    made = io.BytesIO()
+    lines = [line for text in plain(300) for line in text.split("\n") if line]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=made, model_type="bpe", vocab_size=800, byte_fallback=True,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, character_coverage=0.999, minloglevel=2,
+    )  # fmt: skip
+    return sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
+
+
+def lists_of(processor):
+    """(tokens, scores, types) as the converter of llama.cpp writes them."""
+    rows = range(processor.get_piece_size())
+    tokens, scores = ([get(row) for row in rows] for get in (processor.id_to_piece, processor.get_score))
+    return tokens, scores, [2, 3, 3, *(6 if token in BYTES else 1 for token in tokens[3:])]
+
+
+def agree_with_pieces(published, processor, texts):
+    texts = [text for text in texts if "\0" not in text]  # where the binding of SentencePiece ends a text
+    for text, ours in zip(texts, checkpoint_ids(published, texts), strict=True):
+        assert ours == processor.encode(text), repr(text)
+    ids = published.tokenizer.encode_now(tf.constant(texts)).to_tensor()
+    back = [text.decode() for text in published.tokenizer.decode(ids).numpy()]
+    assert back == [processor.decode(processor.encode(text)) for text in texts]
+
+
+def test_pieces_of_scores_are_those_of_sentencepiece():
+    processor = learned_pieces()
+    tokens, scores, types = lists_of(processor)
+    published = tokenizer_of_scores(HERE, tokens, scores, types, start_id=1, end_id=2)
+    assert (published.rows[:5], published.start, published.end) == ((-1, 1, 2, -1, 0), True, False)
+    agree_with_pieces(published, processor, [*HARD, *fuzzed(300), *plain(30)])
+    again = Tokenizer.from_config(json.loads(json.dumps(published.tokenizer.get_config())))
+    assert again.encode(tf.constant(HARD)).to_list() == published.tokenizer.encode(tf.constant(HARD)).to_list()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"space": False}, "no space in front"),
+    ({"scores": [0.0]}, "damaged"),
+    ({"tokens": ["<unk>", "a"], "scores": [0.0, 0.0], "types": [2, 1]}, "no token <0x00>"),
+    ({"tokens": ["a", "b"], "types": [4, 1]}, "no special one"),
+    ({"tokens": ["a", "a"], "types": [1, 1]}, "two ids"),
+])  # fmt: skip
+def test_scores_that_are_damaged_or_not_supported(change, message):
+    tokens, scores, types = lists_of(learned_pieces())
+    with pytest.raises(InputError, match=message):
+        tokenizer_of_scores(HERE, **{"tokens": tokens, "scores": scores, "types": types, **change})
+
+
+def test_the_tokenizer_of_a_gguf_file_of_pieces_is_read(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    tokens, scores, types = lists_of(learned_pieces())
+    writer = gguf.GGUFWriter(tmp_path / "it.gguf", "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores(scores)
+    writer.add_token_types(types)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    found = read_gguf_tokenizer(tmp_path / "it.gguf")
+    given = tokenizer_of_scores(HERE, tokens, scores, types, start_id=1, end_id=2)
+    assert (found.rows, found.start, found.end, found.names) == (given.rows, True, False, given.names)
+    assert described(found.tokenizer) == described(given.tokenizer)
+    (tmp_path / "other.gguf").write_bytes(
+        (tmp_path / "it.gguf").read_bytes().replace(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0plamo")
+    )
+    with pytest.raises(InputError, match=r"tokenizer.ggml.model=plamo is not supported"):
+        read_gguf_tokenizer(tmp_path / "other.gguf")
 
 
 @pytest.mark.slow

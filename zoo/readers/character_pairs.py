@@ -1,6 +1,6 @@
 """Byte-pair encoding of characters, as Llama has it of SentencePiece, with stock TensorFlow operations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -33,14 +33,29 @@ class CharacterPairs(Pairs):
         tokens: the vocabulary in the order of ids, from `SPECIAL` on, with `SPACE` for spaces, and `BYTES`.
         merges: the pairs of tokens that are merged, the first ones first; a space stands between the two.
         pattern: one of `PREFIXES`.
+        scores: of `tokens`, instead of merges: all pairs that give a token are merged, those of the highest score
+            first, as SentencePiece does.
+        specials: those of `tokens` that no text has.
     Raises: `InputError` for merges of tokens that are not there, and for a byte that is not there.
     """
 
-    def __init__(self, tokens: Sequence[str], merges: Iterable[str], pattern: str) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        merges: Iterable[str],
+        pattern: str,
+        scores: Sequence[float] = (),
+        specials: Iterable[str] = (),
+    ) -> None:
         if pattern not in PREFIXES:
             raise InputError(f"pattern must be one of {', '.join(PREFIXES)}. Received: {pattern!r}.")
-        merges = tuple(merges)
-        super().__init__(tokens, merges)
+        merges, ranks = tuple(merges), None
+        if scores:
+            specials = set(specials)
+            merges, ranks = _scored(
+                {one: score for one, score in zip(tokens, scores, strict=True) if one not in specials}
+            )
+        super().__init__(tokens, merges, ranks)
         self._prefix = PREFIXES[pattern]
         # where no merge joins a space to what stands before it, a text is cut there, and each word merged once
         self._cut = not any(SPACE in merge.replace(" ", "").lstrip(SPACE) for merge in merges)
@@ -49,7 +64,7 @@ class CharacterPairs(Pairs):
             raise InputError(f"The vocabulary lacks the token of a byte: {missing[0]!r}.")
         self._bytes = np.array([self._numbers[one] for one in BYTES], np.int32)
         characters = [token for token in tokens if len(token) == 1]
-        self._characters = lookup_table(characters, [self._numbers[one] for one in characters], -1)
+        self._characters = lookup_table(["", *characters], [-1, *(self._numbers[one] for one in characters)], -1)
         self.tables.append(self._characters)
 
     def _words(self, texts: Tensor) -> Tensor:
@@ -73,3 +88,13 @@ class CharacterPairs(Pairs):
         keep = (known < 0) | first
         ids, owners = tf.boolean_mask(tf.where(known < 0, ids, known), keep), tf.boolean_mask(owners, keep)
         return ids, tf.gather(characters.value_rowids(), owners)
+
+
+def _scored(scores: Mapping[str, float]) -> tuple[tuple[str, ...], np.ndarray]:
+    """(all pairs of tokens that give a token, with a space between the two, the rank of each)."""
+    merges, found = [], []
+    for token, score in scores.items():
+        pairs = [(token[:end], token[end:]) for end in range(1, len(token))]
+        merges += [" ".join(pair) for pair in pairs if scores.keys() >= set(pair)]
+        found += [-score] * (len(merges) - len(found))
+    return tuple(merges), np.unique(np.array(found), return_inverse=True)[1]

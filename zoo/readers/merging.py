@@ -18,23 +18,26 @@ class Pairs:
     Args:
         tokens: the vocabulary in the order of ids, from `SPECIAL` on.
         merges: the pairs of tokens that are merged, the first ones first; a space stands between the two.
+        ranks: the rank of each merge, the lowest first, where several have one; of these the leftmost in a word is made
+            first. None: their numbers.
     Attributes:
         tables: the tables that `ids` looks things up in.
     Raises: `InputError` for merges of tokens that are not there.
     """
 
-    def __init__(self, tokens: Sequence[str], merges: Iterable[str]) -> None:
+    def __init__(self, tokens: Sequence[str], merges: Iterable[str], ranks: np.ndarray | None = None) -> None:
         self._size = SPECIAL + len(tokens)
         self._numbers = {token: number for number, token in enumerate(tokens, SPECIAL)}
         left, right, made = np.array([_merge(merge, self._numbers) for merge in merges], np.int64).reshape(-1, 3).T
-        ranks = np.arange(len(made))
-        self._made = np.append(made, 0).astype(np.int32)  # of the rank of no merge, 0
+        ranks = np.arange(len(made)) if ranks is None else ranks
+        self._ranks = np.append(ranks, len(made))
+        self._made = np.append(made, 0).astype(np.int32)  # of no merge, 0
         last = np.full(self._size, -1)
         np.maximum.at(last, made, ranks)
         # whether a pair of what a merge made never comes before that merge; then all its places are merged at once
         self._ordered = bool((last[left] < ranks).all() and (last[right] < ranks).all())
         keys, first = np.unique(left * self._size + right, return_index=True)  # of a pair given twice the first
-        self.tables = [lookup_table(keys, ranks[first], len(ranks))]
+        self.tables = [lookup_table(np.append(keys, -1), np.append(first, len(made)), len(made))]  # never empty
 
     def ids(self, texts: Tensor) -> Tensor:
         """Strings (batch,) to ids, a `tf.RaggedTensor` int32 (batch, tokens)."""
@@ -60,20 +63,22 @@ class Pairs:
         tf = tensorflow()
 
         none = tf.constant(len(self._made) - 1, tf.int64)
+        ranks = tf.constant(self._ranks, tf.int64)
 
-        def merge(ids, rows, _):
+        def step(ids, rows, _):
             pair = tf.cast(ids[:-1], tf.int64) * self._size + tf.cast(ids[1:], tf.int64)
             before = rows[:-1]
-            rank = tf.where(before == rows[1:], self.tables[0].lookup(pair), none)
+            merge = tf.where(before == rows[1:], self.tables[0].lookup(pair), none)
+            rank = tf.gather(ranks, merge)
             best = tf.gather(tf.math.unsorted_segment_min(rank, before, count), before)
             hit = self._apart((rank == best) & (rank < none), before, count)
-            ids = tf.concat([tf.where(hit, tf.gather(self._made, rank), ids[:-1]), ids[-1:]], axis=0)
+            ids = tf.concat([tf.where(hit, tf.gather(self._made, merge), ids[:-1]), ids[-1:]], axis=0)
             keep = tf.concat([ids[:1] >= 0, ~hit], axis=0)
             return tf.boolean_mask(ids, keep), tf.boolean_mask(rows, keep), tf.reduce_any(hit)
 
         shapes = (tf.TensorShape([None]), tf.TensorShape([None]), tf.TensorShape([]))
         state = (ids, rows, tf.constant(True))
-        ids, rows, _ = tf.while_loop(lambda *state: state[2], merge, state, shape_invariants=shapes)
+        ids, rows, _ = tf.while_loop(lambda *state: state[2], step, state, shape_invariants=shapes)
         return tf.RaggedTensor.from_value_rowids(ids, rows, count)
 
     def _apart(self, hit: Tensor, rows: Tensor, count: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 from zoo.errors import InputError
 from zoo.readers.byte_pairs import alphabet
+from zoo.readers.character_pairs import BYTES
 from zoo.readers.tokenizer import Tokenizer
 from zoo.readers.tokenizer_json import read_draft, unsupported
 
@@ -127,15 +128,55 @@ def tokenizer_of_lists(
             raise unsupported(f"tokenizer.ggml.pre={pre}", GGUF)
         if space:
             raise unsupported("a space in front of texts")
-        if 4 in types:
-            raise unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
-        specials = [token for token, one in zip(tokens, types, strict=True) if one == 3] if types else []
-        if len(set(tokens)) < len(tokens):
-            raise InputError("a token has two ids.")
-        rows = {token: row for row, token in enumerate(tokens)}
+        rows, specials = _rows(tokens, types, (3,))
         roles = {role: tokens[one] for role, one in (("start", start_id), ("end", end_id)) if one is not None}
         draft = Draft("bpe", rows, specials, bool(start), bool(end), {}, merges=tuple(merges), **GGUF[pre])
         return draft.laid(roles, template)
+
+
+def tokenizer_of_scores(
+    path: pathlib.Path,
+    tokens: Sequence[str],
+    scores: Sequence[float],
+    types: Sequence[int],
+    *,
+    start_id: int | None = None,
+    end_id: int | None = None,
+    start: bool = True,
+    end: bool = False,
+    space: bool = True,
+    template: str | None = None,
+) -> Published:
+    """Returns the tokenizer that the metadata of a GGUF file describe, of the pieces of SentencePiece.
+
+    Args:
+        path: the file, for messages.
+        tokens, scores, types: tokenizer.ggml.tokens, .scores and .token_type.
+        start_id, end_id: .bos_token_id and .eos_token_id.
+        start, end, space: .add_bos_token, .add_eos_token and .add_space_prefix.
+        template: tokenizer.chat_template.
+    Raises: `InputError` for what is damaged or not supported.
+    """
+    with _Faults(path):
+        if not space:
+            raise unsupported("no space in front of texts")
+        rows, specials = _rows(tokens, types, (2, 3))
+        of = {token: float(score) for token, score in zip(tokens, scores, strict=True)}
+        if missing := [one for one in BYTES if one not in rows]:
+            raise unsupported(f"no token {missing[0]}")
+        roles = {role: tokens[one] for role, one in (("start", start_id), ("end", end_id)) if one is not None}
+        draft = Draft("character_bpe", rows, specials, start, end, {}, pattern="always", scores=of)
+        return draft.laid(roles, template)
+
+
+def _rows(tokens: Sequence[str], types: Sequence[int], special: Sequence[int]) -> tuple[dict[str, int], list[str]]:
+    """({token: its number}, those of the types `special`) of the lists of a GGUF file."""
+    if 4 in types:
+        raise unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
+    if len(set(tokens)) < len(tokens):
+        raise InputError("a token has two ids.")
+    specials = [token for token, one in zip(tokens, types, strict=True) if one in special] if types else []
+    return {token: row for row, token in enumerate(tokens)}, specials
 
 
 class _Faults:
@@ -169,6 +210,7 @@ class Draft:
     whole: bool = False
     unknown: bool = False
     composed: bool = False
+    scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     lower: bool = True
 
     def laid(self, roles: Mapping[str, str], template: str | None) -> Published:
@@ -198,6 +240,7 @@ class Draft:
         tokenizer = Tokenizer(
             self.kind,
             tokens,
+            [self.scores[token] for token in tokens] if self.scores else (),
             specials=[token for token in tokens if token in specials],
             hides=hides if hides in tokens else None,
             **{name: getattr(self, name) for name in TAKES[self.kind]},

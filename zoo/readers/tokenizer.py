@@ -58,7 +58,8 @@ class Tokenizer(keras.layers.Layer):
     Args:
         kind: one of `KINDS` or `PUBLISHED`.
         tokens: the vocabulary in the order of ids, from 4 on; of bytes none is given.
-        scores: log-probabilities of `tokens`, for subwords.
+        scores: log-probabilities of `tokens`, for subwords; of character_bpe without merges, those of SentencePiece,
+            where what gives the token of the highest is merged first.
         merges: for bpe and character_bpe, pairs of tokens with a space between the two, the first ones merged first.
         pattern: for bpe, how a text is cut into words, one of `byte_pairs.PATTERNS`; for character_bpe, when a space is
             put in front, one of `character_pairs.PREFIXES`.
@@ -105,7 +106,7 @@ class Tokenizer(keras.layers.Layer):
         if kind in PUBLISHED:
             self._cutter = {
                 "bpe": lambda: BytePairs(self.tokens, self.merges, pattern, whole, unknown, composed),
-                "character_bpe": lambda: CharacterPairs(self.tokens, self.merges, pattern),
+                "character_bpe": lambda: CharacterPairs(self.tokens, self.merges, pattern, self.scores, self.specials),
                 "wordpiece": lambda: WordPieces(self.tokens, lower, self.specials),
             }[kind]()
             self._tables = self._cutter.tables  # a layer saves the tables that it has itself
