@@ -55,7 +55,7 @@ def _of_gguf(config: Config) -> dict[str, typing.Any]:
         "kv_heads": int(config.get("attention.head_count_kv", heads)),
         "hidden": int(required(config, "feed_forward_length")),
         "epsilon": float(f"{required(config, 'attention.layer_norm_rms_epsilon'):.6g}"),
-        "qkv_bias": False,
+        "qkv_bias": config["architecture"] == "gguf:qwen2",
         "rotary_base": float(config.get("rope.freq_base", 10_000.0)),
         "tied": config["tied"],
     }
@@ -102,8 +102,8 @@ FAMILIES = (
         ignored=("lm_head.weight", "layers.*.self_attn.rotary_emb.inv_freq"),
     ),
     Family(
-        title="Llama in a GGUF file",
-        architectures=("gguf:llama",),
+        title="Llama and Qwen2 in a GGUF file",
+        architectures=("gguf:llama", "gguf:qwen2"),
         values=_of_gguf,
         names={
             **_names(

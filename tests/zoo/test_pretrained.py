@@ -5,12 +5,13 @@ import importlib.util
 import json
 import pathlib
 import pickle
+import re
 import shutil
 
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import zoo
 from zoo import InputError, cli
@@ -290,6 +291,61 @@ def test_a_network_answers_as_in_transformers(published):
         np.testing.assert_allclose(found[:, ours], theirs[:, rows[ours]], atol=1e-5 * np.abs(theirs).max())
         odds = np.exp(found - found.max(-1, keepdims=True))
         assert np.delete(odds, ours, axis=-1).sum() == 0
+
+
+GGUF_NAMES = {
+    "embed_tokens": "token_embd", "lm_head": "output", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "input_layernorm": "attn_norm",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "post_attention_layernorm": "ffn_norm", "layers": "blk", "norm": "output_norm",
+}  # fmt: skip
+"""{a part of a name of transformers: what GGUF files have there}."""
+
+
+def _write_gguf(folder, path):
+    """A checkpoint of this folder as the converter of llama.cpp writes it."""
+    gguf = pytest.importorskip("gguf")
+    config, file = (json.loads((folder / name).read_text()) for name in ("config.json", "tokenizer.json"))
+    kind = config["model_type"]
+    writer = gguf.GGUFWriter(path, kind)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    tokens = sorted(file["model"]["vocab"], key=file["model"]["vocab"].get)
+    special = {one["content"] for one in file["added_tokens"]}
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token in special else 1 for token in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in file["model"]["merges"]])
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        for theirs, ours in GGUF_NAMES.items():
+            name = re.sub(rf"\b{re.escape(theirs)}\b", ours, name)
+        if kind == "llama" and re.search(r"attn_[qk]\.weight", name):
+            heads = config["num_attention_heads" if "attn_q" in name else "num_key_value_heads"]
+            tensor = tensor.reshape(heads, 2, -1, tensor.shape[-1]).swapaxes(1, 2).reshape(tensor.shape)
+        writer.add_tensor(name.removeprefix("model."), np.ascontiguousarray(tensor))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_a_gguf_file_is_the_same_network(name, tmp_path):
+    _write_gguf(ARTEFACTS / name, tmp_path / "net.gguf")
+    whole, one = zoo.load(ARTEFACTS / name), zoo.load(tmp_path / "net.gguf")
+    assert one.recipe.qkv_bias == whole.recipe.qkv_bias == (name == "qwen2")
+    assert one.reader.tokenizer.tokens == whole.reader.tokenizer.tokens
+    ids = _ids(whole, "The cat's 2 hats")
+    np.testing.assert_array_equal(_ids(one, "The cat's 2 hats"), ids)
+    np.testing.assert_allclose(one.predict_on_batch(ids), whole.predict_on_batch(ids), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.backend

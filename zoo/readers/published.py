@@ -4,11 +4,13 @@ import dataclasses
 import functools
 import json
 import pathlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from zoo.errors import InputError
 from zoo.readers.byte_pairs import alphabet
+from zoo.readers.character_pairs import BYTES
 from zoo.readers.tokenizer import Tokenizer
 from zoo.readers.tokenizer_json import read_draft, unsupported
 
@@ -21,10 +23,16 @@ READ = (WHOLE, VOCABULARY, *(name for pair in LISTS for name in pair), "tokenize
 
 ROLES = {"start": ("cls_token", "bos_token"), "end": ("sep_token", "eos_token"), "padding": ("pad_token",),
          "unknown": ("unk_token",), "mask": ("mask_token",)}  # fmt: skip
-"""{what a special token does: what files call it}; where byte pairs have both of two names, the second counts."""
+"""{what a special token does: what files call it}; where pairs have both of two names, the second counts."""
 
-GGUF = {"gpt-2": ("gpt2", False), "smollm": ("smollm2", False), "llama-bpe": ("llama3", True)}
-"""{tokenizer.ggml.pre: (name in `PATTERNS`, whether a word that is a token is not merged)}."""
+GGUF = {"gpt-2": {"pattern": "gpt2"}, "smollm": {"pattern": "smollm2"},
+        "llama-bpe": {"pattern": "llama3", "whole": True},
+        "qwen2": {"pattern": "qwen2", "composed": True}}  # fmt: skip
+"""{tokenizer.ggml.pre: what `Draft` takes}."""
+
+TAKES = {"bpe": ("merges", "pattern", "whole", "unknown", "composed"), "character_bpe": ("merges", "pattern"),
+         "wordpiece": ("lower",)}  # fmt: skip
+"""{kind: what `Tokenizer` takes of a `Draft`}."""
 
 BROKEN = (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError, OSError)
 """What reading a file raises that is not as it should be."""
@@ -88,7 +96,7 @@ def _read(folder: pathlib.Path, files: tuple[tuple[str, int], ...]) -> Published
     with _Faults(folder / "chat_template.jinja"):
         template = (folder / "chat_template.jinja").read_text("utf-8") if "chat_template.jinja" in names else template
     with _Faults(folder / main):
-        return draft.laid({**_by_number(config, draft), **roles, **draft.roles}, template)
+        return draft.laid({**_by_number(config, given, draft), **roles, **draft.roles}, template)
 
 
 def tokenizer_of_lists(
@@ -120,16 +128,55 @@ def tokenizer_of_lists(
             raise unsupported(f"tokenizer.ggml.pre={pre}", GGUF)
         if space:
             raise unsupported("a space in front of texts")
-        pattern, whole = GGUF[pre]
-        if 4 in types:
-            raise unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
-        specials = [token for token, one in zip(tokens, types, strict=True) if one == 3] if types else []
-        if len(set(tokens)) < len(tokens):
-            raise InputError("a token has two ids.")
-        rows = {token: row for row, token in enumerate(tokens)}
+        rows, specials = _rows(tokens, types, (3,))
         roles = {role: tokens[one] for role, one in (("start", start_id), ("end", end_id)) if one is not None}
-        own = {"merges": tuple(merges), "pattern": pattern, "whole": whole}
-        return Draft("bpe", rows, specials, bool(start), bool(end), {}, **own).laid(roles, template)
+        draft = Draft("bpe", rows, specials, bool(start), bool(end), {}, merges=tuple(merges), **GGUF[pre])
+        return draft.laid(roles, template)
+
+
+def tokenizer_of_scores(
+    path: pathlib.Path,
+    tokens: Sequence[str],
+    scores: Sequence[float],
+    types: Sequence[int],
+    *,
+    start_id: int | None = None,
+    end_id: int | None = None,
+    start: bool = True,
+    end: bool = False,
+    space: bool = True,
+    template: str | None = None,
+) -> Published:
+    """Returns the tokenizer that the metadata of a GGUF file describe, of the pieces of SentencePiece.
+
+    Args:
+        path: the file, for messages.
+        tokens, scores, types: tokenizer.ggml.tokens, .scores and .token_type.
+        start_id, end_id: .bos_token_id and .eos_token_id.
+        start, end, space: .add_bos_token, .add_eos_token and .add_space_prefix.
+        template: tokenizer.chat_template.
+    Raises: `InputError` for what is damaged or not supported.
+    """
+    with _Faults(path):
+        if not space:
+            raise unsupported("no space in front of texts")
+        rows, specials = _rows(tokens, types, (2, 3))
+        of = {token: float(score) for token, score in zip(tokens, scores, strict=True)}
+        if missing := [one for one in BYTES if one not in rows]:
+            raise unsupported(f"no token {missing[0]}")
+        roles = {role: tokens[one] for role, one in (("start", start_id), ("end", end_id)) if one is not None}
+        draft = Draft("character_bpe", rows, specials, start, end, {}, pattern="always", scores=of)
+        return draft.laid(roles, template)
+
+
+def _rows(tokens: Sequence[str], types: Sequence[int], special: Sequence[int]) -> tuple[dict[str, int], list[str]]:
+    """({token: its number}, those of the types `special`) of the lists of a GGUF file."""
+    if 4 in types:
+        raise unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
+    if len(set(tokens)) < len(tokens):
+        raise InputError("a token has two ids.")
+    specials = [token for token, one in zip(tokens, types, strict=True) if one in special] if types else []
+    return {token: row for row, token in enumerate(tokens)}, specials
 
 
 class _Faults:
@@ -162,6 +209,8 @@ class Draft:
     pattern: str = "gpt2"
     whole: bool = False
     unknown: bool = False
+    composed: bool = False
+    scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     lower: bool = True
 
     def laid(self, roles: Mapping[str, str], template: str | None) -> Published:
@@ -177,7 +226,7 @@ class Draft:
         first = [of.get(role, -1) for role in ("padding", "start", "end", "unknown")]
         if first[0] in first[1:3]:  # padding that is the end, too
             first[0] = -1
-        if self.kind == "bpe" and not self.unknown:
+        if self.kind != "wordpiece" and not self.unknown:
             first[3] = -1
         elif first[3] < 0:
             raise InputError("there is no token for unknown words.")
@@ -188,14 +237,17 @@ class Draft:
             if token not in specials and not letters.issuperset(token):
                 raise unsupported(f"the token {token!r}, which is not of bytes")
         hides = roles.get("mask")
-        own = {"merges": self.merges, "pattern": self.pattern, "whole": self.whole, "unknown": self.unknown}
         tokenizer = Tokenizer(
             self.kind,
             tokens,
+            [self.scores[token] for token in tokens] if self.scores else (),
             specials=[token for token in tokens if token in specials],
             hides=hides if hides in tokens else None,
-            **(own if self.kind == "bpe" else {"lower": self.lower}),
+            **{name: getattr(self, name) for name in TAKES[self.kind]},
         )
+        if template is not None and self.pattern == "missing":
+            warnings.warn("The chat template is not used: its parts would be read otherwise than texts.", stacklevel=2)
+            template = None
         names = {role: roles[role] for role in ("start", "end") if role in of}
         rows = (*first, *(self.rows[token] for token in tokens))
         return Published(tokenizer, rows, self.start, self.end, template, names)
@@ -215,7 +267,7 @@ def _named(settings: Mapping[str, Any], kind: str) -> dict[str, str]:
     """{role: token} of a map of special tokens, each a str or a mapping with its content."""
     found = {}
     for role, names in ROLES.items():
-        for name in names[::-1] if kind == "bpe" else names:
+        for name in names if kind == "wordpiece" else names[::-1]:
             one = settings.get(name)
             one = one["content"] if isinstance(one, dict) else one
             if isinstance(one, str):
@@ -223,8 +275,12 @@ def _named(settings: Mapping[str, Any], kind: str) -> dict[str, str]:
     return found
 
 
-def _by_number(config: Mapping[str, Any], draft: Draft) -> dict[str, str]:
-    """{role: token} of a config.json, which gives numbers, or one of several."""
+def _by_number(config: Mapping[str, Any], given: Mapping[str, Any], draft: Draft) -> dict[str, str]:
+    """{role: token} of a config.json, which gives numbers, or one of several; else the usual ones.
+
+    Args:
+        given: the tokenizer_config.json. Where it says that pairs have none, the usual one is none.
+    """
     tokens, found = {row: token for token, row in draft.rows.items()}, {}
     for role, name in (("start", "bos_token_id"), ("end", "eos_token_id")):
         one = config.get(name)
@@ -232,8 +288,10 @@ def _by_number(config: Mapping[str, Any], draft: Draft) -> dict[str, str]:
         if type(one) is int and one in tokens:
             found[role] = tokens[one]
     usual = {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]", "mask": "[MASK]"}
-    if draft.kind == "bpe":
-        usual = dict.fromkeys(("start", "end"), "<|endoftext|>")
+    if draft.kind != "wordpiece":
+        first, last = ("<|endoftext|>",) * 2 if draft.kind == "bpe" else ("<s>", "</s>")
+        usual = {"start": first, "end": last}
+        usual = {role: one for role, one in usual.items() if given.get(ROLES[role][-1], "") is not None}
     return {role: token for role, token in usual.items() if token in draft.rows} | found
 
 

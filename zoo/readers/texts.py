@@ -28,6 +28,7 @@ class TextReader(keras.layers.Layer):
             tokens is read as START, for a network needs an id.
         before, after: ids around the tokens of a text that the network is asked, instead of START and END: what a chat
             template says (`published.chat`). Training texts have none of it.
+        around: what is put in front of such a text, and behind it, before it is cut into tokens.
         masks: whether a text that the network is asked can hold the tokenizer's mask ("[MASK]"), which is recognised.
         labels: names of the classes, in the order of the network's outputs, where texts are classified.
     """
@@ -43,6 +44,7 @@ class TextReader(keras.layers.Layer):
         labels: Iterable[str] = (),
         before: Iterable[int] = (),
         after: Iterable[int] = (),
+        around: Iterable[str] = ("", ""),
         masks: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -56,6 +58,7 @@ class TextReader(keras.layers.Layer):
         self.labels: tuple[str, ...] = tuple(labels)
         self.before: tuple[int, ...] = tuple(before)
         self.after: tuple[int, ...] = tuple(after)
+        self.around: tuple[str, ...] = tuple(around)
         self.masks = masks
         if len(self.before) + len(self.after) >= length:
             around = len(self.before) + len(self.after)
@@ -85,12 +88,16 @@ class TextReader(keras.layers.Layer):
 
     def _asked(self, ids: Tensor) -> Tensor:
         """`_framed`, of texts that the network is asked."""
-        if self.before or self.after:
+        if self.before or self.after or any(self.around):
             return _framed(ids, self.length, self.before, self.after)
         return self._framed(ids)
 
     def read_texts(self, texts: Tensor) -> Tensor:
         """Strings (batch,) that the network is asked to int32 (batch, ids of the longest), zeros behind the others."""
+        tf = tensorflow()
+
+        if any(self.around):
+            texts = tf.strings.join([self.around[0], texts, self.around[1]])
         return self._asked(self.tokenizer.encode(texts, self.masks)).to_tensor()
 
     def read_raw(
@@ -120,7 +127,8 @@ class TextReader(keras.layers.Layer):
                 texts.append(utf8(number, one))
         with tf.device("CPU:0"):
             encode = self.tokenizer.encode_masked_now if self.masks else self.tokenizer.encode_now
-            ids = encode(tf.constant(texts, tf.string))
+            front, back = (part.encode() for part in self.around)
+            ids = encode(tf.constant([front + text + back for text in texts], tf.string))
         around = len(self.before) + len(self.after) or self.start + self.end
         counts = ids.row_lengths().numpy() - 1 + around
         kept = []
@@ -187,6 +195,7 @@ class TextReader(keras.layers.Layer):
             "end": self.end,
             "labels": list(self.labels),
             **({"before": list(self.before), "after": list(self.after)} if self.before or self.after else {}),
+            **({"around": list(self.around)} if any(self.around) else {}),
             **({"masks": True} if self.masks else {}),
         }
 

@@ -16,13 +16,14 @@ from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
 from zoo.readers.byte_pairs import BytePairs, spelled_bytes
+from zoo.readers.character_pairs import CharacterPairs, spelled_characters
 from zoo.readers.cutting import lookup_table
 from zoo.readers.word_pieces import WordPieces, joined_piece
 
 KINDS = ("characters", "bytes", "words", "subwords")
 """Kinds whose vocabulary is learned from data."""
 
-PUBLISHED = ("bpe", "wordpiece")
+PUBLISHED = ("bpe", "character_bpe", "wordpiece")
 """Kinds whose vocabulary comes with a published checkpoint."""
 
 LONGEST = 16
@@ -46,25 +47,30 @@ class Tokenizer(keras.layers.Layer):
 
     - bpe: pieces of words that merging their bytes leaves (`byte_pairs`; Sennrich et al. 2016, Radford et al. 2019);
       nothing is unknown, and no space is put in front of a text.
+    - character_bpe: pieces of the text that merging its characters leaves, a space in front of it (`character_pairs`);
+      what is no token is its bytes.
     - wordpiece: the longest pieces of words, from the left (`word_pieces`; Devlin et al. 2019). Words and punctuation
       come back with one space between them.
 
-    What was encoded is decoded to the same text, but for word pieces, tokens that are unknown, and `REPLACEMENT` for
-    bytes that are not UTF-8.
+    What was encoded is decoded to the same text, but for word pieces, texts that were composed, unknown tokens, and
+    `REPLACEMENT` for bytes that are not UTF-8.
 
     Args:
         kind: one of `KINDS` or `PUBLISHED`.
         tokens: the vocabulary in the order of ids, from 4 on; of bytes none is given.
-        scores: log-probabilities of `tokens`, for subwords.
-        merges: for bpe, pairs of tokens with a space between the two, those that are merged first in front.
-        pattern: for bpe, how a text is cut into words, one of `byte_pairs.PATTERNS`.
+        scores: log-probabilities of `tokens`, for subwords; of character_bpe without merges, those of SentencePiece,
+            where what gives the token of the highest is merged first.
+        merges: for bpe and character_bpe, pairs of tokens with a space between the two, the first ones merged first.
+        pattern: for bpe, how a text is cut into words, one of `byte_pairs.PATTERNS`; for character_bpe, when a space is
+            put in front, one of `character_pairs.PREFIXES`.
         whole: for bpe, whether a word that is a token is not merged.
         unknown: for bpe, whether bytes that the vocabulary lacks are unknown tokens; else they are nothing.
         lower: for wordpiece, whether texts are read in lower case and without accents.
-        specials: for bpe and wordpiece, those of `tokens` that stand for no text, such as "[MASK]" or "<|im_start|>";
+        specials: for kinds of `PUBLISHED`, those of `tokens` that stand for no text, such as "[MASK]" or "<|im_end|>";
             in a text they are read as any other text.
         hides: the one of `specials` that stands in place of a token that is to be found; None: tokens that are to be
             found are unknown.
+        composed: for bpe, whether texts are read in normalization form C.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Tokenizer(keras.layers.Layer):
         lower: bool = True,
         specials: Iterable[str] = (),
         hides: str | None = None,
+        composed: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -89,6 +96,7 @@ class Tokenizer(keras.layers.Layer):
         self.pattern = pattern
         self.whole = whole
         self.unknown = unknown
+        self.composed = composed
         self.lower = lower
         self.specials: tuple[str, ...] = tuple(specials)
         self.hides = hides
@@ -96,11 +104,11 @@ class Tokenizer(keras.layers.Layer):
         self._written = (b"", b"", b"", *self._spellings())
         self._longest = min(LONGEST, max(map(len, self.tokens), default=1))
         if kind in PUBLISHED:
-            self._cutter = (
-                BytePairs(self.tokens, self.merges, pattern, whole, unknown)
-                if kind == "bpe"
-                else WordPieces(self.tokens, lower, self.specials)
-            )
+            self._cutter = {
+                "bpe": lambda: BytePairs(self.tokens, self.merges, pattern, whole, unknown, composed),
+                "character_bpe": lambda: CharacterPairs(self.tokens, self.merges, pattern, self.scores, self.specials),
+                "wordpiece": lambda: WordPieces(self.tokens, lower, self.specials),
+            }[kind]()
             self._tables = self._cutter.tables  # a layer saves the tables that it has itself
         elif kind != "bytes":
             self._table = lookup_table(self._written[SPECIAL:], range(SPECIAL, self.size), UNKNOWN)
@@ -109,9 +117,9 @@ class Tokenizer(keras.layers.Layer):
         """What the ids from UNKNOWN on are written as."""
         if self.kind == "bytes":
             return [REPLACEMENT.encode(), *(bytes([byte]) for byte in range(256))]
-        if self.kind == "bpe":
-            specials = set(self.specials)
-            return [REPLACEMENT.encode(), *(spelled_bytes(one, one in specials) for one in self.tokens)]
+        if self.kind in ("bpe", "character_bpe"):
+            specials, spelled = set(self.specials), spelled_bytes if self.kind == "bpe" else spelled_characters
+            return [REPLACEMENT.encode(), *(spelled(one, one in specials) for one in self.tokens)]
         if self.kind == "wordpiece":
             return [joined_piece(one) for one in (REPLACEMENT, *self.tokens)]
         return [one.encode() for one in (REPLACEMENT, *self.tokens)]
@@ -252,9 +260,9 @@ class Tokenizer(keras.layers.Layer):
         behind = tf.cumsum(tf.cast(ids == END, tf.int32), axis=-1) > 0
         written = tf.gather(tf.constant(self._written), tf.where(behind, PADDING, tf.cast(ids, tf.int32)))
         texts = tf.strings.reduce_join(written, axis=-1)
-        if self.kind in ("bytes", "bpe"):
-            return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
-        return texts if self.kind == "characters" else tf.strings.regex_replace(texts, "^ ", "")
+        if self.kind in ("bytes", "bpe", "character_bpe"):
+            texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+        return texts if self.kind in ("bytes", "bpe", "characters") else tf.strings.regex_replace(texts, "^ ", "")
 
     def spelled(self, ids: Iterable[int]) -> list[str]:
         """The tokens of one text, ids (tokens,) with END or without, as a list of str for a person to read."""
@@ -305,8 +313,10 @@ class Tokenizer(keras.layers.Layer):
         """What only kinds of `PUBLISHED` have, so that the others are written as ever."""
         if self.kind not in PUBLISHED:
             return {}
-        own = {"merges": list(self.merges), "pattern": self.pattern, "whole": self.whole, "unknown": self.unknown}
-        own = own if self.kind == "bpe" else {"lower": self.lower}
+        own = {"merges": list(self.merges), "pattern": self.pattern}
+        if self.kind == "bpe":
+            own |= {"whole": self.whole, "unknown": self.unknown, **({"composed": True} if self.composed else {})}
+        own = {"lower": self.lower} if self.kind == "wordpiece" else own
         return {**own, "specials": list(self.specials), "hides": self.hides}
 
 

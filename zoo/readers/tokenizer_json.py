@@ -6,11 +6,13 @@ from typing import Any
 
 from zoo.errors import InputError
 from zoo.readers.byte_pairs import PATTERNS, alphabet
+from zoo.readers.character_pairs import BYTES, SPACE
 from zoo.readers.word_pieces import CONTINUED, LONGEST_WORD
 
 SPLITS = {
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+": "llama3",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+    rf"{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+": name
+    for digits, name in ((r"\p{N}{1,3}", "llama3"), (r"\p{N}", "qwen2"))
 }
 """{expression in tokenizer.json: name in `PATTERNS`}."""
 
@@ -45,13 +47,13 @@ def read_draft(found: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
         own = _word_pieces(found, model, config)
         roles["unknown"] = model["unk_token"]
         return {**common, "kind": "wordpiece", "start": start is not None, "end": end is not None, **own}
-    own = _byte_pairs(found, model, rows)
-    if own["unknown"]:
+    own = _character_pairs(found, model) if model.get("byte_fallback") else _byte_pairs(found, model, rows)
+    if own.get("unknown"):
         roles["unknown"] = model["unk_token"]
     frames = [start is not None, end is not None]
     if found.get("post_processor") is None or found["post_processor"]["type"] == "ByteLevel":
         frames = [config.get(f"add_{name}_token") is True for name in ("bos", "eos")]
-    return {**common, "kind": "bpe", "start": frames[0], "end": frames[1], **own}
+    return {**common, "start": frames[0], "end": frames[1], **own}
 
 
 def _word_pieces(found: Mapping[str, Any], model: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,18 +78,61 @@ def _word_pieces(found: Mapping[str, Any], model: Mapping[str, Any], config: Map
 
 
 def _byte_pairs(found: Mapping[str, Any], model: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, Any]:
-    if found.get("normalizer") is not None:
-        raise unsupported(f"the normalizer {found['normalizer']['type']}")
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
-        if model.get(name):
-            raise unsupported(f"{name}={model[name]}")
+    composed = found.get("normalizer") is not None
+    if composed and found["normalizer"] != {"type": "NFC"}:
+        raise unsupported(f"the normalizer {found['normalizer']['type']}", ["NFC"])
+    merges = _merges(model)
     unknown = model.get("unk_token") is not None and not set(alphabet()) <= set(rows)
     if unknown and model.get("fuse_unk"):
         raise unsupported("fuse_unk=True")
-    merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
     whole = model.get("ignore_merges") or False
     pattern = _pattern(found["pre_tokenizer"])
-    return {"merges": tuple(merges), "pattern": pattern, "whole": whole, "unknown": unknown}
+    return {"kind": "bpe", "merges": merges, "pattern": pattern, "whole": whole, "unknown": unknown,
+            "composed": composed}  # fmt: skip
+
+
+def _merges(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """The merges of a model, which does nothing else to words."""
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(name):
+            raise unsupported(f"{name}={model[name]}")
+    return tuple(one if isinstance(one, str) else " ".join(one) for one in model["merges"])
+
+
+_PREPENDED = {
+    "type": "Sequence",
+    "normalizers": [
+        {"type": "Prepend", "prepend": SPACE},
+        {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
+    ],
+}
+_METASPACE = {"type": "Metaspace", "replacement": SPACE, "split": False}
+_DECODED = {"type": "Sequence", "decoders": [
+    {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+    {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}  # fmt: skip
+
+
+def _character_pairs(found: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    merges = _merges(model)
+    if model.get("ignore_merges"):
+        raise unsupported("ignore_merges=True with byte_fallback=True")
+    normalizer, cut = found.get("normalizer"), found.get("pre_tokenizer")
+    metaspace = [{**_METASPACE, "prepend_scheme": when} for when in ("first", "always")]
+    if normalizer == _PREPENDED and cut is None:
+        pattern = "always"
+    elif normalizer is None and cut in metaspace:
+        pattern = "missing"
+    else:
+        raise unsupported(
+            f"byte_fallback=True with the normalizer {json.dumps(normalizer)[:120]} and the pre_tokenizer "
+            f"{json.dumps(cut)[:120]}"
+        )
+    if found.get("decoder") != _DECODED:
+        raise unsupported(f"byte_fallback=True with the decoder {json.dumps(found.get('decoder'))[:120]}")
+    lacking = [one for one in BYTES if one not in model["vocab"]]
+    if lacking:
+        raise unsupported(f"byte_fallback=True without the token {lacking[0]}")
+    return {"kind": "character_bpe", "merges": merges, "pattern": pattern}
 
 
 def _pattern(cut: Mapping[str, Any] | None) -> str:

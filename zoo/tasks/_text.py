@@ -41,7 +41,7 @@ class Texts(Recipe):
     texts: typing.ClassVar[bool] = True
 
     tokens: str = fields.choice(
-        *KINDS, *PUBLISHED, default="characters", help="what a text is cut into; the last two come from checkpoints"
+        *KINDS, *PUBLISHED, default="characters", help="what a text is cut into; the last three come from checkpoints"
     )
     vocabulary: int = fields.integer(
         default=128, legal=(1, 10_000_000), help="ids of tokens, special ones counted; given, it is the most there are"

@@ -70,10 +70,8 @@ class LanguageModel(RunningText):
 
     def pretrained_reader(self, tokenizer: "Published", labels: Sequence[str] | None = None) -> "TextReader":
         """A reader of prompts; where the checkpoint has a chat template, of what a user says."""
-        before, after = ((), ()) if tokenizer.template is None else chat(tokenizer)
-        return TextReader(
-            tokenizer.tokenizer, self.length, start=tokenizer.start, end=False, before=before, after=after
-        )
+        frame = {} if tokenizer.template is None else chat(tokenizer)
+        return TextReader(tokenizer.tokenizer, self.length, start=tokenizer.start, end=False, **frame)
 
     # Data -------------------------------------------------------------------------------------------------------
 
