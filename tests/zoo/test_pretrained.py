@@ -399,6 +399,16 @@ def test_an_encoder_is_started_from_whatever_head_it_had(capsys):
             np.testing.assert_array_equal(ours, other)
 
 
+def test_a_checkpoint_decides_and_then_the_data(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\n" + "a cat,x\nthe dog,y\nthe log,z\n" * 3)
+    given = {"dataset": f"csv:{tmp_path}", "init_from": str(ARTEFACTS / "bert")}
+    recipe = zoo.recipe("bert_classifier", **given)
+    assert (recipe.width, recipe.heads, recipe.tokens, recipe.classes) == (16, 2, "wordpiece", 3)
+    assert recipe.vocabulary == zoo.load(ARTEFACTS / "bert").recipe.vocabulary
+    with pytest.raises(InputError, match=r"width=32 was given, but .* has 16"):
+        zoo.recipe("bert_classifier", width=32, **given)
+
+
 @pytest.mark.parametrize(("name", "given", "message"), [
     ("gpt", {"width": 32}, r"width=32 was given, but .* has 16"),
     ("gpt/124m", {}, r"gpt/124m has depth=12, but .*gpt2 has 2: name another variant"),
@@ -460,10 +470,12 @@ def test_a_source_is_exported_with_its_tokenizer(tmp_path, name):
 
 @pytest.mark.slow
 def test_a_run_keeps_the_commit_and_the_digest_that_it_started_from(tmp_path):
-    texts = {"train": (["a cat", "the dog"] * 8, ["x", "y"] * 8), "validation": (["a cat", "the dog"], ["x", "y"])}
+    for split, count in (("train", 8), ("validation", 2)):
+        (tmp_path / "texts").mkdir(exist_ok=True)
+        (tmp_path / "texts" / f"{split}.csv").write_text("text,label\n" + "a cat,x\nthe dog,y\n" * count)
     run = zoo.train(
         "bert_classifier",
-        dataset=texts,
+        dataset=f"csv:{tmp_path / 'texts'}",
         init_from=str(ARTEFACTS / "bert"),
         epochs=1,
         directory=tmp_path / "run",

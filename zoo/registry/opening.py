@@ -1,5 +1,6 @@
 """From a name and values to a recipe, alone or fitted to the data that it is to train on."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,9 @@ def open_recipe(
     source = recipe.view(open_source(data, **options))
     if "dataset" in given:
         given = {**given, "dataset": source.name}
+    if given.get("init_from") is not None:  # a checkpoint has values of its own
+        origin = dataclasses.replace(recipe.origin, given=recipe.origin.given | set(given))
+        recipe = started(recipe.restored(origin, recipe.normal({**recipe.values(), **given})))
     if source.ready or not adapt:
         return recipe.replace(**given), source
     # what is given may decide how data are read, and may count on these data only

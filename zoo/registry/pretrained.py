@@ -119,11 +119,10 @@ def _values(cls: "type[Recipe]", family: Family, config: Config, located: hub.Lo
 
 
 def _variant(cls: "type[Recipe]", values: dict[str, Any]) -> str | None:
-    """The variant that has all of `values` but those in which it yields; None where none has."""
-    fixed = {name: value for name, value in values.items() if name not in YIELDING}
+    """The variant all of whose values `values` shares, but for those in which it yields; None where there is none."""
     for variant, has in cls.variants.items():
-        says = {name: has.get(name, cls.field(name).default) for name in fixed}
-        if says == fixed and not fixed.keys().isdisjoint(has):
+        shared = [name for name in has if name in values and name not in YIELDING]
+        if shared and all(has[name] == values[name] for name in shared):
             return variant
     return None
 
