@@ -1,5 +1,6 @@
 """Files that are whole or not there, and locks that die with their process."""
 
+import atexit
 import contextlib
 import fcntl
 import hashlib
@@ -10,6 +11,7 @@ import pathlib
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -118,6 +120,16 @@ def own_temporary_folder() -> Iterator[None]:
     before = tempfile.tempdir, os.environ.get("TMPDIR")
     handle, name = tempfile.mkstemp(".lock", "", home)
     lock, folder = pathlib.Path(name), pathlib.Path(name).with_suffix("")
+
+    def remove() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+    # multiprocessing removes folders of its own in it when the process ends: what was registered before it comes later
+    later = "multiprocessing.util" not in sys.modules
+    if later:
+        atexit.register(remove)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         folder.mkdir()
@@ -128,9 +140,8 @@ def own_temporary_folder() -> Iterator[None]:
         os.environ.pop("TMPDIR")
         if before[1] is not None:
             os.environ["TMPDIR"] = before[1]
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        os.close(handle)
+        if not later:
+            remove()
 
 
 _SHORT, _YOUNG = 40, 60
