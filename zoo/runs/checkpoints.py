@@ -51,6 +51,6 @@ def is_whole(checkpoint: pathlib.Path) -> bool:
     try:
         hashes = json.loads((checkpoint / "hashes.json").read_text())
         whole = all(files.digest(checkpoint / name) == known for name, known in hashes.items())
-        return whole and "weights.npz" in hashes
+        return whole and "state.json" in hashes
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # it may say anything
         return False
