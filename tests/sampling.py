@@ -1,7 +1,8 @@
 """Samples of matrices of cases. A seed draws them, so that a failure can be repeated: ZOO_TESTS_SEED, 0 by default.
 
-A parametrized test of a layer or a network, which traces and compiles for each case, runs with `CASES` of its cases.
-`pytest --rest` runs the others, which CI does too, and `pytest --whole` runs all of them.
+A parametrized test of a layer or a network, which traces and compiles for each case, runs with `CASES` of its cases: on
+TensorFlow those in `DEAR`, on JAX and torch all. `pytest --rest` runs the others, which CI does on TensorFlow, and
+`pytest --whole` runs all of them.
 """
 
 import collections
@@ -12,6 +13,12 @@ SEED = int(os.environ.get("ZOO_TESTS_SEED", "0"))
 
 CASES = 2
 """How many cases of a parametrized test are a sample."""
+
+DEAR = (
+    *("test_ode_block", "test_mixture_of_experts", "test_expert_feed_forward", "test_attention_rnn", "test_sequences"),
+    *("test_text_recipes", "test_testing"),
+)
+"""Files whose cases take most of the quick suite's time on TensorFlow; what other files would save is little."""
 
 
 def add_option(parser):
@@ -27,12 +34,13 @@ def header(config):
 
 
 def deselect(config, items):
-    """Leaves `CASES` items of each test that is marked `backend`; with `--rest` the other items of those alone."""
+    """Leaves `CASES` items of each test that is sampled; with `--rest` the other items of those alone."""
     if config.getoption("--whole"):
         return
+    on_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
     cases = collections.defaultdict(list)
     for item in items:
-        if item.get_closest_marker("backend"):
+        if item.get_closest_marker("backend") and (not on_tensorflow or item.path.stem in DEAR):
             cases[item.nodeid.partition("[")[0]].append(item)
     left = {
         id(item)
