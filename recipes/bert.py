@@ -158,7 +158,6 @@ class BERT(
 
     families: typing.ClassVar[tuple[Family, ...]] = (
         Family(
-            title="BERT of transformers",
             architectures=ARCHITECTURES,
             loads=("BertForMaskedLM", "BertForPreTraining"),
             values=_with_head,

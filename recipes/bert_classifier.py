@@ -29,7 +29,6 @@ class BERTClassifier(
 
     families: ClassVar[tuple[Family, ...]] = (
         Family(
-            title="BERT of transformers",
             architectures=ARCHITECTURES,
             loads=("BertForSequenceClassification",),
             values=encoder_values,

@@ -38,7 +38,6 @@ def _both(ours: str, theirs: str, names: tuple[str, str] = ("kernel", "bias")) -
 NORM = ("gamma", "beta")
 
 GPT2 = Family(
-    title="GPT-2 of transformers",
     architectures=("GPT2LMHeadModel", "GPT2Model"),
     values=_of_transformers,
     names={

@@ -82,7 +82,6 @@ def _names(embedding: str, block: str, attention: str, parts: typing.Sequence[st
 
 FAMILIES = (
     Family(
-        title="Llama and Qwen2 of transformers",
         architectures=("LlamaForCausalLM", "Qwen2ForCausalLM"),
         values=_of_transformers,
         names={
@@ -102,7 +101,6 @@ FAMILIES = (
         ignored=("lm_head.weight", "layers.*.self_attn.rotary_emb.inv_freq"),
     ),
     Family(
-        title="Llama and Qwen2 in a GGUF file",
         architectures=("gguf:llama", "gguf:qwen2"),
         values=_of_gguf,
         names={

@@ -74,7 +74,6 @@ BODY, SHORTCUT = "stage{s}_block{b}/conv{c}", "stage{s}_block{b}/shortcut/shortc
 
 FAMILIES = (
     Family(
-        title="ResNet of torchvision and timm",
         architectures=tuple(f"resnet{depth}" for depth in BLOCKS),
         values=_of_timm,
         names={
@@ -87,7 +86,6 @@ FAMILIES = (
         ignored=("*.num_batches_tracked",),
     ),
     Family(
-        title="ResNet of transformers",
         architectures=("ResNetForImageClassification", "ResNetModel"),
         values=_of_transformers,
         names={

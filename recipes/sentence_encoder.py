@@ -34,7 +34,6 @@ class SentenceEncoder(
 
     families: ClassVar[tuple[Family, ...]] = (
         Family(
-            title="BERT of transformers",
             architectures=ARCHITECTURES,
             loads=("BertModel",),
             values=encoder_values,

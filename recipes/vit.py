@@ -104,7 +104,6 @@ def _names(first: str, block: str, attention: tuple[str, ...], parts: tuple[str,
 
 FAMILIES = (
     Family(
-        title="ViT of timm",
         architectures=tuple(f"vit_{size}_patch16_{pixels}" for size in SIZES for pixels in (224, 384)),
         values=_of_timm,
         names=_names(
@@ -116,7 +115,6 @@ FAMILIES = (
         ),
     ),
     Family(
-        title="ViT of transformers",
         architectures=("ViTForImageClassification", "ViTModel"),
         values=_of_transformers,
         names=_names(

@@ -81,7 +81,7 @@ def open_source(name: str | os.PathLike[str], trust: bool = False) -> "Trained":
     from zoo.runs import open_trained
     from zoo.weights import hub
 
-    if not hub.is_pretrained(name) and not hub.is_shipped(name):
+    if not hub.is_source(name):
         return open_run(name, trust)
     load_backend()
     return open_trained(name)

@@ -44,7 +44,7 @@ def show(recipe: Any, fields: tuple[str, ...], quiet: bool) -> None:
     from zoo.fields import show as shown
     from zoo.weights import hub
 
-    if hub.is_pretrained(recipe) or hub.is_shipped(recipe):
+    if hub.is_source(recipe):
         source = open_source(recipe).recipe
         made = source.replace(**parsed(type(source), fields))
     else:

@@ -19,8 +19,8 @@ CHOSEN = ("classes", "input_shape", "length", "answer_length", "temperature", "t
 """Fields in which the caller is followed, and not the checkpoint: another head, other sizes, another way to write."""
 
 
-def recipe_of(located: hub.Located) -> "tuple[Recipe, Family]":
-    """Returns (recipe, family) of a checkpoint that says in its config.json what it is.
+def recipe_of(located: hub.Located) -> "Recipe":
+    """Returns the recipe, with its values, of a checkpoint that says in its config.json what it is.
 
     Raises: `InputError` for an architecture that no recipe has.
     """
@@ -36,7 +36,7 @@ def recipe_of(located: hub.Located) -> "tuple[Recipe, Family]":
             if _is_of(family.architectures if family.loads is None else family.loads, config):
                 values = _values(cls, family, config, located)
                 recipe = cls.configured(base, _variant(cls, values))
-                return recipe.adapted({name: (value, "") for name, value in values.items()}), family
+                return recipe.adapted({name: (value, "") for name, value in values.items()})
     architecture = " ".join(architectures(config)) or "none"
     raise InputError(f"{located.source} has the architecture {architecture}, and no recipe reads it.")
 

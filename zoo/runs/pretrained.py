@@ -31,7 +31,7 @@ class Pretrained:
         self.source: str = str(source)
         self.located: hub.Located = hub.locate(source)
         refuse_pickle(self.located.path)
-        self.recipe: Recipe = registry.recipe_of(self.located)[0] if recipe is None else recipe
+        self.recipe: Recipe = registry.recipe_of(self.located) if recipe is None else recipe
         self._tokenizer = self.recipe.read_tokenizer(self.located.home)
 
     @property
@@ -50,7 +50,8 @@ class Pretrained:
         """
         from zoo import weights
 
-        self.located.digests()  # raises for a damaged file
+        if self.located.commit is not None:
+            _ = self.located.digests  # raises for a file that is not the hub's
         shapes = {variable.path: tuple(variable.shape) for variable in weights.variables(model)}
         rows = None if self._tokenizer is None else self._tokenizer.rows
         return registry.checkpoint(self.recipe, self.located, shapes, rows)
@@ -68,7 +69,7 @@ class Pretrained:
 
     def facts(self) -> dict[str, Any]:
         """Returns {"source", "commit", "sha256"}, as a run keeps them that was started from here."""
-        return {"source": self.source, "commit": self.located.commit, "sha256": self.located.digests()}
+        return {"source": self.source, "commit": self.located.commit, "sha256": self.located.digests}
 
 
 def _listed(names: list[str], most: int = 3) -> str:

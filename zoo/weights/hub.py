@@ -68,8 +68,9 @@ class Located:
                 config[name] = _mapping(self.folder / f"{name}_config.json")
         return config
 
+    @functools.cached_property
     def digests(self) -> dict[str, str]:
-        """Returns {name of a file of weights: its SHA-256}.
+        """{name of a file of weights: its SHA-256}; each file is read for it once.
 
         Raises: `InputError` where a file in the hub's cache is not the one that the hub has.
         """
@@ -103,6 +104,11 @@ def shipped_folder(name: str) -> pathlib.Path:
 def is_shipped(source: object) -> bool:
     """Returns whether `source` names weights that come with the package."""
     return isinstance(source, str) and source.startswith(SHIPPED)
+
+
+def is_source(source: object) -> bool:
+    """Returns whether `source` names weights of the package or from elsewhere, and not a run."""
+    return is_shipped(source) or is_pretrained(source)
 
 
 def is_pretrained(source: object) -> bool:

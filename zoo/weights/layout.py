@@ -118,7 +118,6 @@ class Family:
     """A published family of checkpoints that a recipe can be started from.
 
     Attributes:
-        title: how errors call it, such as "GPT-2 of transformers".
         architectures: what `architectures` of config.json, or timm's `architecture`, says of those that `init_from`
             reads.
         values: function of the config that returns {field: value} of the recipe; it raises `InputError` for what the
@@ -129,7 +128,6 @@ class Family:
         loads: those of `architectures` of which `zoo.load` makes this recipe; all, if None.
     """
 
-    title: str
     architectures: tuple[str, ...]
     values: Callable[[Config], dict[str, Any]]
     names: Mapping[str, str | Part]
