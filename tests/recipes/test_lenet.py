@@ -26,6 +26,12 @@ def test_has_the_published_parameters(name, fields, parameters):
     assert zoo.build(name, **fields).count_params() == parameters
 
 
+@pytest.mark.parametrize("name", ["lenet/5", "lenet/modern"])
+def test_pixels_lie_between_the_papers_numbers(name):
+    scale = zoo.recipe(name).network().get_layer("scale")
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(scale(np.array([[0.0, 255.0]]))), [[-0.1, 1.175]], atol=1e-6)
+
+
 @tensorflow_only
 def test_counts_the_multiply_adds_that_a_hand_counts():
     by_hand = 28 * 28 * 6 * 25 + 10 * 10 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10

@@ -89,6 +89,21 @@ def test_margin_and_step_tell_how_far_a_pixel_is_seen(depth):
 
 
 @pytest.mark.backend
+@pytest.mark.parametrize("skip", ["concat", "gate"])
+def test_the_way_up_sees_what_was_seen_on_the_way_down(skip):
+    """Where nothing comes from below, a level still tells two images apart."""
+    network = zoo.recipe("unet", norm="none", skip=skip, filters=4, depth=2).network()
+    levels = [keras.Model(network.input, network.get_layer(f"up{level}_conv1").output) for level in (1, 2)]
+    for level in (1, 2):
+        for weight in network.get_layer(f"up{level}_double").weights:
+            weight.assign(keras.ops.zeros_like(weight))
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 1)).astype("float32")
+    for level in levels:
+        one, other = keras.ops.convert_to_numpy(level(images))
+        assert np.abs(one - other).max() > 1e-3
+
+
+@pytest.mark.backend
 def test_every_layer_learns():
     model = zoo.build("unet", dropout=0.2, skip="gate", up="resize", norm="group", groups=2, **TINY)
     rng = np.random.default_rng(0)

@@ -153,6 +153,12 @@ def test_arrays_of_16_bits_are_read_as_files_of_them():
     np.testing.assert_array_equal(reader.read_raw(list(more))[1], read)
 
 
+def test_colours_become_grey_as_pillow_makes_them():
+    pixels = RNG.integers(0, 256, (9, 8, 3)).astype("uint8")
+    grey = ImageReader((9, 8, 1), "ab").fit_images(pixels).numpy()[..., 0].astype(int)
+    assert np.abs(grey - np.asarray(PIL.Image.fromarray(pixels).convert("L"))).max() <= 1
+
+
 def test_16_bits_of_which_one_is_colour_or_has_white_as_0_are_refused_as_tiff(tmp_path):
     pixels = np.full((4, 4), 300, "uint16")
     PIL.Image.fromarray(pixels).save(tmp_path / "inverted.tif", tiffinfo={262: 0})

@@ -9,6 +9,7 @@ import pytest
 
 import zoo
 from zoo import cli, figures, registry, reporting
+from zoo.figures.texts import scores
 
 TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
 TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "epochs": 1,
@@ -68,6 +69,17 @@ def classified(encoder, labelled, tmp_path_factory):
     with contextlib.redirect_stdout(said):
         run = zoo.train("bert_classifier", dataset=labelled, directory=folder, **options)
     return run, said.getvalue()
+
+
+def test_an_answer_that_breaks_off_pays_for_its_shortness():
+    """Papineni 2002: all n-grams of a beginning are right, and BLEU is 100 exp(1 - reference / answer)."""
+    whole = sentences(5)
+    begun = [text.rsplit(" ", 1)[0] for text in whole]
+    words, written = (sum(len(text.split()) for text in some) for some in (whole, begun))
+    found = scores(begun, whole)
+    assert found["bleu"] == pytest.approx(100 * np.exp(1 - words / written))
+    assert found["exact_match"] == 0
+    assert scores(whole, whole) == {"exact_match": 1, "bleu": pytest.approx(100), "chrf": pytest.approx(100)}
 
 
 def test_a_translator_trains_and_is_asked(translator, pairs):
