@@ -169,7 +169,7 @@ def proposal(options):
     from zoo.tuning.space import Space
 
     recipe = registry.configured("mlp", {})
-    searched = Space(recipe, *ranges.read(recipe, None, {}))
+    searched = Space(recipe, *ranges.read(recipe, "all", {}))
     oracle = oracles.Oracle("bayesian", searched, "val_loss", "min", 0, EPOCHS, 39, lambda values: True)
     for _ in range(40):
         asked = oracle.ask()

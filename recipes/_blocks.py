@@ -15,6 +15,8 @@ Tensor: typing.TypeAlias = typing.Any
 class Blocks(Declared):
     """Fields of a stack of Transformer blocks, and the blocks."""
 
+    tuned: typing.ClassVar[tuple[str, ...]] = ("dropout", "depth", "width")
+
     depth: int = integer(default=2, legal=(1, 1000), search=(1, 6), help="blocks in a stack")
     width: int = integer(
         default=128, legal=(1, 65_536), search=(64, 512), step=64, help="of the sequences between blocks"

@@ -33,6 +33,8 @@ class LeNet(
     seeds; an SVC 98.89 %) in 10 and 6 seconds of training on 2 CPU cores: `python benchmarks/digits.py`.
     """
 
+    tuned: ClassVar[tuple[str, ...]] = ("dropout", "filters")
+
     variants: ClassVar[dict[str, dict[str, Any]]] = {"5": {}, "modern": {"activation": "relu", "pool": "max"}}
 
     filters: tuple[int, int] = integers(

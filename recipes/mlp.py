@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -25,6 +25,8 @@ class MLP(TabularPrediction, dataset="moons", epochs=60, batch_size=32, learning
     87.3 % and 45.0 %; `hidden=quadratic units=1` separates `xor` at 100.0 % (means of three seeds:
     `python benchmarks/tables.py`).
     """
+
+    tuned: ClassVar[tuple[str, ...]] = ("dropout", "hidden", "units")
 
     hidden: str = choice(
         "none",

@@ -36,6 +36,8 @@ class ODENet(
     JAX, which has no other way, that holds too.
     """
 
+    tuned: ClassVar[tuple[str, ...]] = ("filters", "solver")
+
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "mnist": {
             "dataset": "tfds:mnist",

@@ -143,6 +143,8 @@ class ResNet(
     `jit_compile` is off because on a CPU XLA's convolutions are slower: `python benchmarks/vision.py`.
     """
 
+    tuned: ClassVar[tuple[str, ...]] = ("label_smoothing", "depth", "width")
+
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         **{str(depth): CIFAR | {"depth": depth} for depth in (20, 32, 44, 56)},
         "110": CIFAR | {"depth": 110, "warmup": 0.006},  # the paper's 400 steps of a smaller rate

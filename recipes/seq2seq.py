@@ -36,6 +36,8 @@ class Seq2Seq(
     step costs up to twice as much.
     """
 
+    tuned: typing.ClassVar[tuple[str, ...]] = ("dropout", "units", "embedding")
+
     variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {
         "rnnsearch": {
             "dataset": "tfds:wmt14_translate/fr-en",

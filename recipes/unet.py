@@ -42,6 +42,8 @@ class UNet(
     watershed 0.607), in 5 to 12 minutes on 2 CPU cores that other work shared: `python benchmarks/cells.py`.
     """
 
+    tuned: ClassVar[tuple[str, ...]] = ("dropout", "depth", "filters")
+
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "original": {
             "input_shape": (572, 572, 1),

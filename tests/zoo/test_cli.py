@@ -79,6 +79,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["tune", "lenet", "--space", "dropuot=0..0.5"], "Did you mean 'dropout'"),
     (["tune", "lenet", "--space", "dropout=0..2"], "Received: dropout=2"),
     (["tune", "lenet", "--space", "dropout"], "A space is given as field=range"),
+    (["tune", "lenet", "--space", "all", "--space", "dropout=0..0.5"], "A space is given as field=range, or all"),
     (["tune", "lenet", "dropout=0.1", "--space", "dropout=0..0.5"], "dropout is searched and fixed"),
     (["tune", "lenet", "--oracle", "randm"], "Did you mean 'random'"),
     (["tune", "lenet", "--max-time", "2 weeks"], "A time is a number with s, m, h or d"),

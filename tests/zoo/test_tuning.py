@@ -37,7 +37,7 @@ FOUR = {
 def space_of(name="mlp", space=None, fixed=None):
     recipe = registry.configured(name, {})
     found, fixed = ranges.read(recipe, space, fixed or {})
-    return Space(recipe, found, fixed, named=space is not None)
+    return Space(recipe, found, fixed, named=isinstance(space, dict))
 
 
 def make(path, oracle="random", seed=0, space=FOUR, fixed=None, pruner=None):
@@ -154,14 +154,30 @@ def test_a_space_that_cannot_be_is_one_line(space, message):
         space_of(space=space, fixed={"epochs": 3} if "dropout" in space and "epochs" in space else {})
 
 
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_study_without_a_space_searches_the_few_fields_that_matter(name):
+    few, every = space_of(name).ranges, space_of(name, "all").ranges
+    assert 3 <= len(few) <= 6 < len(every)
+    assert few == {field: every[field] for field in few}
+    assert "learning_rate" in few
+    assert "learning_rate" not in space_of(name, fixed={"learning_rate": 1e-3}).ranges
+
+
+def test_a_space_is_ranges_or_all():
+    with pytest.raises(zoo.InputError, match=r"A space is all, or ranges of fields by name\. Received: space='every'"):
+        space_of(space="every")
+
+
+@pytest.mark.parametrize("space", [None, "all"])
 @pytest.mark.parametrize("name", ["mlp", "lenet", "lenet/modern"])
-def test_nothing_chosen_is_the_recipe(name):
-    searched = space_of(name)
+def test_nothing_chosen_is_the_recipe(name, space):
+    searched = space_of(name, space)
     assert searched.recipe(searched.default()) == registry.configured(name, {})
 
 
 @pytest.mark.parametrize(("name", "space"), [
     ("mlp", None),
+    ("mlp", "all"),
     ("mlp", {"hidden": "dense,moe", "experts": "linear,mlp", "expert_units": "8..64:log", "activation": "relu,tanh"}),
     ("lenet", {"variant": "5,modern", "optimizer": "sgd,adam", "momentum": "0..0.9", "nesterov": "true,false"}),
 ])  # fmt: skip
@@ -693,6 +709,11 @@ def test_what_is_wrong_in_a_job_is_said_with_its_line(text, message, tmp_path):
     (tmp_path / "job.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(zoo.InputError, match=re.escape(message)):
         jobs.read(tmp_path / "job.yaml")
+
+
+def test_a_job_may_search_all(tmp_path):
+    (tmp_path / "job.yaml").write_text("recipe: mlp\nspace: all\n")
+    assert jobs.read(tmp_path / "job.yaml")["space"] == "all"
 
 
 def test_a_job_is_what_zoo_tune_takes(tmp_path):

@@ -47,6 +47,9 @@ class Recipe(fields.Declared):
     families: typing.ClassVar[tuple[Family, ...]] = ()
     """Published checkpoints that the network can be started from."""
 
+    tuned: typing.ClassVar[tuple[str, ...]] = ()
+    """Fields that a study searches by default, beside learning rate, batch size and weight decay: at most three."""
+
     tiles: typing.ClassVar[bool] = False
     """Whether inputs can be asked in tiles."""
 

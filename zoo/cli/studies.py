@@ -8,13 +8,16 @@ from zoo.cli.given import named, pairs_of, without
 from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
 from zoo.cli.screen import load_backend, print_table
 from zoo.errors import InputError
+from zoo.tuning.ranges import ALL
 from zoo.tuning.trial import MOST_DISK, MOST_SEED, MOST_WORKERS
 
 
 @click.command()
 @click.argument("recipe", metavar="RECIPE|JOB.yaml")
 @fields
-@click.option("--space", multiple=True, metavar="FIELD=RANGE", help="Search FIELD: 1e-4..1e-1:log, 8..64:step=8, a,b.")
+@click.option(
+    "--space", multiple=True, metavar="FIELD=RANGE|all", help="Search FIELD: 1e-4..1e-1:log, 8..64:step=8, a,b."
+)
 @click.option("--oracle", help="random, grid, bayesian (default) or hyperband.")
 @click.option(
     "--objective",
@@ -72,10 +75,15 @@ def tune(
         load_backend()
         job = jobs.read(recipe, trust)
         recipe = job.pop("recipe")
-    ranges = pairs_of(space, "A space is given as field=range.", "The space of {}")
+    everything = space == (ALL,)
+    ranges = {} if everything else pairs_of(space, "A space is given as field=range, or all.", "The space of {}")
     recipe, fixed = named(recipe, fields, ranges)
     job["fixed"] = {**without(job.get("fixed"), ranges), **fixed}
-    if ranges or job.get("space"):
+    if everything:
+        job["space"] = ALL
+    elif ranges and job.get("space") == ALL:
+        raise InputError("The job searches all fields: leave out --space, or `space: all`.")
+    elif ranges or isinstance(job.get("space"), dict):
         job["space"] = {**without(job.get("space"), fixed), **ranges}
     from zoo.tuning.tune import tune
 

@@ -27,9 +27,9 @@ def check_recipe(
 ) -> None:
     """Raises AssertionError where a recipe breaks a law that all recipes keep; needs keras-tuner.
 
-    Every default is legal and within its search range; sampling nothing is the default; the network is the same
-    twice, and building it leaves global state alone; it has a layer `features`, and only `head...` behind it; and
-    every field that counts changes something.
+    Every default is legal and within its search range; sampling nothing is the default; `tuned` names at most three
+    fields, which declare ranges; the network is the same twice, and building it leaves global state alone; it has a
+    layer `features`, and only `head...` behind it; and every field that counts changes something.
 
     Args:
         name: the recipe's name, with or without a variant.
@@ -63,6 +63,9 @@ def _check_sampling(recipe):
     hp = keras_tuner.HyperParameters()
     assert recipe.sample(hp) == recipe, f"{recipe.label}: sampling nothing is not the default"
     assert hp.space, f"{recipe.label} has nothing to search"
+    assert len(recipe.tuned) <= 3, f"{recipe.label}.tuned names more than three fields"
+    for name in recipe.tuned:
+        assert recipe.field(name).search is not None, f"{recipe.label}.tuned: {name} declares no range"
 
 
 def _check_network(recipe):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def hypermodel(
     recipe: "str | Recipe",
     *,
-    space: Mapping[str, Any] | None = None,
+    space: Mapping[str, Any] | str | None = None,
     fixed: Mapping[str, Any] | None = None,
     data_dir: str | pathlib.Path | None = None,
     skip_bad: bool = False,
@@ -39,7 +39,7 @@ def hypermodel(
     fixed = dict(fixed or {})
     data = fixed.pop("dataset") if not isinstance(fixed.get("dataset", ""), str) else None
     ranges, fixed = read(base, space, fixed)
-    searched = Space(base, ranges, fixed, named=space is not None)
+    searched = Space(base, ranges, fixed, named=isinstance(space, Mapping))
     return _HyperModel(searched, {} if data is None else {"dataset": data}, data_dir, skip_bad)
 
 

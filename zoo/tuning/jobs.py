@@ -83,7 +83,7 @@ def read(path: str | pathlib.Path, trust: bool = False) -> dict[str, Any]:
             with at(path, lines[name]):
                 job[name] = duration(job[name])
     for name in ("space", "fixed"):
-        if job.get(name) is not None:
+        if job.get(name) is not None and (name, job[name]) != ("space", ranges.ALL):
             _check_fields(path, tree, job, name)
     return job
 

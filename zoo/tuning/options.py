@@ -31,7 +31,7 @@ class Options:
     """
 
     recipe: "str | Recipe"
-    space: Mapping[str, Any] | None
+    space: Mapping[str, Any] | str | None
     fixed: Mapping[str, Any] | None
     oracle: str
     objective: str | None
@@ -92,7 +92,7 @@ class Options:
                 if name in ranges:
                     why = "it is the objective" if name == "monitor" else "hyperband decides them"
                     raise InputError(f"{name} cannot be searched: {why}.")
-            searched = Space(base, ranges, {**fixed, "monitor": objective}, named=self.space is not None)
+            searched = Space(base, ranges, {**fixed, "monitor": objective}, named=isinstance(self.space, Mapping))
             facts = self._described(searched.recipe(searched.default()), data, folder / "log")
             definition = Definition(
                 recipe=registry.saved(base),

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 VARIANT = "variant"
 """The name under which a study searches the recipe's variants."""
 
+ALL = "all"
+"""The space of every field that declares a range."""
+
+FIRST = ("learning_rate", "batch_size", "weight_decay")
+"""Fields that matter most in every recipe. `Recipe.tuned` names those of a recipe beside them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Range:
@@ -105,14 +111,14 @@ class Range:
 
 
 def read(
-    recipe: "Recipe", space: Mapping[str, Any] | None, fixed: Mapping[str, Any]
+    recipe: "Recipe", space: Mapping[str, Any] | str | None, fixed: Mapping[str, Any]
 ) -> tuple[dict[str, Range], dict[str, Any]]:
     """Reads what a study was asked to search.
 
     Args:
         recipe: the recipe that is tuned.
-        space: {field: text, list or value}; a single value fixes its field. None searches every field that declares
-            a range of its own.
+        space: {field: text, list or value}; a single value fixes its field. "all" searches every field that declares
+            a range of its own; None searches `FIRST` and `Recipe.tuned` of them.
         fixed: {field: value}.
 
     Returns: ({field: `Range`}, {field: fixed value}).
@@ -123,8 +129,11 @@ def read(
         name: cls.field(name).parse(name, value) if isinstance(value, str) else cls.field(name).check(name, value)
         for name, value in fixed.items()
     }
-    if space is None:
-        found = {name: declared(field) for name, field in cls.fields().items() if name not in fixed}
+    if space is None or isinstance(space, str):
+        if space not in (None, ALL):
+            raise InputError(f"A space is {ALL}, or ranges of fields by name. Received: space={space!r}.")
+        names = (*FIRST, *cls.tuned) if space is None else cls.fields()
+        found = {name: declared(cls.field(name)) for name in names if name not in fixed}
         return {name: range for name, range in found.items() if range is not None}, fixed
     ranges = {}
     for name, given in space.items():

@@ -36,7 +36,7 @@ class Study:
         cls,
         recipe: "str | Recipe",
         *,
-        space: Mapping[str, Any] | None = None,
+        space: Mapping[str, Any] | str | None = None,
         fixed: Mapping[str, Any] | None = None,
         oracle: str = "bayesian",
         objective: str | None = None,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def tune(
     recipe: "str | Recipe",
     *,
-    space: Mapping[str, Any] | None = None,
+    space: Mapping[str, Any] | str | None = None,
     fixed: Mapping[str, Any] | None = None,
     oracle: str = "bayesian",
     objective: str | None = None,
@@ -52,8 +52,9 @@ def tune(
     Args:
         recipe: a name such as `lenet/modern`, or a recipe.
         space: {field: range}, such as {"learning_rate": "1e-4..1e-1:log", "norm": ["batch", "group"]}. A single value
-            pins its field, and `variant` searches the recipe's variants. None searches every field that declares a
-            range.
+            pins its field, and `variant` searches the recipe's variants. None searches the few fields that matter
+            most: learning rate, batch size, weight decay and those in `Recipe.tuned`. "all" searches every field that
+            declares a range.
         fixed: {field: value}; `dataset` may be data in memory.
         oracle: "random", "grid", "bayesian" or "hyperband".
         objective: the metric to optimise, as an epoch reports it; None is the recipe's `monitor`.
