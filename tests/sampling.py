@@ -16,7 +16,7 @@ CASES = 2
 
 DEAR = (
     *("test_ode_block", "test_mixture_of_experts", "test_expert_feed_forward", "test_attention_rnn", "test_sequences"),
-    *("test_text_recipes", "test_testing"),
+    *("test_text_recipes", "test_testing", "test_resnet"),
 )
 """Files whose cases take most of the quick suite's time on TensorFlow; what other files would save is little."""
 

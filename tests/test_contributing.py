@@ -22,6 +22,7 @@ def files(page):
     return dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", (ROOT / page).read_text(), re.DOTALL))
 
 
+@pytest.mark.slow
 def test_a_newcomers_recipe_is_found_through_its_entry_point_trains_and_keeps_the_laws(tmp_path):
     found = files("CONTRIBUTING.md")
     assert found["tiny_net.py"].count("\n") < 40

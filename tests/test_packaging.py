@@ -169,6 +169,7 @@ def test_the_command_loads_nothing_slow_to_tell_of_itself(arguments):
     assert told.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_show_loads_nothing_slow_beside_keras():
     """Keras itself loads scikit-learn and matplotlib where they are installed: that much is not ours."""
     code = f"import keras, sys; already = set(sys.modules){COMMAND.format(['show', 'lenet'])}"
@@ -259,6 +260,7 @@ def load_after(order, saved):
     return start("-c", code, cwd=saved.parent, path=[ROOT])
 
 
+@pytest.mark.slow
 def test_a_saved_model_loads_in_any_order_of_imports(saved):
     orders = ["import zoo, keras", "import keras, zoo", "import zoo.layers"]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:  # each process takes 5 s to import TensorFlow

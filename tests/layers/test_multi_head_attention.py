@@ -474,7 +474,7 @@ def test_dropout_acts_in_training_alone_and_keeps_the_mean():
     np.testing.assert_allclose(np.mean(draws, axis=0), expected, atol=5 * spread)
 
 
-@pytest.mark.parametrize("cross", [False, True])
+@pytest.mark.parametrize("cross", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_reloads_after_quantisation(cross, tmp_path):
     inputs = [keras.Input((None, 8)) for _ in range(1 + cross)]
     layer = MultiHeadAttention(2, name="attention")

@@ -159,6 +159,7 @@ def test_a_feed_forward_that_blocks_share_comes_back_shared(tmp_path):
     assert len(keras.models.clone_model(model).weights) == len(model.weights) + len(shared.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feed_forward", [12, "held"])
 def test_reloads_after_quantisation(feed_forward, tmp_path):
     held = feed_forward == "held"

@@ -99,10 +99,9 @@ def test_padding_and_other_sentences_change_no_answer(name, fields, width):
         np.testing.assert_allclose(score[0], scores[row], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are made by TensorFlow")
-@pytest.mark.parametrize(
-    ("name", "fields"), [pytest.param(*WRITERS[0], id="seq2seq"), pytest.param(*WRITERS[4], marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("name", "fields"), [pytest.param(*WRITERS[0], id="seq2seq"), pytest.param(*WRITERS[4])])
 def test_a_search_exports_for_any_width_and_length(name, fields, tmp_path):
     import tensorflow as tf
 

@@ -144,13 +144,14 @@ def test_every_weight_learns(name, fields, classes):
             assert np.abs(before[weight.path] - numbers(weight)).max() > 0, weight.path
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles always, torch never")
 @pytest.mark.parametrize(("name", "fields"), [
     ("seq2seq", SEQ2SEQ),
-    pytest.param("seq2seq", {**SEQ2SEQ, "cell": "lstm", "scheduled_sampling": 1.0}, marks=pytest.mark.slow),
-    pytest.param("transformer", {**TRANSLATOR, **BLOCKS, "depth": 1}, marks=pytest.mark.slow),
-    pytest.param("gpt", {**GPT, "depth": 1, "dropout": 0.0}, marks=pytest.mark.slow),
-    pytest.param("bert", {**MODEL, "depth": 1, "dropout": 0.0}, marks=pytest.mark.slow),
+    ("seq2seq", {**SEQ2SEQ, "cell": "lstm", "scheduled_sampling": 1.0}),
+    ("transformer", {**TRANSLATOR, **BLOCKS, "depth": 1}),
+    ("gpt", {**GPT, "depth": 1, "dropout": 0.0}),
+    ("bert", {**MODEL, "depth": 1, "dropout": 0.0}),
 ])  # fmt: skip
 def test_trains_compiled_by_xla_on_batches_of_any_length(name, fields):
     import tensorflow as tf

@@ -154,6 +154,7 @@ def test_the_whole_path(run_cli, tmp_path):
     assert (status, "is done" in out) == (0, True)
 
 
+@pytest.mark.slow
 def test_a_study_from_a_job_to_its_best(run_cli, tmp_path):
     (tmp_path / "job.yaml").write_text(
         "recipe: mlp\nfixed: {dataset: xor, batch_size: 128, epochs: 9}\n"

@@ -112,7 +112,9 @@ def test_balanced_weights_give_every_class_the_same_sum():
     assert weights.sum() == pytest.approx(60)
 
 
-@pytest.mark.parametrize("given", [{"dataset": "digits"}, {"dataset": "cells:size=64"}])
+@pytest.mark.parametrize(
+    "given", [{"dataset": "digits"}, {"dataset": "cells:size=32,count=1,radius=6.0,train=8,validation=2,test=2"}]
+)
 def test_balanced_weights_cost_nothing_where_nothing_is_trained(given, monkeypatch):
     name = "lenet" if given["dataset"] == "digits" else "unet"
     recipe, source = open_recipe(name, {**given, "class_weight": "balanced"})

@@ -517,6 +517,7 @@ def test_classification_has_no_tiles(finished):
         zoo.predict(finished, np.zeros((8, 8, 1), "uint8"), tile=32)
 
 
+@pytest.mark.slow
 def test_an_export_answers_any_size_as_the_run_does(run, tmp_path):
     zoo.export(run, tmp_path / "export")
     model = tf.saved_model.load(str(tmp_path / "export"))

@@ -491,7 +491,7 @@ def test_training_leaves_global_state_alone(tmp_path):
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
 def test_mixed_precision_trains_and_resumes(precision, tmp_path):
     whole = train(tmp_path / "whole", "lenet", epochs=2, precision=precision)
     train(tmp_path / "half", "lenet", epochs=2, precision=precision, until=1)
