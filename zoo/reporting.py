@@ -243,10 +243,10 @@ def _numbers(trained: _Trained) -> figures.Table:
     sizes = trained.run.facts["data"]["sizes"] if source is None else source.sizes
     if trained.recipe.dataset.startswith("batches:"):
         sizes = {}  # nobody counted the examples
-    rows = [("training, as it went", sizes.get("train"), *(best[name] for name in metrics))]
+    rows = [("training (during training)", sizes.get("train"), *(best[name] for name in metrics))]
     if "validation" not in trained.measured and f"val_{metrics[0]}" in best:
         values = (best.get(f"val_{name}") for name in metrics)
-        rows.append(("validation, as it went", sizes.get("validation"), *values))
+        rows.append(("validation (during training)", sizes.get("validation"), *values))
     for split, measured in reversed(trained.measured.items()):
         rows.append((split, sizes.get(split), *(measured.get(name) for name in metrics)))
     return figures.Table(("split", "examples", *metrics), rows)

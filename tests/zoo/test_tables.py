@@ -738,7 +738,7 @@ def test_regions_are_what_the_network_says():
     assert said[0].max() == 0
     assert said[-1].min() == 1
     part = plane.regions(network)
-    assert "ring around the 1 taken for another" in part.caption
+    assert "ring around the 1 misclassified" in part.caption
     axes = part.draw(zoo.figures.LIGHT).axes[0]
     low, high = axes.get_ylim()
     assert low < 8 < 12 < high  # in the units of the table

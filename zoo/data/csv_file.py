@@ -40,7 +40,7 @@ class CsvFile:
 
 
 def read_csv(path: str | os.PathLike[str], skip_bad: bool = False) -> CsvFile:
-    """The `CsvFile` at `path`: UTF-8, a header line, cells apart by a comma, semicolon, tab or bar.
+    """The `CsvFile` at `path`: UTF-8, a header line, cells separated by commas, semicolons, tabs or bars.
 
     A first line `sep=;`, as Excel writes it, names the delimiter. A first column without a name, as pandas writes its
     index, is left out; so is a last one without a name that is empty in every row.

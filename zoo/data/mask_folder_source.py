@@ -62,7 +62,7 @@ class MaskFolderSource(Source):
         bad = [fault for fault in faults if fault]
         if bad and not skip_bad:
             more = f" ({len(bad) - 1} more are bad.)" if len(bad) > 1 else ""
-            raise InputError(f"dataset={spec}: {bad[0]}{more} Mend it, or leave such images out with --skip-bad.")
+            raise InputError(f"dataset={spec}: {bad[0]}{more} Correct it, or leave such images out with --skip-bad.")
         self.notes: tuple[str, ...] = (f"{len(bad)} bad image{'s' if len(bad) > 1 else ''} left out",) if bad else ()
         self.notes += left_out(root, others)
         pairs = [pair for pair, fault in zip(pairs, faults, strict=True) if not fault]

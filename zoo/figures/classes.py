@@ -26,7 +26,7 @@ LISTED = 100
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], split: str) -> Part:
-    """The `Part` that shows which classes are taken for which.
+    """Returns the `Part` with the confusion matrix.
 
     Args:
         true, predicted: integers (n,).
@@ -43,18 +43,18 @@ def confusion(true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], sp
         which = f" Only the {len(chosen)} of {len(labels):,} classes with the most mistakes are shown."
     counts = confusion_matrix(true, predicted, labels=chosen)
     totals = np.bincount(true, minlength=len(labels))[chosen]
-    cells = "Numbers are examples; the" if len(chosen) <= NUMBERED else "The"
+    cells = "Numbers count examples; the" if len(chosen) <= NUMBERED else "The"
     return Part(
         name="confusion",
         title="Confusion matrix",
-        caption=f"{len(true):,} examples of the {split} split: a row is a true class, a column what it was taken for. "
+        caption=f"{len(true):,} examples of the {split} split. Rows are true classes, columns are predicted classes. "
         f"{cells} colour is the fraction of the row.{which}",
         draw=functools.partial(matrix, counts, totals, [drawable(labels[number], number) for number in chosen]),
     )
 
 
 def scores(true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], split: str) -> Part:
-    """The `Part` with precision, recall and F1 of each class, the worst first; arguments as of `confusion`."""
+    """Returns the `Part` with precision, recall and F1 of each class, the worst first; arguments as of `confusion`."""
     from sklearn.metrics import precision_recall_fscore_support
 
     classes = range(len(labels))
@@ -79,9 +79,9 @@ def scores(true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], split
     return Part(
         name="classes",
         title="Classes",
-        caption=f"Each class on the {split} split and what it was most often taken for, the lowest F1 first; no number "
-        f"where there was nothing to count.{which}",
-        table=Table(("class", "examples", "precision", "recall", "F1", "taken for"), rows),
+        caption=f"Scores of each class on the {split} split, the lowest F1 first, and the class that it is most often "
+        f"confused with. A score is empty where no example defines it.{which}",
+        table=Table(("class", "examples", "precision", "recall", "F1", "confused with"), rows),
     )
 
 

@@ -45,9 +45,9 @@ class Plane:
         return figures.Part(
             name="regions",
             title="Decision regions",
-            caption=f"What the network says of every point: the deeper the colour, the surer it is; lines are where it "
-            f"changes its mind. Dots are the {len(self.true):,} rows of the {self.split} split in the colour of their "
-            f"class, with a ring around the {wrong.sum():,} taken for another.",
+            caption=f"The class that the network predicts at every point; a deeper colour is a higher probability, "
+            f"lines are decision boundaries. Dots are the {len(self.true):,} rows of the {self.split} split in the "
+            f"colour of their class, with a ring around the {wrong.sum():,} misclassified.",
             draw=functools.partial(self._draw, chances, labels, wrong),
         )
 

@@ -237,8 +237,8 @@ def target_numbers(source: TableSource, target: str, written: Notation | None = 
     if len(bad):
         value = str(source.columns[target][bad[0]])[:40]
         raise InputError(
-            f"{source.where(bad[0])}: the target {target!r} is {value!r}, no number. Mend it, or predict classes with "
-            "loss=cross_entropy."
+            f"{source.where(bad[0])}: the target {target!r} is {value!r}, no number. Correct it, or predict classes "
+            "with loss=cross_entropy."
         )
     _refuse_gaps(source, target, np.flatnonzero(np.isnan(found)))
     return found

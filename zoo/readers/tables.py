@@ -350,7 +350,7 @@ def no_number(
     how = f"{kinds}{' with ' + said if said else ''}"
     return InputError(
         f"{where(bad[0])}, column {name!r}: {value!r} is text where training has {how}{more}. "
-        f"Mend it, let --skip-bad read it as missing, or train with categorical={name}."
+        f"Correct it, let --skip-bad read it as missing, or train with categorical={name}."
     )
 
 

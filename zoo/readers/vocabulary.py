@@ -74,7 +74,7 @@ def training_texts(source: "Source", *names: str) -> list[str]:
                 except UnicodeDecodeError as error:
                     raise InputError(
                         f"dataset={source.name}: the {name} of training example {row:,} is not UTF-8 "
-                        f"(byte {error.start}). Mend it, or leave it out."
+                        f"(byte {error.start}). Correct it, or leave it out."
                     ) from None
         seen += len(batch[names[0]])
     return found

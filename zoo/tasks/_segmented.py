@@ -92,13 +92,13 @@ def _cell(score: float) -> float | None:
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str], split: str) -> figures.Part:
-    """The `Part` that shows which classes are taken for which, by pixels."""
+    """Returns the `Part` with the confusion matrix of pixels."""
     names = [figures.drawable(label, number) for number, label in enumerate(labels)]
     return figures.Part(
         name="confusion",
         title="Confusion matrix",
-        caption=f"Pixels of the {split} split: a row is a true class, a column what it was taken for. The colour is "
-        "the fraction of the row.",
+        caption=f"Pixels of the {split} split. Rows are true classes, columns are predicted classes. The colour is the "
+        "fraction of the row.",
         draw=functools.partial(figures.matrix, counts, counts.sum(axis=1), names),
     )
 

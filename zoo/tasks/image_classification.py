@@ -170,7 +170,7 @@ class ImageClassification(Recipe):
 
 @dataclasses.dataclass(frozen=True)
 class _Mistake:
-    """A picture that was taken for another class. Classes are numbers; `probability` is that of `predicted`."""
+    """A misclassified image. Classes are numbers; `probability` is that of `predicted`."""
 
     loss: float
     picture: np.ndarray
@@ -201,11 +201,11 @@ def _mistakes(
 ) -> figures.Part:
     """The `Part` with the pictures of the `worst` mistakes, as the network sees them."""
     count = int((true != predicted).sum())
-    caption = f"{count:,} of the {len(true):,} examples of the {split} split were taken for another class. "
+    caption = f"{count:,} of the {len(true):,} examples of the {split} split were misclassified. "
     if not worst:
-        return figures.Part("mistakes", "Worst mistakes", f"{caption}Well done: there is nothing to show.")
-    which = f"The {len(worst)} of the highest loss" if len(worst) < count else "Here"
-    caption += f"{which}, as the network sees them, the worst first:"
+        return figures.Part("mistakes", "Worst mistakes", f"{caption}There is nothing to show.")
+    which = f"The {len(worst)} with the highest loss" if len(worst) < count else "Here they are"
+    caption += f"{which}, as the network sees them, the highest loss first:"
     captions = [
         [
             f"true {figures.drawable(labels[one.true], one.true)}",

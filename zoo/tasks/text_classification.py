@@ -114,7 +114,7 @@ class TextClassification(WholeTexts):
             name="mistakes",
             title="Worst mistakes",
             caption=f"{int((of[0] != of[1]).sum()):,} of the {len(of[0]):,} texts of the {outcome.split} split were "
-            "taken for another class; here those of the highest loss.",
+            "misclassified. These have the highest loss.",
             table=figures.Table(("text", "true", "said", "loss"), rows) if rows else None,
         )
         return [figures.confusion(*of), figures.scores(*of), mistakes]

@@ -119,7 +119,7 @@ def _value(trial, name):
 def _commands(study):
     """(what for, command) of what one does next."""
     folder = str(study.path)
-    again = [("Train the best fields afresh, over seeds", ["zoo", "train", "--best-of", folder, "--seeds", "3"])]
+    again = [("Retrain the best fields over several seeds", ["zoo", "train", "--best-of", folder, "--seeds", "3"])]
     export = [("Export the best trial", ["zoo", "export", folder, f"exports/{study.path.name}"])]
     lines = [*(again + export if study.ranked else []), ("List all trials", ["zoo", "leaderboard", folder])]
     return [(what, shlex.join(command)) for what, command in lines]
