@@ -6,7 +6,6 @@ import pathlib
 import shlex
 
 from zoo import figures
-from zoo.fields import show
 from zoo.figures import pages
 from zoo.tuning.report import drawing, importance, leaderboard
 from zoo.tuning.report.scales import scales
@@ -112,8 +111,8 @@ def _best(study):
 
 
 def _value(trial, name):
-    """A field of a trial as a person types it; None where it does not count."""
-    return show(trial.values[name]) if name in trial.values else None
+    """Returns a field of a trial, numbers to four digits; None where the field is inactive."""
+    return leaderboard.short(trial.values[name]) if name in trial.values else None
 
 
 def _commands(study):
