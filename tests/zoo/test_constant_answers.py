@@ -90,7 +90,9 @@ def test_train_tune_and_export_say_it(tmp_path, capsys, monkeypatch):
     run = zoo.train("mlp", directory=tmp_path / "run", learning_rate=0.0, **options)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Nothing was learned")]
     best = Trial(number=0, values={}, status="completed", score=1.0, path=run.path)
-    study = types.SimpleNamespace(trials=[best], ranked=lambda: [best], path=tmp_path)
+    study = types.SimpleNamespace(
+        trials=[best], ranked=lambda: [best], path=tmp_path, name="mlp", objective="val_loss", direction="min", space={}
+    )
     table = Table(study, quiet=False)
     table.end("done")
     assert line in capsys.readouterr().out.splitlines()

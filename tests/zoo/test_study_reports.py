@@ -256,7 +256,7 @@ def test_the_page_says_what_the_study_says(study, page):
         assert head[head.index(status) + 1] == str(count)
     cells = page.cells("best")
     for name, value in best.values.items():
-        assert cells[cells.index(name) + 1] == zoo.fields.show(value)
+        assert cells[cells.index(name) + 1] == leaderboard.short(value)
     reasons = page.cells("failures")
     assert sum(cell in ("failed", "skipped") for cell in reasons) == sum(one.score is None for one in study.trials)
     assert all(one.reason in reasons for one in study.trials if one.score is None)

@@ -23,6 +23,7 @@ from zoo.tuning.options import Options
 from zoo.tuning.oracles import Oracle
 from zoo.tuning.ranges import Range
 from zoo.tuning.report import leaderboard
+from zoo.tuning.report.live import Table
 from zoo.tuning.space import Space
 from zoo.tuning.study import Study
 
@@ -106,6 +107,19 @@ def test_numpys_integers_are_whole_numbers_and_booleans_are_not(tmp_path):
             study.tell(study.ask() or study.trials[-1], 1.0, **wrong)
     study.tell(study.ask(), 1.0, epoch=np.int64(2), epochs=np.int32(3))
     assert (study.best_trial().epoch, study.best_trial().epochs) == (2, 3)
+
+
+def test_a_study_ends_with_what_it_gained_on_the_default(tmp_path, capsys):
+    study = make(tmp_path / "study")
+    table = Table(study, quiet=False)
+    for score, said in (
+        (0.5, "Default: trial 0 is the default, and no trial is better."),
+        (0.75, "Default: trial 0 is the default, and no trial is better."),
+        (0.25, "Default: trial 0, 0.5; the best is 0.25 lower, by one seed of each."),
+    ):
+        study.tell(study.ask(), score, epoch=1, epochs=1)
+        table.end("done")
+        assert said in capsys.readouterr().out.splitlines()
 
 
 # Spaces -----------------------------------------------------------------------------------------------------------

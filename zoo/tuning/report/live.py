@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from zoo.runs import Run
 from zoo.tuning.pruning import best
 from zoo.tuning.report.leaderboard import duration, short
-from zoo.tuning.report.snapshot import Source
+from zoo.tuning.report.snapshot import Snapshot, Source
 from zoo.tuning.trial import STATUSES, Trial
 
 SHOWN = 12
@@ -77,12 +77,14 @@ class Table:
             return
         if self._live is not None:
             self._live.update("", refresh=True)
-        study = self._study
-        trials, ranked = study.trials, study.ranked()
-        counts = {status: sum(trial.status == status for trial in trials) for status in STATUSES}
+        study = Snapshot.of(self._study)
+        ranked = study.ranked
+        counts = {status: sum(trial.status == status for trial in study.trials) for status in STATUSES}
         print(f"Ended: {why}. {', '.join(f'{count} {status}' for status, count in counts.items() if count)}.")
         if ranked:
             print(f"Best: trial {ranked[0].number}, {_outcome(ranked[0])}; {_fields(ranked[0].values)}")
+            if gain := _gain(study, ranked[0]):
+                print(gain)
             if ranked[0].path is not None and (unlearned := Run.open(ranked[0].path).unlearned):
                 print(unlearned)
             path = shlex.quote(str(study.path))
@@ -108,6 +110,18 @@ class Table:
         if remaining is not None:
             grid.caption = f"{duration(remaining)} left"
         return grid
+
+
+def _gain(study, best):
+    """Returns how much the best trial gains on the default; None where the default has no score."""
+    default = study.default
+    if default is None or default.score is None:
+        return None
+    if default.number == best.number:
+        return f"Default: trial {default.number} is the default, and no trial is better."
+    word = "lower" if study.direction == "min" else "higher"
+    gain = abs(best.score - default.score)
+    return f"Default: trial {default.number}, {default.score:.6g}; the best is {gain:.2g} {word}, by one seed of each."
 
 
 def _outcome(trial):

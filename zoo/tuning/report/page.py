@@ -97,7 +97,7 @@ def _best(study):
     if not ranked:
         return None
     best = ranked[0]
-    default = next((trial for trial in study.trials if trial.origin == "default"), None)
+    default = study.default
     epoch = f" in epoch {best.epoch} of {best.epochs}" if best.epoch else ""
     line = f"Trial {best.number}, {study.objective} {pages.number(best.score)}{epoch}."
     if default is best:

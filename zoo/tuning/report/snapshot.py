@@ -61,3 +61,8 @@ class Snapshot:
             trials=sorted(trials.values(), key=lambda trial: trial.number),
             ranked=[trial for trial in ranked if trial.score is not None],
         )
+
+    @property
+    def default(self) -> Trial | None:
+        """The trial of the recipe's default; None where there is none."""
+        return next((trial for trial in self.trials if trial.origin == "default"), None)
