@@ -27,6 +27,7 @@ class Scale:
         log: whether numbers lie by their logarithm.
         whole: whether numbers are whole.
         low, high: its ends, as places.
+        zero: whether 0 is on a logarithmic scale too, half a decade below the least positive number.
     """
 
     field: str
@@ -35,6 +36,7 @@ class Scale:
     whole: bool
     low: float
     high: float
+    zero: bool = False
 
     @classmethod
     def of(cls, field: str, text: str, values: Sequence[Any]) -> "Scale":
@@ -53,16 +55,22 @@ class Scale:
 
     @classmethod
     def of_numbers(cls, field: str, numbers: Sequence[float], log: bool, whole: bool = False) -> "Scale":
-        """Returns the scale from the least to the largest of `numbers`; logarithmic if `log` and all are above 0."""
-        log = log and min(numbers) > 0
-        low, high = (math.log10(end) if log else float(end) for end in (min(numbers), max(numbers)))
-        return cls(field, (), log, whole, low, high if high > low else low + 1)
+        """Returns the scale from the least to the largest of `numbers`; logarithmic if `log` and none is below 0."""
+        positive = [number for number in numbers if number > 0]
+        log = log and min(numbers) >= 0 and bool(positive)
+        ends = (min(positive), max(positive)) if log else (min(numbers), max(numbers))
+        low, high = (math.log10(end) if log else float(end) for end in ends)
+        zero = log and min(numbers) == 0
+        low -= 0.5 if zero else 0
+        return cls(field, (), log, whole, low, high if high > low else low + 1, zero)
 
     def at(self, value: Any) -> float:
         """Returns the place of a value."""
         if self.names:
             return float(self.names.index(show(value)))
-        return math.log10(value) if self.log else float(value)
+        if self.log:
+            return math.log10(value) if value else self.low
+        return float(value)
 
     def part(self, value: Any) -> float:
         """Returns where a value lies between the ends, from 0 to 1."""
@@ -79,11 +87,14 @@ class Scale:
             named = list(enumerate(self.names))[::every]
             return [(float(place), cut(drawable(name, place), 12)) for place, name in named]
         if self.log:
-            powers = range(math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9) + 1)
+            least = self.low + 0.5 * self.zero
+            zero = [(self.low, "0")] if self.zero else []
+            powers = range(math.ceil(least - 1e-9), math.floor(self.high + 1e-9) + 1)
             if len(powers) >= 2:
-                return [(float(power), f"{10.0**power:g}") for power in powers[:: math.ceil(len(powers) / most)]]
-            step = (self.high - self.low) / 2
-            return [(self.low + step * mark, f"{10 ** (self.low + step * mark):.2g}") for mark in range(3)]
+                return zero + [(float(power), f"{10.0**power:g}") for power in powers[:: math.ceil(len(powers) / most)]]
+            numbers = [10 ** (least + (self.high - least) / 2 * mark) for mark in range(3)]
+            texts = [str(round(number)) if self.whole else f"{float(f'{number:.2g}'):g}" for number in numbers]
+            return zero + [(math.log10(number), text) for number, text in zip(numbers, texts, strict=True)]
         from matplotlib.ticker import MaxNLocator
 
         marks = MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10], integer=self.whole).tick_values(self.low, self.high)
