@@ -194,7 +194,7 @@ def _recipes_index() -> str:
         (f"[`{name}`]({name}.md)", (entries[name].task or "").replace("_", " "), entries[name].summary)
         for name in recipes()
     )
-    above = "Every field of every recipe, from its declaration."
+    above = "Every field of every recipe, from its declaration. The [gallery](../../recipes.md) shows what each is for."
     return f"# Fields of recipes\n\n{above}\n\n" + table(("recipe", "task", "what it is"), rows) + "\n"
 
 

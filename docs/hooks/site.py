@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gallery
 import links
 import pages
 from mkdocs.structure.files import File, Files
@@ -20,7 +21,7 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the generated pages."""
-    for uri, text in pages.generated().items():
+    for uri, text in {**pages.generated(), **gallery.generated()}.items():
         files.append(File.generated(config, uri, content=text))
     return files
 
