@@ -7,6 +7,7 @@ ELSEWHERE = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md
 """{file of the repository: page of the site}; files below docs/ are pages under their own path."""
 
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)(?=[)#])")
+_FILE = re.compile(r"^<!-- file: (\S+) -->\n```(\w+)$", re.MULTILINE)
 _FENCE = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 
 
@@ -27,7 +28,7 @@ def page_of(file: str) -> str | None:
 
 
 def on_the_site(markdown: str, uri: str) -> str:
-    """Returns the text of the page at `uri` with its links as the site needs them.
+    """Returns the text of the page at `uri` as the site needs it: its links, and titles of blocks that are files.
 
     A link to a file that has no page is left as it is: the strict build refuses it.
     """
@@ -37,6 +38,6 @@ def on_the_site(markdown: str, uri: str) -> str:
         page = page_of(posixpath.normpath(posixpath.join(folder, match[1])))
         return match[1] if page is None else posixpath.relpath(page, posixpath.dirname(uri) or ".")
 
-    parts = _FENCE.split(markdown)
+    parts = _FENCE.split(_FILE.sub(r'```\2 title="\1"', markdown))
     parts[::2] = [_LINK.sub(moved, part) for part in parts[::2]]
     return "".join(parts)
