@@ -63,7 +63,7 @@ def card(name: str, entry: registry.Entry) -> tuple[str, dict[str, bytes]]:
         "Parameters": f"{parameters(name):,}",
         "Data": f"`{dataset}`",
         "Variants": ", ".join(f"`{variant}`" for variant in cls.variants),
-        "Score": score(name),
+        "Score": score(name, text),
         "Paper": paper(text),
     }
     parts = [
@@ -90,8 +90,8 @@ def paper(text: str) -> str:
     return f"{found[1]} {found[2]}" + (f", *{found[3].strip(chr(34))}*" if found[3] else "")
 
 
-def score(name: str) -> str:
-    """Returns what a recipe reaches: from the card of its weights, else from the first table of the benchmarks."""
+def score(name: str, text: str = "") -> str:
+    """Returns what a recipe reaches: by the card of its weights, a table of the benchmarks, or its docstring `text`."""
     shipped = pages.ROOT / "zoo" / "pretrained" / name / "card.json"
     if shipped.is_file():
         told = json.loads(shipped.read_text())
@@ -109,7 +109,8 @@ def score(name: str) -> str:
             wanted = {"mean": cells["mean"]} if "mean" in cells else dict(list(cells.items())[1:])
             told = ", ".join(cell if title == "mean" else f"{cell} ({title})" for title, cell in wanted.items() if cell)
             return f"[{told}]{link}, {caption}"
-    return ""
+    said = re.search(rf"`zoo train {name}[^`]*` [^;(]*%[^;(]*", text)
+    return said[0].strip() if said else ""
 
 
 @functools.cache

@@ -58,7 +58,8 @@ def generated() -> dict[str, str]:
         "reference/recipes/index.md": _recipes_index(),
     }
     for page, (title, module, above) in MODULES.items():
-        pages[f"reference/{page}.md"] = _names(title, above, [*MORE.get(page, ()), *public(module)])
+        names = sorted(public(module), key=_is_class)
+        pages[f"reference/{page}.md"] = _names(title, above, [*MORE.get(page, ()), *names])
     for page, title in (("readers", "Readers and data"), ("weights", "Weights of other libraries")):
         pages[f"reference/{page}.md"] = _names(title, "", MORE[page])
     for name, uri in layers().items():
@@ -164,6 +165,10 @@ def _names(title: str, above: str, paths: Iterable[str]) -> str:
     return "\n\n".join([f"# {title}", above, *(_directive(path, path.rpartition(".")[2]) for path in paths)])
 
 
+def _is_class(path: str) -> bool:
+    return path.rpartition(".")[2][0].isupper()
+
+
 def _python() -> str:
     parts = ["# Python", "`import zoo` is light: a name is imported when you use it first."]
     for title, names in PYTHON.items():
@@ -206,7 +211,7 @@ def _command_line() -> str:
     parts = ["# Command line", "A key and a value, such as `epochs=5`, is a field of the recipe; a dash is an option."]
 
     def add(command: click.Command, name: str, level: int) -> None:
-        with click.Context(command, info_name=name, **{**CONTEXT, "terminal_width": 96}) as context:
+        with click.Context(command, info_name=name, **{**CONTEXT, "terminal_width": 84}) as context:
             text = command.get_help(context)
         parts.extend([f"{'#' * level} {name}", f"```text\n{text}\n```"])
         for child, inner in command.commands.items() if isinstance(command, click.Group) else ():

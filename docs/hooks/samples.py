@@ -63,7 +63,9 @@ def english() -> str:
     """The beginning of a text."""
     from zoo.data.english import topics
 
-    words = next(text for name, text in topics().items() if name.startswith("for")).split()[:20]
+    paragraphs = (part for text in topics().values() for part in text.split("\n\n"))
+    prose = next(part for part in paragraphs if len(part) > 200 and part.replace("\n", " ")[:100].isascii())
+    words = prose.split()[:14]
     return f"“{html.escape(' '.join(words))} …”".replace("*", r"\*").replace("_", r"\_")
 
 
