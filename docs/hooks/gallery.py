@@ -11,17 +11,17 @@ from zoo import registry
 from zoo.registry.sketching import sketch
 
 KINDS = {
-    "Images": ("image_classification", "segmentation"),
-    "Tables": ("tabular_prediction",),
-    "Texts": (
-        "sequence_to_sequence",
-        "language_model",
-        "masked_language_model",
-        "text_classification",
-        "text_embedding",
-    ),
+    "Images": {"image_classification": "images.md", "segmentation": "segmentation.md"},
+    "Tables": {"tabular_prediction": "tables.md"},
+    "Texts": {
+        "sequence_to_sequence": "text.md",
+        "language_model": "text.md",
+        "masked_language_model": "text.md",
+        "text_classification": "text.md",
+        "text_embedding": "text.md#vectors-of-texts",
+    },
 }
-"""{heading: tasks}."""
+"""{heading: {task: its guide}}."""
 
 ABOVE = """---
 hide: [navigation]
@@ -44,14 +44,14 @@ def generated() -> dict[str, str | bytes]:
         parts += [f"## {heading}", '<div class="grid" markdown>']
         for name in pages.recipes():
             if entries[name].task in tasks:
-                text, shown = card(name, entries[name])
+                text, shown = card(name, entries[name], tasks[entries[name].task or ""])
                 parts.append(text)
                 images |= shown
         parts.append("</div>")
     return {"recipes.md": "\n\n".join(parts) + "\n", **images}
 
 
-def card(name: str, entry: registry.Entry) -> tuple[str, dict[str, bytes]]:
+def card(name: str, entry: registry.Entry, guide: str) -> tuple[str, dict[str, bytes]]:
     """Returns (Markdown, {uri: image}) of a recipe's card."""
     cls = sketch(name)
     assert cls is not None, name
@@ -59,10 +59,11 @@ def card(name: str, entry: registry.Entry) -> tuple[str, dict[str, bytes]]:
     shown, images = samples.sample(dataset.partition(":")[0])
     text = " ".join(pages.docstring(pages.ROOT / "recipes" / f"{name}.py", cls.__name__).split())
     facts = {
-        "Task": (entry.task or "").replace("_", " "),
+        "Task": f"[{(entry.task or '').replace('_', ' ')}]({guide})",
         "Parameters": f"{parameters(name):,}",
         "Data": f"`{dataset}`",
         "Variants": ", ".join(f"`{variant}`" for variant in cls.variants),
+        "Weights": weights(name),
         "Score": score(name, text),
         "Paper": paper(text),
     }
@@ -88,6 +89,16 @@ def paper(text: str) -> str:
     if found is None:
         return ""
     return f"{found[1]} {found[2]}" + (f", *{found[3].strip(chr(34))}*" if found[3] else "")
+
+
+def weights(name: str) -> str:
+    """Returns what a recipe's network can start from without training: weights of the package, and published ones."""
+    cards = sorted((pages.ROOT / "zoo" / "pretrained").glob("*/card.json"))
+    shipped = (json.loads(path.read_text())["name"] for path in cards)
+    found = [f"`zoo:{one}`" for one in shipped if one.partition("/")[0] == name]
+    if f"\n| `{name}` |" in (pages.ROOT / "docs" / "pretrained.md").read_text():
+        found.append("[published checkpoints](pretrained.md#what-can-be-read)")
+    return ", ".join(found)
 
 
 def score(name: str, text: str = "") -> str:
