@@ -67,7 +67,7 @@ class MultiHeadAttention(keras.layers.Layer):
         mask: Boolean tensor of (batch, time), or None: the query's mask, by the name Keras has for it where the query
             is the only tensor.
 
-    Returns the output; with `return_attention_scores` or a cache the tuple (output[, weights][, (keys, values)]).
+    Returns the output; with `return_attention_scores` or a cache the tuple `(output[, weights][, (keys, values)])`.
 
     Input shape: query (batch, time, dim), value (batch, positions, dim).
     Output shape: (batch, time, output_shape).

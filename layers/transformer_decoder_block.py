@@ -65,7 +65,7 @@ class TransformerDecoderBlock(TransformerBlock):
         mask, inputs_mask: Boolean tensor of (batch, time), or None: two names for one. Keras gives the first where
             `inputs` is the only tensor, the second where it is not.
 
-    Returns the output; with `return_attention_scores` or a cache the tuple (output[, weights][, (keys, values)]).
+    Returns the output; with `return_attention_scores` or a cache the tuple `(output[, weights][, (keys, values)])`.
 
     Input shape: (batch, time, dim), and (batch, positions, encoded dim).
     Output shape: (batch, time, dim).

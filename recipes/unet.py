@@ -23,7 +23,7 @@ class UNet(
     brightness=0.1,
     contrast=0.2,
 ):
-    """U-Net: a path that halves a picture and sees far, a path back, and what was seen on the way joined in.
+    """U-Net: an encoder halves the image step by step, a decoder restores its size, and skip connections join them.
 
     `unet/original` is Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image
     Segmentation": unpadded, so that 572 x 572 pixels give the middle 388 x 388, 31,030,658 parameters, with the

@@ -142,6 +142,7 @@ NO_LAYERS = {
 
 # Distributions whose name is not the module's with dashes.
 DISTRIBUTIONS = {
+    "griffe": "griffelib",
     "sklearn": "scikit-learn",
     "skimage": "scikit-image",
     "PIL": "pillow",
@@ -155,6 +156,8 @@ UNIMPORTED = {
     "onnx": "tf2onnx reads and writes with it; the floor is ours",
     "dill": "tfds.testing.DatasetBuilderTestCase needs it",
     "ruff": "a command: lint and format",
+    "mkdocs-material": "mkdocs.yml: the theme and the plug-ins of the site",
+    "mkdocstrings": "mkdocs.yml: the reference of the site",
     "pytest-xdist": "pytest finds it: the option -n",
     "build": "a command: python -m build",
     "pyright": "a command: tests/test_types.py",
@@ -440,9 +443,9 @@ def literal(module, name):
 
 
 def third_parties():
-    """[(where, Import)] of every import of another distribution, tests and benchmarks included."""
+    """[(where, Import)] of every import of another distribution, tests, benchmarks and hooks of the site included."""
     sources = dict(modules())
-    for folder in ("tests", "benchmarks"):
+    for folder in ("tests", "benchmarks", "docs"):
         sources |= {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in (ROOT / folder).rglob("*.py")}
     ours = {"zoo", "tests", "benchmarks", *(pathlib.Path(where).stem for where in sources if where.endswith(".py"))}
     every = [(where, one) for where, source in sources.items() for one in imports(source) if not one.relative]

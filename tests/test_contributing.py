@@ -63,7 +63,7 @@ def test_a_newcomers_layer_keeps_the_laws(tmp_path):
     assert "ResourceWarning" not in done.stderr
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def extras():
