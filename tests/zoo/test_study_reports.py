@@ -251,7 +251,7 @@ def test_the_page_needs_nothing_else(study, page):
 def test_the_page_says_what_the_study_says(study, page):
     head = page.cells("")
     best = study.ranked()[0]
-    assert head[head.index("best val_loss") + 1] == f"{best.score:.4f}"
+    assert head[head.index("best val loss") + 1] == f"{best.score:.4f}"
     assert head[head.index("best trial") + 1] == str(best.number)
     for status in ("completed", "pruned", "failed", "skipped"):
         count = sum(one.status == status for one in study.trials)
