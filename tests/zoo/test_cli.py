@@ -2,6 +2,9 @@
 
 import csv
 import io
+import json
+import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -246,7 +249,21 @@ def test_ctrl_c_is_status_130_and_a_failure_1(run_cli, monkeypatch):
     assert run_cli("train", "lenet") == (1, "", "Error: The loss became nan.\n")
 
 
-def test_what_a_verb_does_not_need_is_not_imported():
+JOBS = {
+    "field": ("fixed: {dropuot: 1}", "2: Unknown field of LeNet 'dropuot'. Did you mean 'dropout'?"),
+    "value": ("fixed: {epochs: many}", "2: epochs must be"),
+    "space": ("space: {dropout: 0..2}", "2: dropout must be"),
+    "variant": ("space: {variant: huge}", "2: Unknown variant of lenet 'huge'"),
+    "key": ("max_trails: 3", "2: unknown key 'max_trails'. Did you mean 'max_trials'?"),
+}
+
+
+def test_what_a_verb_does_not_need_is_not_imported(tmp_path):
+    for name, (line, _) in JOBS.items():
+        (tmp_path / f"{name}.yaml").write_text(f"recipe: lenet\n{line}\n")
+    facts = {"schema": 1, "recipe": zoo.registry.saved(zoo.recipe("lenet")), "data": {}, "status": "paused"}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
     code = """
 import contextlib, io, sys
 from zoo import cli
@@ -256,16 +273,30 @@ for arguments, allowed in ((["list"], ()), (["--help"], ()), (["train", "lenett"
                            (["train", "lenet/6"], ()), (["train", "lenet", "lr=0.1"], ()),
                            (["train", "transformer/base", "epochs=abc"], ()), (["show", "unet", "loss=x"], ()),
                            (["tune", "mlp", "units=a"], ()), (["tune", "resnet", "--space", "dropuot=0..1"], ()),
-                           (["tune", "lenet", "--space", "dropout=0..2"], ()),
+                           (["tune", "lenet", "--space", "dropout=0..2"], ()), (["tune", "lenet", "epochs=x"], ()),
+                           (["train", "--resume", "run", "dropuot=1"], ()),
+                           (["train", "--resume", "run", "dropout=2"], ()),
+                           (["train", "lenet", "--resume", "run", "epochs=x"], ()),
+                           *((["tune", f"{name}.yaml"], ()) for name in sys.argv[1:]),
                            (["show", "lenet", "--quiet"], with_keras)):
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         cli.main(arguments)
+    print(arguments, file=sys.stderr)
     found = [name for name in heavy if name in sys.modules and name not in allowed]
     assert not found, (arguments, found)
 print("light")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, *JOBS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=from_here())
     assert done.stdout.endswith("light\n"), done.stderr
+    for name, (_, message) in JOBS.items():
+        assert f"Error: {name}.yaml:{message}" in done.stderr
+    assert "Unknown field of LeNet 'dropuot'. Did you mean 'dropout'?\n['train', '--resume'" in done.stderr
+
+
+def from_here():
+    """The environment of a process that runs elsewhere, and imports the checkout all the same."""
+    return {**os.environ, "PYTHONPATH": str(pathlib.Path(zoo.__file__).parents[1])}
 
 
 def test_a_nul_byte_in_a_job_is_one_line_too(run_cli, tmp_path):

@@ -37,6 +37,21 @@ def named(name: str, pairs: Iterable[str], space: Mapping[str, str] | None = Non
     return recipe, parsed(type(recipe), pairs)
 
 
+def resumed(path: str | os.PathLike[str], pairs: Iterable[str], trust: bool = False) -> dict[str, Any]:
+    """{field: value} of `field=text` arguments for the run in a folder.
+
+    As in `named`, what the run's recipe refuses costs no seconds.
+    """
+    from zoo.runs import Run
+
+    run = Run.open(path, trust)
+    sketch = run.sketch
+    if sketch is not None:
+        parsed(sketch, pairs)
+    load_backend()
+    return parsed(type(run.recipe), pairs)
+
+
 def parsed(cls: "type[Declared]", pairs: Iterable[str]) -> dict[str, Any]:
     """{field: value} of `field=text` arguments, read by the fields of the class of a recipe."""
     given = pairs_of(pairs, "Fields are given as name=value.", "{}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.given import named, open_run, open_source, parsed
+from zoo.cli.given import named, open_source, parsed, resumed
 from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
 from zoo.cli.screen import load_backend, print_table
 from zoo.errors import InputError
@@ -127,7 +127,7 @@ def train(
     if recipe is None and resume is None:
         raise click.UsageError("Name a recipe to train (`zoo list` shows them), or a run with --resume.")
     if recipe is None:
-        given = parsed(type(open_run(resume, trust).recipe), fields)
+        given = resumed(resume, fields, trust)
     else:
         found, given = named(recipe, fields)
         recipe = found if resume is None else recipe  # a run says itself which values it has

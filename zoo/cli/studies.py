@@ -72,8 +72,7 @@ def tune(
             options[name] = jobs.duration(options[name])
     job = {}
     if recipe.endswith((".yaml", ".yml")):
-        load_backend()
-        job = jobs.read(recipe, trust)
+        job = jobs.read(recipe, trust, load_backend)
         recipe = job.pop("recipe")
     everything = space == (ALL,)
     ranges = {} if everything else pairs_of(space, "A space is given as field=range, or all.", "The space of {}")

@@ -4,6 +4,7 @@ from zoo.registry.finding import check_name as check_name
 from zoo.registry.finding import find as find
 from zoo.registry.finding import is_file as is_file
 from zoo.registry.finding import names as names
+from zoo.registry.finding import parts_of as parts_of
 from zoo.registry.finding import task_names as task_names
 from zoo.registry.headers import Entry as Entry
 from zoo.registry.headers import entries as entries
@@ -19,4 +20,5 @@ from zoo.registry.references import remember as remember
 from zoo.registry.references import resolve as resolve
 from zoo.registry.references import restored as restored
 from zoo.registry.references import saved as saved
+from zoo.registry.references import sketched as sketched
 from zoo.registry.sketching import sketch as sketch

@@ -43,17 +43,25 @@ def task_names() -> list[str]:
 
 def find(name: str) -> "tuple[type[Recipe], str, str | None]":
     """Returns (recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
-    base, slash, variant = name.partition("/")
+    base, variant = parts_of(name)
     if is_file(name):
-        file, variant = file_of(name)
-        return from_file(file), name if variant is None else name.removesuffix(f"/{variant}"), variant
+        return from_file(file_of(name)[0]), base, variant
     matching = [entry for entry in entries() if entry.name == base]
     if not matching:
         raise unknown("recipe", base, names())
     if len(matching) > 1:
         sources = " and ".join(entry.distribution for entry in matching)
         raise InputError(f"The name {base!r} is taken by {sources}: uninstall one, or import its class.")
-    return _load(matching[0]), base, variant if slash else None
+    return _load(matching[0]), base, variant
+
+
+def parts_of(name: str) -> tuple[str, str | None]:
+    """Returns (name, variant or None) of `lenet/modern`, or of `./my_recipe.py/large`."""
+    if is_file(name):
+        variant = file_of(name)[1]
+        return (name if variant is None else name.removesuffix(f"/{variant}")), variant
+    base, slash, variant = name.partition("/")
+    return base, variant if slash else None
 
 
 def is_file(name: str) -> bool:

@@ -10,10 +10,11 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import InputError
-from zoo.fields import Origin, from_json
+from zoo.fields import Declared, Origin, from_json
 from zoo.registry import trust
 from zoo.registry.finding import file_of, from_file, is_file, module_name
 from zoo.registry.headers import GROUP, TASKS, source_of
+from zoo.registry.sketching import sketch_of
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
@@ -42,18 +43,46 @@ def restored(saved: Any, trusted: bool = False) -> "Recipe":
     Raises: `InputError` for a class or a field that is gone, for code that is not trusted, and for what `saved` never
         writes.
     """
-    kinds = {"reference": str, "name": str, "variant": str | None, "given": list, "values": dict}
-    for key, kind in kinds.items():
-        if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
-            raise InputError(f"The recipe that was saved is damaged: {key!r} is missing or of a wrong kind.")
-    if not all(isinstance(name, str) for name in saved["given"]):
-        raise InputError("The recipe that was saved is damaged: 'given' has entries that are no names.")
+    _refuse_damaged(saved)
     cls = resolve(saved["reference"], trusted)
     values = from_json(saved["values"])
     gone = sorted(set(values) - set(cls.fields()))
     if gone:
         raise InputError(f"The recipe class {saved['reference']} has no field {', '.join(gone)} any more.")
     return cls.restored(Origin(saved["name"], saved["variant"], frozenset(saved["given"])), values)
+
+
+def sketched(saved: Any, trusted: bool = False) -> "type[Declared] | None":
+    """Returns the sketch of the class that `saved` wrote down, without importing it; None if none is told.
+
+    Args:
+        saved, trusted: as of `restored`. A declaration of fields is code, too.
+    Raises: `InputError` for code that is not trusted, and for what `saved` never writes.
+    """
+    _refuse_damaged(saved)
+    _refuse_unloadable(saved["reference"], trusted)
+    return sketch_of(saved["reference"])
+
+
+def _refuse_damaged(saved: Any) -> None:
+    kinds = {"reference": str, "name": str, "variant": str | None, "given": list, "values": dict}
+    for key, kind in kinds.items():
+        if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
+            raise InputError(f"The recipe that was saved is damaged: {key!r} is missing or of a wrong kind.")
+    if not all(isinstance(name, str) for name in saved["given"]):
+        raise InputError("The recipe that was saved is damaged: 'given' has entries that are no names.")
+
+
+def _refuse_unloadable(text: str, trusted: bool) -> None:
+    """Raises for a reference that `reference` never writes, and for one whose code may not run."""
+    if not _is_file(text) and not _CLASS.fullmatch(text):
+        raise InputError(f"{text!r} is no recipe class: expected module:Class, or a .py file.")
+    if not trusted and not _may_load(text):
+        raise _untrusted(text)
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith(".py") and "\0" not in text
 
 
 def reference(recipe: "Recipe") -> str:
@@ -66,12 +95,8 @@ def reference(recipe: "Recipe") -> str:
 
 def resolve(text: str, trusted: bool = False) -> "type[Recipe]":
     """Returns the recipe class that `reference` wrote down; nothing is imported for it that `trust` does not allow."""
-    is_file = text.endswith(".py") and "\0" not in text
-    if not is_file and not _CLASS.fullmatch(text):
-        raise InputError(f"{text!r} is no recipe class: expected module:Class, or a .py file.")
-    if not trusted and not _may_load(text):
-        raise _untrusted(text)
-    if is_file:
+    _refuse_unloadable(text, trusted)
+    if _is_file(text):
         return from_file(pathlib.Path(text))
     module, _, attribute = text.partition(":")
     if module == "__main__" and not hasattr(sys.modules["__main__"], attribute):

@@ -11,10 +11,11 @@ import importlib
 import pathlib
 import types
 import typing
+from collections.abc import Callable
 
 from zoo import fields
 from zoo.errors import unknown
-from zoo.registry.finding import file_of, is_file
+from zoo.registry.finding import file_of, is_file, parts_of
 from zoo.registry.headers import entries, imports_of, source_of
 
 REAL = ("zoo.fields", "zoo.errors", "typing", "collections", "math")
@@ -26,22 +27,28 @@ def sketch(name: str) -> "type[fields.Declared] | None":
 
     Raises: `InputError` for a variant that is not there.
     """
-    base, slash, variant = name.partition("/")
-    cls: typing.Any
-    try:
-        if is_file(name):
-            file, variant = file_of(name)
-            base, slash = name.removesuffix(f"/{variant}"), variant is not None
-            cls = _last_recipe(_Scope("", file))
-        else:
-            cls = _of_entry(base)
-    except Exception:  # of code that is not ours: whatever is wrong in it is told when it is imported
-        return None
-    if cls is None or issubclass(cls, _Foreign):
-        return None
-    if slash and variant not in cls.variants:
+    base, variant = parts_of(name)
+    cls = _told(lambda: _last_recipe(_Scope("", file_of(name)[0])) if is_file(name) else _of_entry(base))
+    if cls is not None and variant is not None and variant not in cls.variants:
         raise unknown(f"variant of {base}", variant, cls.variants)
     return cls
+
+
+def sketch_of(reference: str) -> "type[fields.Declared] | None":
+    """Returns what `sketch` does for a class that `zoo.registry.reference` wrote down. Its code must be trusted."""
+    if reference.endswith(".py"):
+        return _told(lambda: _last_recipe(_Scope("", pathlib.Path(reference))))
+    module, _, name = reference.partition(":")
+    return _told(lambda: _scope(module)[name])
+
+
+def _told(read: Callable[[], typing.Any]) -> "type[fields.Declared] | None":
+    """What `read` returns, a class; None where it raises, or a base class is of another package."""
+    try:
+        cls = read()
+        return None if issubclass(cls, _Foreign) else cls
+    except Exception:  # of code that is not ours: whatever is wrong in it is told when it is imported
+        return None
 
 
 def _of_entry(name: str) -> "type[fields.Declared] | None":

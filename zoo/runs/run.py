@@ -20,7 +20,7 @@ import pathlib
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -34,6 +34,7 @@ from zoo.runs.history import table
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
     from zoo.data.source import Source
+    from zoo.fields import Declared
     from zoo.training.plan import Plan
 
 KIND = Kind(
@@ -139,8 +140,16 @@ class Run:
     @property
     def recipe(self) -> "Recipe":
         """The recipe, rebuilt from its normal form; an `InputError` where its code is not trusted."""
+        return self._read_recipe(registry.restored)
+
+    @property
+    def sketch(self) -> "type[Declared] | None":
+        """The fields of the recipe's class, read without Keras; None where its source does not tell them."""
+        return self._read_recipe(registry.sketched)
+
+    def _read_recipe(self, read: Callable[..., Any]) -> Any:
         try:
-            return registry.restored(self._facts["recipe"], self._trusted)
+            return read(self._facts["recipe"], self._trusted)
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from error
 

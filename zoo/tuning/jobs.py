@@ -10,15 +10,16 @@ max_trials: 30
 max_time: 2h
 """
 
+import ast
 import contextlib
-import inspect
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from zoo import registry
 from zoo.errors import InputError, nearest
+from zoo.registry import headers
 from zoo.tuning import ranges
 
 _TEXTS = ("oracle", "objective", "pruner", "engine", "address", "directory", "data_dir")
@@ -33,11 +34,12 @@ def duration(text: str | float) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def read(path: str | pathlib.Path, trust: bool = False) -> dict[str, Any]:
-    """Reads {argument of `zoo.tune`: value} from a YAML file.
+def read(path: str | pathlib.Path, trust: bool = False, load: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    """Reads {argument of `zoo.tune`: value} from a YAML file; Keras is not imported where the recipe's source will do.
 
     Args:
         trust: whether its recipe may be a file that this user has not trained on this machine.
+        load: what imports Keras, called before the recipe is imported. Defaults to a function that does nothing.
     Raises: `InputError`, with the line, for what is wrong in it.
     """
     import yaml
@@ -72,6 +74,7 @@ def read(path: str | pathlib.Path, trust: bool = False) -> dict[str, Any]:
         registry.check_name(job["recipe"])
         if not trust:
             registry.refuse_untrusted(job["recipe"])
+        cls = registry.sketch(job["recipe"])
     for name in _TEXTS:
         if not isinstance(job.get(name), str | None):
             raise InputError(f"{path}:{lines[name]}: {name} is a text. Received: {job[name]!r}.")
@@ -82,16 +85,20 @@ def read(path: str | pathlib.Path, trust: bool = False) -> dict[str, Any]:
         if job.get(name) is not None:
             with at(path, lines[name]):
                 job[name] = duration(job[name])
-    for name in ("space", "fixed"):
-        if job.get(name) is not None and (name, job[name]) != ("space", ranges.ALL):
-            _check_fields(path, tree, job, name)
+    parts = [name for name in ("space", "fixed") if job.get(name) not in (None, ranges.ALL)]
+    if parts and cls is None:
+        load()
+        cls = type(registry.configured(job["recipe"], {}))
+    for name in parts:
+        _check_fields(path, tree, job, name, cls)
     return job
 
 
 def _arguments():
-    from zoo.tuning.tune import tune
-
-    return list(inspect.signature(tune).parameters)
+    """The names of the arguments of `zoo.tune`, read from its source: importing it takes seconds."""
+    body = ast.parse(headers.source_of("zoo.tuning.tune").read_text(encoding="utf-8")).body
+    (tune,) = (node for node in body if isinstance(node, ast.FunctionDef) and node.name == "tune")
+    return [argument.arg for argument in (*tune.args.args, *tune.args.kwonlyargs)]
 
 
 def _lines(path, node):
@@ -105,18 +112,19 @@ def _lines(path, node):
     return found
 
 
-def _check_fields(path, tree, job, part):
-    """Raises, with its line, for an entry of `space` or `fixed` that the recipe refuses."""
+def _check_fields(path, tree, job, part, cls):
+    """Raises, with its line, for an entry of `space` or `fixed` that the recipe's class, or its sketch, refuses."""
     node, line = next((value, key.start_mark.line + 1) for key, value in tree.value if key.value == part)
     if not isinstance(job[part], dict):
         raise InputError(f"{path}:{line}: {part} is a mapping from fields.")
-    recipe = registry.configured(job["recipe"], {})
+    base, variant = registry.parts_of(job["recipe"])
     for name, line in _lines(path, node):
         if name not in job[part]:
             raise InputError(f"{path}:{line}: YAML does not read {name!r} as a name: put it in quotes.")
         with at(path, line):
             entry = {name: job[part][name]}
-            ranges.read(recipe, entry if part == "space" else {}, entry if part == "fixed" else {})
+            searched, fixed = (entry, {}) if part == "space" else ({}, entry)
+            ranges.read_of(cls, base, variant, searched, fixed)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_tuner.engine.hyperparameters import HyperParameter
 
     from zoo.base.recipe import Recipe
+    from zoo.fields import Declared
 
 VARIANT = "variant"
 """The name under which a study searches the recipe's variants."""
@@ -113,10 +114,22 @@ class Range:
 def read(
     recipe: "Recipe", space: Mapping[str, Any] | str | None, fixed: Mapping[str, Any]
 ) -> tuple[dict[str, Range], dict[str, Any]]:
+    """Reads what a study was asked to search; `read_of` of the recipe that is tuned."""
+    return read_of(type(recipe), recipe.name, recipe.variant, space, fixed)
+
+
+def read_of(
+    cls: "type[Declared] | type[Recipe]",
+    base: str,
+    variant: str | None,
+    space: Mapping[str, Any] | str | None,
+    fixed: Mapping[str, Any],
+) -> tuple[dict[str, Range], dict[str, Any]]:
     """Reads what a study was asked to search.
 
     Args:
-        recipe: the recipe that is tuned.
+        cls: the class of the recipe that is tuned; where `space` is a mapping, its sketch will do.
+        base, variant: the name of the recipe, and of its variant or None.
         space: {field: text, list or value}; a single value fixes its field. "all" searches every field that declares
             a range of its own; None searches `FIRST` and `Recipe.tuned` of them.
         fixed: {field: value}.
@@ -124,7 +137,6 @@ def read(
     Returns: ({field: `Range`}, {field: fixed value}).
     Raises: `InputError` for an unknown field, or a value that its field refuses.
     """
-    cls = type(recipe)
     fixed = {
         name: cls.field(name).parse(name, value) if isinstance(value, str) else cls.field(name).check(name, value)
         for name, value in fixed.items()
@@ -139,7 +151,7 @@ def read(
     for name, given in space.items():
         if name in fixed:
             raise InputError(f"{name} is searched and fixed: leave one out.")
-        found = variants(recipe, given) if name == VARIANT else parse(name, cls.field(name), given)
+        found = _variants(cls, base, variant, given) if name == VARIANT else parse(name, cls.field(name), given)
         if len(found.values) == 1 and name != VARIANT:
             fixed[name] = found.values[0]
         else:
@@ -177,16 +189,20 @@ def declared(field: Any) -> Range | None:
 
 def variants(recipe: "Recipe", given: Any) -> Range:
     """Returns the `Range` of variants that `given` names; None, or the text none, is the recipe without a variant."""
-    if recipe.variant is not None:
-        raise InputError(f"The space searches variants: name the recipe {recipe.name}, without /{recipe.variant}.")
+    return _variants(type(recipe), recipe.name, recipe.variant, given)
+
+
+def _variants(cls: Any, base: str, variant: str | None, given: Any) -> Range:
+    if variant is not None:
+        raise InputError(f"The space searches variants: name the recipe {base}, without /{variant}.")
     names = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
     names = [None if name is None else str(name).strip() for name in names]
     names = tuple(None if name == "none" else name for name in names)
     if not names:
-        raise InputError(f"The space of variant is empty. There are: {', '.join(recipe.variants)}.")
+        raise InputError(f"The space of variant is empty. There are: {', '.join(cls.variants)}.")
     for name in names:
-        if name is not None and name not in recipe.variants:
-            raise unknown(f"variant of {recipe.name}", name, recipe.variants)
+        if name is not None and name not in cls.variants:
+            raise unknown(f"variant of {base}", name, cls.variants)
     return Range(values=names)
 
 
