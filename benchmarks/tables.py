@@ -1,7 +1,7 @@
 """What each hidden layer of `mlp` learns of points in a plane, and its scores on small tables beside scikit-learn's.
 
     python benchmarks/tables.py
-    python benchmarks/tables.py --only wide         # how long 10,000 rows of 2,000 columns take
+    python benchmarks/tables.py --only wide         # how long 10,000 rows of 2,000 columns take, and an export of them
 
 Every network trains as `zoo train mlp` does, but for the fields that are named; it is judged on the test split by its
 best weights, which the validation split chose. scikit-learn's models are of their defaults, on the same training rows
@@ -62,23 +62,64 @@ def line(name, scores, datasets):
     print(f"{name:<24}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
 
 
+class Clock:
+    """Says how many seconds have passed since it was last asked, and how many of a processor's."""
+
+    def __init__(self):
+        self._before = self._now()
+
+    @staticmethod
+    def _now():
+        return np.array([time.perf_counter(), time.process_time()])
+
+    def passed(self):
+        before, self._before = self._before, self._now()
+        return self._before - before
+
+
 def wide(rows=10_000, columns=2_000):
-    """Prints the seconds from a CSV file of numbers to the rows that a network takes."""
+    """Prints the seconds from a CSV file of numbers to the rows that a network takes, and those of an export."""
     values = np.random.default_rng(0).normal(size=(rows, columns))
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "train.csv")
         with open(path, "w", encoding="utf-8") as file:
             file.write(",".join([*(f"x{index}" for index in range(columns)), "y"]) + "\n")
             file.writelines(",".join([*(f"{one:.4f}" for one in row), "ab"[int(row[0] > 0)]]) + "\n" for row in values)
-        start = time.perf_counter()
+        clock, taken = Clock(), {}
         source = open_source(f"csv:{folder}")
-        opened = time.perf_counter()
+        taken["file opened"] = clock.passed()
         reader = fit(source, "y", regression=False)
-        fitted = time.perf_counter()
+        taken["columns learned"] = clock.passed()
         reader.read(reader.parse(source.columns, source.where, read=source.numbers))
-        done = time.perf_counter()
-    print(f"{rows:,} rows of {columns:,} columns: opened in {opened - start:.1f} s, columns learned in ", end="")
-    print(f"{fitted - opened:.1f} s, read in {done - fitted:.1f} s; {done - start:.1f} s in all")
+        taken["rows read"] = clock.passed()
+    taken["in all"] = sum(taken.values())
+    print(f"{f'{rows:,} rows of {columns:,} columns':<40}{'seconds':>10}{'of CPU':>10}")
+    for name, (wall, cpu) in taken.items():
+        print(f"{name:<40}{wall:>10.1f}{cpu:>10.1f}")
+    exported(columns)
+
+
+def exported(columns, asked=50):
+    """Prints the median milliseconds that an export of `columns` numbers takes to answer."""
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = zoo.build("mlp", inputs=columns, classes=2)
+        signatures = tf.saved_model.load(zoo.export(model, f"{folder}/export", labels=["a", "b"])).signatures
+    print(f"{f'an export of {columns:,} columns':<40}{'ms':>10}{'of CPU':>10}")
+    for name in ("serving_default", "serve_rows", "serve_tensors"):
+        for rows in (1, 100):
+            if name not in signatures:
+                continue
+            specs = signatures[name].structured_input_signature[1]
+            given = {key: tf.ones([rows, *spec.shape[1:]], spec.dtype) for key, spec in specs.items()}
+            signatures[name](**given)
+            clock, passed = Clock(), []
+            for _ in range(asked):
+                signatures[name](**given)["logits"].numpy()
+                passed.append(1000 * clock.passed())
+            wall, cpu = np.median(passed, axis=0)
+            print(f"{f'{name}, {rows} row' + 's' * (rows > 1):<40}{wall:>10.2f}{cpu:>10.2f}")
 
 
 def main():

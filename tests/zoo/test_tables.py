@@ -15,7 +15,7 @@ import tensorflow as tf
 import zoo
 from tests import warm
 from zoo import cli, reporting, weights
-from zoo.data import open_source, pipeline
+from zoo.data import csv_file, open_source, pipeline, table_source
 from zoo.data.table_source import CsvSource
 from zoo.figures import pages, tables
 from zoo.readers.table_fitting import fit
@@ -126,7 +126,8 @@ def test_cells_are_what_the_file_says(text, expected, tmp_path):
     (tmp_path / "t.csv").write_bytes(text.encode())
     source = CsvSource(f"csv:{_in_train(tmp_path / 't.csv')}")
     assert {name: values.tolist() for name, values in source.columns.items()} == expected
-    assert len(source.notes) == 1 + ("," in (text[0], text.partition("\n")[0][-1]))  # the first: there is no validation
+    odd = "," in (text[0], text.partition("\n")[0][-1]) or "\r\n\r\n" in text
+    assert len(source.notes) == 1 + odd  # the first: there is no validation
 
 
 def _in_train(path):
@@ -138,6 +139,46 @@ def _in_train(path):
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
+
+
+CELLS = ("1", "-2.5e3", "", "nan", "NA", "1_000", "1e99", "inf", "\u0663", "\u00a07", "0x1", "text", "1,5")
+
+
+def test_a_block_of_columns_is_read_as_each_of_them_alone(monkeypatch):
+    monkeypatch.setattr(table_source, "_BLOCK", 4)
+    rng = np.random.default_rng(0)
+    numbers = [[f"{value:.17g}" for value in rng.normal(size=11) * 10.0 ** rng.integers(-30, 30)] for _ in range(5)]
+    gaps = [["" if row % 3 == 1 else "7.25" for row in range(11)], [""] * 11]
+    odd = [["3.5"] * row + [cell] + ["4"] * (10 - row) for cell in CELLS for row in (0, 3, 4, 10)]
+    cells = np.array([*numbers, *gaps, *odd], object).T
+    columns = dict(zip(map(str, range(cells.shape[1])), cells.T, strict=True))
+    read = table_source.numbers_of(columns, cells)
+    for name, values in columns.items():
+        (found, bad), (expected, wrong) = read(name), table_source.numbers(values)
+        assert found.tobytes() == expected.tobytes()
+        assert bad == wrong
+    assert {len(read(name)[1]) for name in columns} == {0, 1}
+
+
+def test_a_file_without_quotes_is_split_as_one_with_them():
+    rng = np.random.default_rng(0)
+    for delimiter in csv_file.DELIMITERS:
+        parts = ["a", "1.5", " ", "\t", "\u00a0", "\x0b", "\u2028", "\0", "\n", "\r", "\r\n", delimiter, delimiter, "'"]
+        for _ in range(200):
+            text = "".join(rng.choice(parts, 12))
+            both = [list(split(io.StringIO(text, newline=""), delimiter)) for split in SPLITS]
+            assert both[0] == both[1]
+    for length in (131_072, 131_073):
+        both = []
+        for split in SPLITS:
+            try:
+                both.append(len(next(split(["x" * length + ",y"], ","))[0][0]))
+            except csv.Error as error:
+                both.append(str(error))
+        assert both[0] == both[1]
+
+
+SPLITS = (csv_file._quoted, csv_file._unquoted)
 
 
 def test_numbers_are_scaled_by_the_training_rows_and_categories_are_one_hot(path):
@@ -198,10 +239,19 @@ def test_training_prediction_and_export_read_the_same_numbers(run, path):
     assert all(row.tobytes() in known for row in batch)
     read, specs = reader.signatures()["serving_default"]
     parsed = reader.parse(source.columns, str)
-    raw = {key.partition("/")[2]: values for key, values in reader.raw_probe(parsed).items()}
+    probe = reader.raw_probe(parsed)
+    raw = {key.partition("/")[2]: values for key, values in probe.items() if key.startswith("serving_default/")}
     assert list(specs) == list(raw) == ["alter_Jahre", "city", "code", "income"]
     answers = read(*(tf.constant(list(values), specs[name].dtype) for name, values in raw.items()))
     np.testing.assert_array_equal(answers.numpy(), every)
+    np.testing.assert_array_equal(rows_exported(reader, probe), every)
+
+
+def rows_exported(reader, probe):
+    """What `serve_rows` of an export reads of a probe."""
+    read, specs = reader.signatures()["serve_rows"]
+    blocks = (probe[f"serve_rows/{kind}"] for kind in specs)
+    return read(*(tf.constant(one.tolist(), spec.dtype) for one, spec in zip(blocks, specs.values(), strict=True)))
 
 
 def test_a_reader_is_its_config():
@@ -296,6 +346,8 @@ def test_large_numbers_keep_their_differences(tmp_path):
     expected = (np.array(now) - np.mean(now)) / np.std(now)
     np.testing.assert_allclose(reader.read_raw([{"x": now}])[1][:, 0], expected, atol=1e-6)
     np.testing.assert_allclose(exported(reader, x=now)[:, 0], expected, atol=1e-6)
+    probe = reader.raw_probe(reader.parse({"x": now}, str))
+    np.testing.assert_array_equal(rows_exported(reader, probe), exported(reader, x=now))
     _, reader = learned(tmp_path, x=[f"{n / 8}" for n in range(12)])
     assert reader.signatures()["serving_default"][1]["x"].dtype == tf.float32  # as small numbers always were
 

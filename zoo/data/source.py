@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import pathlib
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -114,6 +114,20 @@ class Source(abc.ABC):
     def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]] | None:
         """A function from an index tensor to one example, where random access is possible; else None."""
         return
+
+
+def beside(root: pathlib.Path, used: Iterable[pathlib.Path], what: str) -> tuple[str, ...]:
+    """The note about what lies in the folder `root`, is not hidden and is not `used`; none where there is nothing.
+
+    Args:
+        what: what is used of the folder, in words.
+    """
+    used = set(used)
+    names = [path.name for path in sorted(root.iterdir()) if path not in used and not path.name.startswith(".")]
+    if not names:
+        return ()
+    some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return (f"left out beside {what} {len(names):,} other{'s' if len(names) > 1 else ''}: {some}",)
 
 
 def own_splits(spec: str, root: pathlib.Path, ending: str = "") -> dict[str, pathlib.Path]:

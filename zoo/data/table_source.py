@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
-from zoo.data.csv_file import read_csv
+from zoo.data.csv_file import CsvFile, read_csv
 from zoo.data.memory_source import check_splits, part_of, stratified
-from zoo.data.source import SPLITS, Column, Feature, Source, own_splits
-from zoo.errors import InputError, nearest
+from zoo.data.source import SPLITS, Column, Feature, Source, beside, own_splits
+from zoo.errors import InputError, counted, nearest
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -44,7 +44,13 @@ class TableSource(Source):
     delimiter: str | None = None
     numbers: Callable[[str], tuple[np.ndarray, list[int]]]
 
-    def _fill(self, name: str, columns: dict[str, np.ndarray], rows: Mapping[str, np.ndarray]) -> None:
+    def _fill(
+        self,
+        name: str,
+        columns: dict[str, np.ndarray],
+        rows: Mapping[str, np.ndarray],
+        cells: np.ndarray | None = None,
+    ) -> None:
         self.name: str = name
         self.columns = columns
         self.rows = {split: indices for split, indices in rows.items() if len(indices)}
@@ -52,7 +58,7 @@ class TableSource(Source):
             raise InputError(f"dataset={name} has no training row: give more.")
         self.features: Mapping[str, Feature] = {column: Column() for column in columns}
         self.sizes: Mapping[str, int] = {split: len(indices) for split, indices in self.rows.items()}
-        self.numbers = functools.cache(lambda column: numbers(self.columns[column]))
+        self.numbers = numbers_of(columns, cells)
         self.learned: dict[Any, Any] = {}
 
     def examples(self, split: str) -> "tf.data.Dataset[Any]":
@@ -141,19 +147,25 @@ class CsvSource(TableSource):
             if set(file.header) != set(first.header):
                 odd = sorted(set(file.header) ^ set(first.header))
                 raise InputError(f"dataset={spec}: {paths[split]} has other columns than train.csv: {', '.join(odd)}.")
-        parts = [file.columns() for file in files.values()]
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in first.header}
+        cells = first.cells
+        if len(files) > 1:
+            cells = np.concatenate([_ordered(file, first.header) for file in files.values()])
         self._lines = [(paths[split], line) for split, file in files.items() for line in file.lines]
         if own:
             ends = np.cumsum([len(file.lines) for file in files.values()])
             rows = dict(zip(files, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
         else:
-            rows = hashed(first.cells)
+            rows = hashed(row.tolist() for row in first.cells)
         dropped = sum(file.dropped for file in files.values())
         self.notes: tuple[str, ...] = (
             (f"{dropped} unreadable row{'s' if dropped > 1 else ''} left out",) if dropped else ()
         )
-        self.notes += first.notes
+        empty = sum(file.empty for file in files.values())
+        if empty:
+            self.notes += (f"{counted(empty, 'empty line')} passed over",)
+        self.notes += tuple(dict.fromkeys(note for file in files.values() for note in file.notes))
+        if own:
+            self.notes += beside(path, paths.values(), "the splits")
         self.delimiter: str = first.delimiter
         if own and "validation" not in own:
             self.notes += ("no validation split: training goes without",)
@@ -161,11 +173,16 @@ class CsvSource(TableSource):
         for split, one in paths.items():
             digest.update(f"{split}".encode() + one.read_bytes())
         self.fingerprint: str = digest.hexdigest()
-        self._fill(spec, columns, rows)
+        self._fill(spec, dict(zip(first.header, cells.T, strict=True)), rows, cells)
 
     def where(self, row: int) -> str:
         path, line = self._lines[row]
         return f"{path}, line {line}"
+
+
+def _ordered(file: CsvFile, header: Sequence[str]) -> np.ndarray:
+    """The cells of a file, its columns in the order of `header`."""
+    return file.cells if file.header == header else file.cells[:, [file.header.index(name) for name in header]]
 
 
 def numbers(values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
@@ -181,6 +198,63 @@ def numbers(values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
             bad.append(row)
         found[row] = math.nan if number is None else number
     return found, bad
+
+
+def numbers_of(
+    columns: Mapping[str, np.ndarray], cells: np.ndarray | None = None
+) -> Callable[[str], tuple[np.ndarray, list[int]]]:
+    """A function from a column's name to `numbers` of it, which reads each column once.
+
+    Args:
+        columns: those of a table.
+        cells: text (rows, columns), the same columns in their order; those of plain numbers are then read as one block.
+            Defaults to `None`: each is read alone.
+    """
+    block = functools.cache(lambda: dict(zip(columns, _read_block(cells), strict=True)))
+
+    @functools.cache
+    def read(name: str) -> tuple[np.ndarray, list[int]]:
+        found = None if cells is None else block()[name]
+        return numbers(columns[name]) if found is None else (found, [])
+
+    return read
+
+
+def _read_block(cells: np.ndarray) -> list[np.ndarray | None]:
+    """What `_numbers_at_once` returns of each column of text (rows, columns), all read together, row by row.
+
+    Rows lie side by side in memory as they stand in the file; columns do not.
+    """
+    found = np.empty(cells.shape, "float64", order="F")
+    plain = np.array([index for index, cell in enumerate(cells[0]) if _floats([cell or "nan"]) is not None], int)
+    for start in range(0, len(cells), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        part = cells[rows][:, plain]
+        values = _block_of(part)
+        if values is None:
+            part[part == ""] = "nan"
+            values = _block_of(part)
+        if values is None:
+            columns = [_numbers_at_once(column) for column in part.T]
+            good = [index for index, column in enumerate(columns) if column is not None]
+            plain = plain[good]
+            values = np.array([columns[index] for index in good], "float64").reshape(len(good), len(part)).T
+        found[rows, plain] = values
+    kept = set(plain.tolist())
+    return [found[:, index] if index in kept else None for index in range(cells.shape[1])]
+
+
+_BLOCK = 1024
+
+
+def _block_of(cells: np.ndarray) -> np.ndarray | None:
+    """float64 (rows, columns) of text that is all numbers, none beyond `LARGEST`; else None."""
+    try:
+        found = cells.astype("float64")
+    except ValueError:
+        return None
+    odd = (np.abs(found) > LARGEST).any() or "_" in "".join(cells.ravel().tolist())  # which Python allows
+    return None if odd else found
 
 
 def _numbers_at_once(values: Sequence[Any] | np.ndarray) -> np.ndarray | None:

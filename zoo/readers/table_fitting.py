@@ -11,7 +11,8 @@ from zoo.data.table_source import GAPS, TableSource, as_text, named, numbers
 from zoo.errors import InputError
 from zoo.readers import notation
 from zoo.readers.notation import Notation
-from zoo.readers.tables import TableReader, find_cells, read_written, whole_text
+from zoo.readers.table_columns import find_cells, read_written, whole_text
+from zoo.readers.tables import TableReader
 
 EXACT = 2.0**53
 """Whole numbers up to which float64 tells all apart."""

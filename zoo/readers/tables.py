@@ -13,13 +13,11 @@ import numpy as np
 
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.csv_file import read_csv
-from zoo.data.table_source import GAPS, as_text, is_number, named, numbers
+from zoo.data.table_source import as_text, named, numbers, numbers_of
 from zoo.errors import InputError
 from zoo.readers.images import Signatures, class_answers
-from zoo.readers.notation import CYCLES, Notation, read_cycle, read_dates
-
-WHOLE = r"-?[0-9]+\.0+"
-"""A whole number as pandas writes it into a column with gaps."""
+from zoo.readers.notation import CYCLES, Notation, read_cycle
+from zoo.readers.table_columns import WHOLE, dtype_of, find_cells, first, is_text, no_number, read_written, width_of
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -65,6 +63,7 @@ class TableReader(keras.layers.Layer):
         self._written = [column for column in self.columns if is_text(column) and "values" not in column]
         self._categories = [column for column in self.columns if "values" in column]
         self._order = self._places()
+        self._in_order = bool((self._order == np.arange(len(self._order))).all())
 
     @property
     def width(self) -> int:
@@ -75,6 +74,15 @@ class TableReader(keras.layers.Layer):
     def input_names(self) -> dict[str, str]:
         """{column: its name among the inputs of an export, which TensorFlow wants plain}."""
         return _plain_names([column["name"] for column in self.columns])
+
+    @property
+    def row_names(self) -> dict[str, list[str]]:
+        """{"numbers": columns, "texts": columns}, which an export takes as two blocks; neither is empty."""
+        kinds = {
+            "numbers": [column["name"] for column in self._plain],
+            "texts": [column["name"] for column in self.columns if is_text(column)],
+        }
+        return {kind: names for kind, names in kinds.items() if names}
 
     # From raw to tensors ----------------------------------------------------------------------------------------
 
@@ -104,7 +112,7 @@ class TableReader(keras.layers.Layer):
                 found[name], bad = find_cells(table[name], column)
             else:
                 found[name], bad = numbers(table[name]) if read is None else read(name)
-                found[name] = found[name].astype(_dtype(column))
+                found[name] = found[name].astype(dtype_of(column))
             if len(bad) and not skip_bad:
                 raise no_number(table[name], bad, column, where)
         return found
@@ -128,13 +136,29 @@ class TableReader(keras.layers.Layer):
             numbers = tf.gather(numbers, np.argsort([place for places in kinds.values() for place in places]), axis=1)
         return self._read_blocks(numbers, texts)
 
+    def read_rows(self, blocks: Mapping[str, Tensor]) -> Tensor:
+        """{"numbers": float64 (batch, columns), "texts": strings}, as `row_names` orders them, to (batch, width)."""
+        tf = tensorflow()
+
+        texts = {}
+        if "texts" in blocks:
+            texts = dict(zip(self.row_names["texts"], tf.unstack(blocks["texts"], axis=1), strict=True))
+        if "numbers" not in blocks:
+            return self._read_blocks(tf.zeros([tf.shape(blocks["texts"])[0], 0], tf.float64), texts)
+        numbers = blocks["numbers"]
+        single = np.array([dtype_of(column) == "float32" for column in self._plain])
+        if single.any():
+            rounded = tf.cast(tf.cast(numbers, tf.float32), tf.float64)
+            numbers = rounded if single.all() else tf.where(single, rounded, numbers)
+        return self._read_blocks(numbers, texts)
+
     def _read_blocks(self, numbers: Tensor, texts: Mapping[str, Tensor]) -> Tensor:
         """Plain numbers, float64 (batch, plain columns), and {other column: strings (batch,)} to (batch, width)."""
         tf = tensorflow()
 
         written = [read_written(texts[column["name"]], column) for column in self._written]
         scaled = [*self._plain, *self._written]
-        mean = np.array([np.array(column["mean"], _dtype(column)) for column in scaled], "float64")
+        mean = np.array([np.array(column["mean"], dtype_of(column)) for column in scaled], "float64")
         deviation = np.array([column["deviation"] for column in scaled], "float64")
         values = tf.concat([numbers, *(days_or_number[:, None] for days_or_number in written)], axis=1)
         there = tf.math.is_finite(values)
@@ -155,7 +179,8 @@ class TableReader(keras.layers.Layer):
                     tf.strings.regex_full_match(cells, WHOLE), tf.strings.regex_replace(cells, r"\.0+$", ""), cells
                 )
             parts.append(tf.cast(cells[:, None] == tf.constant(column["values"]), tf.float32))
-        return tf.gather(tf.concat(parts, axis=1), self._order, axis=1)
+        found = tf.concat(parts, axis=1)
+        return found if self._in_order else tf.gather(found, self._order, axis=1)
 
     def _places(self) -> np.ndarray:
         """(width,): where each input of the network is among what `_read_blocks` puts together."""
@@ -180,17 +205,17 @@ class TableReader(keras.layers.Layer):
             else:
                 said = Notation(**column["notation"]).describe() if "notation" in column else ""
                 kinds["numbers"].append(f"{name} ({said})" if said else name)
-        parts = [f"{kind} {_some(names)}" for kind, names in kinds.items() if names]
+        parts = [f"{kind} {first(names)}" for kind, names in kinds.items() if names]
         lines = [f"Columns: {'; '.join(parts)}. {self.width:,} input{'s' if self.width > 1 else ''}."]
         if self.left_out:
-            left = _some([f"{name} ({why})" for name, why in self.left_out.items()])
-            first = next(iter(self.left_out))
-            lines.append(f"Left out: {left}. To read such a column: categorical={first}.")
+            left = first([f"{name} ({why})" for name, why in self.left_out.items()])
+            one = next(iter(self.left_out))
+            lines.append(f"Left out: {left}. To read such a column: categorical={one}.")
         return lines
 
     def unseen(self, rows: np.ndarray) -> dict[str, int]:
         """{column: how many of `rows`, float32 (n, width), have a category that training did not have}."""
-        owner = np.concatenate([np.full(_width(column), index) for index, column in enumerate(self.columns)])
+        owner = np.concatenate([np.full(width_of(column), index) for index, column in enumerate(self.columns)])
         found = {
             column["name"]: int((~rows[:, owner == index].any(axis=1)).sum())
             for index, column in enumerate(self.columns)
@@ -217,7 +242,7 @@ class TableReader(keras.layers.Layer):
 
         numbers = tf.TensorSpec([None, len(self._plain)], tf.float64)
         texts = {column["name"]: tf.TensorSpec([None], tf.string) for column in self.columns if is_text(column)}
-        graph = tf.function(self._read_blocks, input_signature=[numbers, texts])
+        graph = tf.function(self._read_blocks, input_signature=[numbers, texts], autograph=False)
         return lambda numbers, texts: graph(numbers, texts)
 
     def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], np.ndarray]:
@@ -230,12 +255,13 @@ class TableReader(keras.layers.Layer):
             if isinstance(one, (str, os.PathLike)):
                 file = read_csv(one, skip_bad)
                 table = file.columns()
+                read = numbers_of(table, file.cells)
                 rows = [f"{one}:{line}" for line in file.lines]
             else:
-                table = _table(one)
+                table, read = _table(one), None
                 count = len(next(iter(table.values())))
                 rows = [f"#{number}" if count == 1 else f"#{number}:{row}" for row in range(count)]
-            parts.append(self.read(self.parse(table, rows.__getitem__, skip_bad)))
+            parts.append(self.read(self.parse(table, rows.__getitem__, skip_bad, read)))
             names += rows
         return names, np.concatenate(parts) if parts else np.empty((0, self.width), "float32")
 
@@ -244,10 +270,15 @@ class TableReader(keras.layers.Layer):
     def raw_probe(self, parsed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """{signature/input: array}: rows as `parse` returned them, as the raw inputs that an export is verified on."""
         plain = self.input_names
-        return {
-            f"serving_default/{plain[name]}": values if values.dtype != object else np.char.encode(values.astype(str))
+        raw = {
+            name: values if values.dtype != object else np.char.encode(values.astype(str))
             for name, values in parsed.items()
         }
+        blocks = {
+            f"serve_rows/{kind}": np.stack([raw[name] for name in names], axis=1)
+            for kind, names in self.row_names.items()
+        }
+        return {**{f"serving_default/{plain[name]}": values for name, values in raw.items()}, **blocks}
 
     def signatures(self) -> Signatures:
         """{signature name: (function to network inputs, input specs by name)}, for the export."""
@@ -255,12 +286,19 @@ class TableReader(keras.layers.Layer):
 
         plain = self.input_names
         kinds = {
-            column["name"]: tf.string if is_text(column) else tf.as_dtype(_dtype(column)) for column in self.columns
+            column["name"]: tf.string if is_text(column) else tf.as_dtype(dtype_of(column)) for column in self.columns
         }
         return {
             "serving_default": (
                 lambda *columns: self.read_columns(dict(zip(plain, columns, strict=True))),
                 {plain[name]: tf.TensorSpec([None], kind) for name, kind in kinds.items()},
+            ),
+            "serve_rows": (
+                lambda *blocks: self.read_rows(dict(zip(self.row_names, blocks, strict=True))),
+                {
+                    kind: tf.TensorSpec([None, len(names)], tf.float64 if kind == "numbers" else tf.string)
+                    for kind, names in self.row_names.items()
+                },
             ),
             "serve_tensors": (tf.identity, {"table": tf.TensorSpec([None, self.width], tf.float32)}),
         }
@@ -291,69 +329,6 @@ class TableReader(keras.layers.Layer):
         }
 
 
-def is_text(column: Mapping[str, Any]) -> bool:
-    """Whether the cells of a column are read as text: categories, dates, and numbers of a `Notation`."""
-    return any(key in column for key in ("values", "cycles", "notation"))
-
-
-def _dtype(column: Mapping[str, Any]) -> str:
-    """Of the numbers of a column, as they are read."""
-    return "float64" if is_text(column) else column.get("dtype", "float32")
-
-
-def read_written(cells: Tensor, column: Mapping[str, Any]) -> Tensor:
-    """Strings (n,) of a column of dates, or of numbers of a `Notation`, to float64 (n,), NaN where they are none."""
-    return read_dates(cells) if "cycles" in column else Notation(**column["notation"]).read(cells)
-
-
-def find_cells(values: Sequence[Any] | np.ndarray, column: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """(text (n,), the indices of what is neither missing nor what the column is of)."""
-    tf = tensorflow()
-
-    write = Notation(**column["notation"]).write if "notation" in column else as_text
-    cells = [write(value) if is_number(value) else as_text(value) for value in values]
-    found = np.array(["" if cell.lower() in GAPS else cell for cell in cells], object)
-    with tf.device("CPU:0"):
-        known = np.isfinite(read_written(tf.constant(cells), column).numpy())
-    return found, np.flatnonzero(~known & (found != ""))
-
-
-def whole_text(text: str) -> str:
-    """A category without the `.0` that pandas writes behind whole numbers in a column with gaps."""
-    return text.partition(".")[0] if re.fullmatch(WHOLE, text) else text
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    """The first names of a list, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _width(column: Mapping[str, Any]) -> int:
-    """How many inputs a column is."""
-    if "values" in column:
-        return len(column["values"])
-    return 1 + column["gaps"] + 2 * len(column.get("cycles", ()))
-
-
-def no_number(
-    values: Sequence[Any] | np.ndarray,
-    bad: Sequence[int] | np.ndarray,
-    column: Mapping[str, Any],
-    where: Callable[[int], str],
-) -> InputError:
-    """The `InputError` for `values` of a column, of which those at `bad` are no numbers."""
-    more = f" ({len(bad) - 1:,} more cells are like it)" if len(bad) > 1 else ""
-    value, name = str(values[bad[0]])[:40], column["name"]
-    kinds = "dates" if "cycles" in column else "numbers"
-    said = Notation(**column["notation"]).describe() if "notation" in column else ""
-    how = f"{kinds}{' with ' + said if said else ''}"
-    return InputError(
-        f"{where(bad[0])}, column {name!r}: {value!r} is text where training has {how}{more}. "
-        f"Correct it, let --skip-bad read it as missing, or train with categorical={name}."
-    )
-
-
 def _table(one: Any) -> dict[str, list[Any]]:
     """{column: list} of a mapping or a data frame; a lone value is a column of one row."""
     try:
@@ -370,13 +345,14 @@ def _table(one: Any) -> dict[str, list[Any]]:
 
 def _plain_names(names: Iterable[str]) -> dict[str, str]:
     """{name: one of ASCII letters, digits and underscores that begins with a letter, no two alike}."""
-    plain = {}
+    plain, taken = {}, set()
     for number, name in enumerate(names):
         letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
         word = re.sub(r"\W+", "_", letters).strip("_") or str(number)
         if not word[0].isalpha() or keyword.iskeyword(word) or word == "self":
             word = f"column_{word}"
-        while word.lower() in {other.lower() for other in plain.values()}:
+        while word.lower() in taken:
             word = f"{word}_{number}"
         plain[name] = word
+        taken.add(word.lower())
     return plain

@@ -44,6 +44,8 @@ def main(job: str | pathlib.Path, format: str, target: str | pathlib.Path) -> No
     }
     if hasattr(reader, "input_names"):
         description["columns"] = {name: column for column, name in reader.input_names.items()}
+    if hasattr(reader, "row_names"):
+        description["rows"] = reader.row_names
     if getattr(reader, "bits", None) is not None:
         description["white of 16 bits"] = 2**reader.bits - 1
     files.write_json(target / "signature.json", description)

@@ -15,7 +15,8 @@ from zoo.figures import tables as drawings
 from zoo.objective.metrics import Accuracy
 from zoo.readers import notation, table_fitting
 from zoo.readers.notation import Notation
-from zoo.readers.tables import TableReader, whole_text
+from zoo.readers.table_columns import oddities, whole_text
+from zoo.readers.tables import TableReader
 from zoo.tasks import _classes
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ class TabularPrediction(Recipe):
         return _Preparation(rows, targets, weights)
 
     def describe(self, reader: TableReader, source: "Source") -> list[str]:
-        """How each column is read, and classes with too few training rows."""
-        lines = reader.describe()
+        """How each column is read, cells that are missing or unknown, and classes with too few training rows."""
+        lines = reader.describe() + oddities(_table(source), reader.columns)
         if self.classifies:
             table = _table(source)
             lines += _classes.scarce(reader.labels, self._counts(self._targets(reader, table), table))

@@ -85,7 +85,8 @@ def read(path: str | pathlib.Path, trust: bool = False, load: Callable[[], objec
         if job.get(name) is not None:
             with at(path, lines[name]):
                 job[name] = duration(job[name])
-    parts = [name for name in ("space", "fixed") if job.get(name) not in (None, ranges.ALL)]
+    parts = [name for name in ("space", "fixed") if job.get(name) is not None]
+    parts = [name for name in parts if (name, job[name]) != ("space", ranges.ALL)]
     if parts and cls is None:
         load()
         cls = type(registry.configured(job["recipe"], {}))
