@@ -240,7 +240,7 @@ class Recipe(fields.Declared):
         return {}
 
     def describe(self, reader: typing.Any, source: "Source") -> list[str]:
-        """Returns lines that `train` prints about how the data are read."""
+        """Returns lines about how the data are read, which `train` prints and keeps among the notes of the run."""
         return []
 
     def in_units(self, reader: typing.Any, measured: Mapping[str, typing.Any]) -> dict[str, typing.Any]:

@@ -12,7 +12,7 @@ from zoo import files
 from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.memory_source import part_of
-from zoo.data.source import SPLITS, Feature, Image, Label, Source, own_splits
+from zoo.data.source import SPLITS, Feature, Image, Label, Source, beside, own_splits
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,13 +58,17 @@ class FolderSource(Source):
             (f"{len(bad)} unreadable image{'s' if len(bad) > 1 else ''} left out",) if bad else ()
         )
         self.notes += left_out(root, others)
+        if own:
+            self.notes += beside(root, own.values(), "the splits")
+        for place in places.values():
+            self.notes += beside(place, _folders(place), "the class folders")
         self._splits = {split: ([], []) for split in SPLITS}
         self._files: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         for split, pictures in found.items():
             for label, path in pictures:
                 if facts[path]["channels"] is not None:
                     part = split or part_of(path.relative_to(root).as_posix())
-                    self._splits[part][0].append(str(path))
+                    self._splits[part][0].append(str(path.absolute()))
                     self._splits[part][1].append(labels.index(label))
                     self._files[part].append(facts[path])
         bits, more = told_of(self._files)
@@ -146,7 +150,11 @@ def left_out(root: pathlib.Path, others: list[pathlib.Path]) -> tuple[str, ...]:
 
 
 def _classes(root: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return [path for path in _folders(root) if not path.name.startswith(".")]
+
+
+def _folders(root: pathlib.Path) -> list[pathlib.Path]:
+    return [path for path in sorted(root.iterdir()) if path.is_dir()]
 
 
 def _pictures(root: pathlib.Path) -> tuple[list[tuple[str, pathlib.Path]], list[pathlib.Path]]:

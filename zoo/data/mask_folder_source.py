@@ -1,5 +1,6 @@
 """`folder:PATH` with `images` and `masks`: images, and a PNG of class ids for each."""
 
+import collections
 import hashlib
 import io
 import json
@@ -14,8 +15,8 @@ from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.folder_source import decode_picture, folder_of, image_fetcher, inspect, left_out, told_of, visible_files
 from zoo.data.memory_source import part_of
-from zoo.data.source import SPLITS, VOID, Feature, Image, Mask, Source
-from zoo.errors import InputError
+from zoo.data.source import SPLITS, VOID, Feature, Image, Mask, Source, beside
+from zoo.errors import InputError, counted
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -62,12 +63,21 @@ class MaskFolderSource(Source):
         bad = [fault for fault in faults if fault]
         if bad and not skip_bad:
             more = f" ({len(bad) - 1} more are bad.)" if len(bad) > 1 else ""
-            raise InputError(f"dataset={spec}: {bad[0]}{more} Correct it, or leave such images out with --skip-bad.")
-        self.notes: tuple[str, ...] = (f"{len(bad)} bad image{'s' if len(bad) > 1 else ''} left out",) if bad else ()
+            raise InputError(f"dataset={spec}: {bad[0][1]}{more} Correct it, or leave such images out with --skip-bad.")
+        kinds = collections.Counter(kind for kind, _ in bad)
+        self.notes: tuple[str, ...] = tuple(f"left out, {kind}: {count:,}" for kind, count in kinds.items())
         self.notes += left_out(root, others)
+        if own:
+            self.notes += beside(root, [*own.values(), root / "labels.txt"], "the splits")
+        for place in places.values():
+            used = [_folder(place, "images"), _folder(place, "masks"), place / "labels.txt"]
+            self.notes += beside(place, filter(None, used), "images and masks")
         pairs = [pair for pair, fault in zip(pairs, faults, strict=True) if not fault]
         ids = {mask: set(facts[mask]["ids"]) for _, _, mask in pairs}
         self._white = labels is None and set().union(*ids.values()) == {0, VOID}
+        void = sum(VOID in found for found in ids.values())
+        if void and not self._white:
+            self.notes += (f"{counted(void, 'mask')} with pixels of id {VOID}, which are outside the loss",)
         if self._white:
             self.notes += ("masks are of 0 and 255: two classes",)
         colour = any(facts[image]["channels"] >= 3 for _, image, _ in pairs)
@@ -75,8 +85,8 @@ class MaskFolderSource(Source):
         self._files: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         for split, image, mask in pairs:
             part = split or part_of(image.relative_to(root).as_posix())
-            self._splits[part][0].append(str(image))
-            self._splits[part][1].append(str(mask))
+            self._splits[part][0].append(str(image.absolute()))
+            self._splits[part][1].append(str(mask.absolute()))
             self._files[part].append(facts[image])
         bits, more = told_of(self._files)
         self.notes += more
@@ -186,26 +196,31 @@ def _fault(
     mask: pathlib.Path | None,
     facts: dict[pathlib.Path, dict[str, Any]],
     labels: tuple[str, ...] | None,
-) -> str:
-    """What is wrong with a picture and its mask, in a sentence; empty where nothing is."""
-    if image is None or mask is None:
-        return f"{image} has no mask: a PNG of its name in masks." if image else f"{mask} has no picture in images."
+) -> tuple[str, str] | None:
+    """(the kind of what is wrong with an image and its mask, a sentence about it); None where nothing is."""
+    if mask is None:
+        return "images without a mask", f"{image} has no mask: a PNG of its name in masks."
+    if image is None:
+        return "masks without an image", f"{mask} has no image in images."
     if facts[image]["channels"] is None:
-        return f"{image} is not a readable image ({picture_files.KINDS}): {facts[image]['error']}"
+        why = facts[image]["error"]
+        return "unreadable images", f"{image} is not a readable image ({picture_files.KINDS}): {why}"
     if not facts[mask]["ids"]:
-        return f"{mask} is not a mask: {facts[mask]['error']}"
+        return "unreadable masks", f"{mask} is not a mask: {facts[mask]['error']}"
     (height, width), (high, wide) = facts[mask]["pixels"], facts[image]["pixels"]
     if (height, width) != (high, wide):
         upright = ", turned upright by its EXIF orientation," if facts[image]["turned"] else ""
-        return f"{mask} is {height} x {width} and its image{upright} {high} x {wide}: a mask has its image's size."
+        sizes = f"{mask} is {height} x {width} and its image{upright} {high} x {wide}"
+        return "masks of another size than their image", f"{sizes}: a mask has its image's size."
     if labels is not None:
         wrong = [number for number in facts[mask]["ids"] if number >= len(labels) and number != VOID]
         if wrong:
             return (
+                "masks with an id that is no class",
                 f"{mask} has the id {wrong[0]}, and labels.txt names the {len(labels)} classes from 0 to "
-                f"{len(labels) - 1} (255 is outside the loss)."
+                f"{len(labels) - 1} (255 is outside the loss).",
             )
-    return ""
+    return None
 
 
 def _labels(root: pathlib.Path) -> tuple[str, ...] | None:
@@ -213,7 +228,7 @@ def _labels(root: pathlib.Path) -> tuple[str, ...] | None:
     path = root / "labels.txt"
     if not path.is_file():
         return None
-    names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    names = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"{path} must name two classes or more, each once, one a line. It has: {', '.join(names)}.")
     return names

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from zoo.data._tensorflow import Tensor, tensorflow
-from zoo.data.sequences import SequencePreparation, seed_pair
+from zoo.data.sequences import SequencePreparation
+from zoo.data.windows import seed_pair
 from zoo.errors import InputError
 
 if typing.TYPE_CHECKING:

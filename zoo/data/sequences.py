@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data._tensorflow import Tensor, tensorflow
-from zoo.data.tokens import START
-from zoo.errors import InputError
+from zoo.data.tokens import START, UNKNOWN
+from zoo.data.windows import Windows, answered_once, seed_pair
+from zoo.errors import counted
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -44,6 +45,10 @@ class SequencePreparation(abc.ABC):
         window: tokens that a network sees of running text at once; None where texts stay whole.
         context: tokens of a window that were answered in the one before. In evaluation every token is answered once,
             with so many in front of it at least.
+
+    Attributes:
+        cuts: lines about texts that are cut, of the splits that were read; each was a warning.
+        unknown: lines about out-of-vocabulary tokens in them.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class SequencePreparation(abc.ABC):
         self._context = context
         self._held = {}
         self._training = {}
+        self.cuts: list[str] = []
+        self.unknown: list[str] = []
 
     @staticmethod
     def positions(shape: np.ndarray) -> int:
@@ -110,6 +117,7 @@ class SequencePreparation(abc.ABC):
                 self._held[split] = _Texts.of(self._source.examples(split), self.encode)
             if self._window is None:
                 self._tell_of_cuts(split)
+            self._count_unknown(split)
         return self._held[split]
 
     def _tell_of_cuts(self, split: str) -> None:
@@ -117,23 +125,29 @@ class SequencePreparation(abc.ABC):
         for lengths, most, field in zip(self._held[split].lengths.T, self._reader.lengths, _FIELDS, strict=False):
             full = int((lengths >= most).sum())
             if full:
-                warnings.warn(
+                line = (
                     f"{full:,} of {len(lengths):,} {split} texts have {most:,} tokens or more; what is beyond is cut. "
-                    f"To read more, raise {field}={most}.",
-                    stacklevel=2,
+                    f"To read more, raise {field}={most}."
                 )
+                self.cuts.append(line)
+                warnings.warn(line, stacklevel=2)
+
+    def _count_unknown(self, split: str) -> None:
+        tokens = texts = 0
+        for values, starts, lengths in self._held[split].parts:
+            if lengths is not None:
+                before = np.append(0, np.cumsum(values == UNKNOWN))
+                found = before[starts + lengths] - before[starts]  # (n,)
+                tokens, texts = tokens + int(found.sum()), texts + int((found > 0).sum())
+        if tokens:
+            verb = "is" if tokens == 1 else "are"
+            which = f"{counted(tokens, 'token')} of {counted(texts, f'{split} text')}"
+            self.unknown.append(f"{which} {verb} out of the vocabulary: the network reads them as unknown.")
 
     def _stream(self, split: str) -> np.ndarray:
         """START, and then all texts end to end, int32 (tokens,)."""
         (values, _, _), *_ = self._read(split).parts
         return np.concatenate([np.array([START], np.int32), values])
-
-
-def seed_pair(seed: Tensor, epoch: Tensor) -> Tensor:
-    """The integer pair of (seed, epoch)."""
-    tf = tensorflow()
-
-    return tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
 
 
 class _Texts:
@@ -331,69 +345,3 @@ def _division(
             if enough and saving > found[0]:
                 found = (saving, np.sort(order[:cut]), np.sort(order[cut:]))
     return found
-
-
-class Windows:
-    """Windows of running text, which lie end to end; where the first begins is another place in each epoch.
-
-    Attributes:
-        steps: batches of an epoch.
-
-    Args:
-        stream: int32 (tokens,).
-        window: tokens that a network sees at once; one more is read, the last answer.
-        name: of the data, for a person.
-    """
-
-    def __init__(self, stream: np.ndarray, window: int, batch_size: int, name: str) -> None:
-        self._stream = stream
-        self._window = window
-        if len(stream) <= window:
-            raise InputError(
-                f"dataset={name} has {len(stream):,} tokens to train on, but a window has {window:,} and one behind. "
-                "Give more text, or a shorter window."
-            )
-        self._count = max(1, len(stream) // window - 1)
-        self._size = min(batch_size, self._count)
-        self.steps: int = self._count // self._size
-
-    def epoch(self, seed: Tensor, epoch: Tensor) -> "tf.data.Dataset[Any]":
-        """(epoch, step, where a batch's windows begin) in the order of the epoch."""
-        tf = tensorflow()
-
-        pair = seed_pair(seed, epoch)
-        room = min(self._window, len(self._stream) - self._count * self._window)
-        first = tf.random.experimental.stateless_fold_in(pair, 0)
-        offset = tf.random.stateless_uniform([], first, maxval=room, dtype=tf.int64)
-        starts = offset + self._window * tf.range(self._count, dtype=tf.int64)
-        order = tf.random.experimental.stateless_shuffle(starts, seed=pair)
-        order = tf.reshape(order[: self.steps * self._size], (self.steps, self._size))
-        steps = tf.range(self.steps, dtype=tf.int64)
-        return tf.data.Dataset.from_tensor_slices((tf.fill([self.steps], epoch), steps, order))
-
-    def batch(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """A function from where windows begin (batch,) to the batch: see `SequencePreparation.finish`."""
-        tf = tensorflow()
-
-        with tf.device("CPU:0"):
-            stream = tf.constant(self._stream)
-
-        def cut(starts):
-            windows = tf.gather(stream, starts[:, None] + tf.range(self._window + 1, dtype=tf.int64))
-            return windows, tf.ones_like(windows[:, 1:], tf.float32)
-
-        return cut
-
-
-def answered_once(stream: np.ndarray, window: int, context: int, batch_size: int) -> "tf.data.Dataset[Any]":
-    """Windows that advance by `window - context`, a `tf.data.Dataset` of batches: see `SequencePreparation.finish`."""
-    tf = tensorflow()
-
-    advance = window - context
-    count = max(1, -(-(len(stream) - 1 - context) // advance))
-    places = advance * np.arange(count)[:, None] + np.arange(window + 1)  # (count, window + 1)
-    there = places < len(stream)
-    windows = np.where(there, stream[np.where(there, places, 0)], 0)
-    answered = there[:, 1:].astype(np.float32)
-    answered[1:, :context] = 0
-    return tf.data.Dataset.from_tensor_slices((windows.astype(np.int32), answered)).batch(batch_size)

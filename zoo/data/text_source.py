@@ -1,18 +1,21 @@
 """Texts: `text:PATH`, tables whose columns are texts, and lists of texts handed over in memory."""
 
+import codecs
+import collections
 import hashlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.data._tensorflow import tensorflow
 from zoo.data.csv_file import not_utf8
+from zoo.data.folder_source import visible_files
 from zoo.data.memory_source import check_splits, part_of
-from zoo.data.source import SPLITS, Feature, Label, Source, Text, own_splits
+from zoo.data.source import SPLITS, Feature, Label, Source, Text, beside, own_splits
 from zoo.data.table_source import TableSource, hashed
-from zoo.errors import InputError
+from zoo.errors import InputError, counted
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -83,6 +86,9 @@ class TextTable(TextSource):
                 f"{', '.join(table.columns)}."
             )
         self.fingerprint, self.notes = table.fingerprint, table.notes
+        others = [name for name in table.columns if name not in form]
+        if others:
+            self.notes += (f"left out the column{'s' if len(others) > 1 else ''} {', '.join(others)}",)
         columns = {name: [str(value) for value in table.columns[name]] for name in form}
         empty = [row for row in range(len(columns[form[0]])) if not all(columns[name][row] for name in form)]
         if empty and not table.skip_bad:
@@ -95,6 +101,12 @@ class TextTable(TextSource):
         if empty:
             self.notes += (f"{len(empty)} row{'s' if len(empty) > 1 else ''} with an empty cell left out",)
         rows = {split: np.setdiff1d(indices, empty) for split, indices in table.rows.items()}
+        self.notes += _repeated(
+            zip(
+                *([column[row] for row in np.concatenate(list(rows.values()))] for column in columns.values()),
+                strict=True,
+            )
+        )
         features = {name: Text() for name in form}
         if "label" in form:
             names = sorted({columns["label"][row] for row in rows.get("train", ())})
@@ -118,17 +130,29 @@ class TextFile(TextSource):
     def __init__(self, spec: str) -> None:
         path = pathlib.Path(spec.partition(":")[2]).expanduser()
         own = own_splits(spec, path, ".txt")
+        marks = collections.Counter()
+        self.notes: tuple[str, ...] = ()
         if own:
-            texts = {split: [_read(one)] for split, one in own.items()}
+            texts = {split: [_read(one, marks)] for split, one in own.items()}
+            self.notes += beside(path, own.values(), "the splits")
         elif path.is_dir():
             texts = {split: [] for split in SPLITS}
-            for one in sorted(path.rglob("*.txt")):
-                texts[part_of(one.relative_to(path).as_posix())].append(_read(one))
+            others = []
+            for one in visible_files(path):
+                if one.suffix == ".txt":
+                    texts[part_of(one.relative_to(path).as_posix())].append(_read(one, marks))
+                else:
+                    others.append(one.relative_to(path).as_posix())
+            if others:
+                some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+                self.notes += (f"left out {counted(len(others), 'file')} of another kind than .txt: {some}",)
         else:
-            texts = {split: [text] for split, text in zip(SPLITS, _parts(_read(path)), strict=True)}
+            texts = {split: [text] for split, text in zip(SPLITS, _parts(_read(path, marks)), strict=True)}
+            marks.pop(_EMPTY, None)
+        self.notes += tuple(f"{counted(count, 'file')} {what}" for what, count in marks.items() if count)
         texts = {split: [text for text in found if text.strip()] for split, found in texts.items()}
         if not texts.get("validation"):
-            self.notes: tuple[str, ...] = ("no validation split: training goes without",)
+            self.notes += ("no validation split: training goes without",)
         digest = hashlib.sha256()
         for split, found in texts.items():
             for text in found:
@@ -174,6 +198,10 @@ class TextLists(TextSource):
             ends = np.cumsum([len(pair[0]) for pair in splits.values()])
             rows = dict(zip(splits, np.split(np.arange(len(first)), ends[:-1]), strict=True))
         columns = dict(zip(names, (first, second), strict=True))
+        empty = sum(not text for name in names if name != "label" for text in columns[name])
+        if empty:
+            self.notes: tuple[str, ...] = (f"{counted(empty, 'empty text')}",)
+        self.notes += _repeated(zip(first, second, strict=True))
         self._fill(f"arrays:{self.fingerprint[:12]}", features, columns, rows)
 
 
@@ -187,14 +215,29 @@ def of_texts(pair: object) -> bool:
     )
 
 
-def _read(path: pathlib.Path) -> str:
-    """The text of a file, its lines ended by a line feed."""
+_MARK = "with a byte order mark in front, which is left out"
+_ENDS = "with carriage returns at the ends of lines, which are read as line feeds"
+_EMPTY = "without a text left out"
+
+
+def _read(path: pathlib.Path, marks: collections.Counter[str]) -> str:
+    """The text of a file, its lines ended by a line feed; `marks` counts what is not read as it stands there."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+        marks.update({_MARK: data.startswith(codecs.BOM_UTF8), _ENDS: "\r" in text, _EMPTY: not text.strip()})
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise not_utf8(path, error) from None
+
+
+def _repeated(rows: Iterable[tuple[Any, ...]]) -> tuple[str, ...]:
+    """The note about rows that are like another, of which one is not counted; none where all differ."""
+    rows = list(rows)
+    count = len(rows) - len(set(rows))
+    return (f"{counted(count, 'row')} like another",) if count else ()
 
 
 def _parts(text: str) -> list[str]:

@@ -69,12 +69,14 @@ class Run:
         plan: "Plan",
         constant_loss: float | None = None,
         started: Mapping[str, Any] | None = None,
+        read: Sequence[str] = (),
     ) -> Self:
         """Returns a new run of a `zoo.training.Plan`; nothing is written before `begin`.
 
         Args:
             constant_loss: the validation loss of an answer that does not depend on the input, where it is known.
             started: what there is to keep of a published checkpoint that the weights came from.
+            read: lines about how the data are read, which are kept among their notes.
         """
         facts = {
             "schema": KIND.schema,
@@ -83,7 +85,7 @@ class Run:
                 "name": source.name,
                 "fingerprint": source.fingerprint,
                 "sizes": dict(source.sizes),
-                "notes": list(source.notes),
+                "notes": [*source.notes, *(line.removesuffix(".") for line in read)],
             },
             "constant_loss": constant_loss,
             "steps_per_epoch": plan.steps_per_epoch,
@@ -110,6 +112,10 @@ class Run:
             return path
         path = pathlib.Path(path)
         return cls(path, KIND.read(path), trust)
+
+    def anchored(self) -> Self:
+        """Returns this run with an absolute path, at which it stays where the process changes its working folder."""
+        return type(self)(self.path.absolute(), self._facts, self._trusted)
 
     @classmethod
     def exists(cls, path: str | os.PathLike[str]) -> bool:

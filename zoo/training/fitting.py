@@ -62,7 +62,8 @@ def train(
         quiet: print nothing.
         trust: of a run to go on with, run the recipe file that it names, whoever wrote it.
         given: values of fields.
-    Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C, SIGTERM).
+    Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C, SIGTERM,
+        SIGHUP).
     """
     if until is not None:
         until = check_whole("until", until, 1)
@@ -105,14 +106,15 @@ def _train(
         model = recipe.build(steps)
         if recipe.init_from is not None and fresh:
             started = initialize(model, recipe.init_from, None if source.ready else reader.labels, taken.append)
-        read = [] if quiet or source.ready else recipe.describe(reader, source)
+        read, warned = _told_of_reading(recipe, reader, source, preparation)
         device = plan.device.line(model.jit_compile, recipe.jit_compile)
         say("\n".join([device, _data_line(source, plan), *read, *taken]))
         constant = _constant_loss(recipe, reader, source)
-        run = job.run or Run.create(job.path, recipe, source, plan, constant, started)
+        run = job.run or Run.create(job.path, recipe, source, plan, constant, started, [*read, *warned])
+        run = run.anchored()
         with run.lock():
             if job.run is None and Run.exists(run.path):
-                raise InputError(f"{run.path} was begun by another process meanwhile: run the same command again.")
+                raise InputError(f"{job.path} was begun by another process meanwhile: run the same command again.")
             probe = make_probe(source, recipe, reader)
             if job.run is None:
                 run.begin(reader, probe)
@@ -121,13 +123,13 @@ def _train(
             recorder = Recorder(run, plan, make_answers(recipe, probe), _with_state(callbacks))
             start = _restore(run, model, recorder)
             if until is not None and start >= until:
-                say(f"{run.path} has {start} epochs already.")
+                say(f"{job.path} has {start} epochs already.")
                 return run
             run.set_status("running")
             verb = "Going on with" if start else "Training"
-            say(f"{verb} {recipe.label} in {run.path}, epoch {start + 1} of {plan.epochs}.")
+            say(f"{verb} {recipe.label} in {job.path}, epoch {start + 1} of {plan.epochs}.")
             made = make_callbacks(recipe, run, plan, recorder, callbacks, until)
-            with _told(run), Interruptible() as interruptible:
+            with _told(run, job.path), Interruptible() as interruptible:
                 if start < plan.epochs and not recorder.stopped_early:
                     epochs = range(start, plan.epochs)
                     model.fit(
@@ -142,7 +144,7 @@ def _train(
                         verbose=_verbosity(quiet),
                         callbacks=[*made, interruptible],
                     )
-            _end(run, recorder, plan, say)
+            _end(run, job.path, recorder, plan, say)
     return run
 
 
@@ -151,16 +153,16 @@ def _silent(*_: object, end: str | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _told(run: Run) -> Iterator[None]:
-    """Notes in the run how `fit` ended, and says where things stand."""
+def _told(run: Run, path: pathlib.Path) -> Iterator[None]:
+    """Notes in the run how `fit` ended, and says where things stand; `path` is where, as it was given."""
     try:
         yield
     except RunError as error:
         run.set_status("failed", str(error))
-        raise RunError(f"{error} The run is in {run.path}{_kept(run)}.") from error
+        raise RunError(f"{error} The run is in {path}{_kept(run)}.") from error
     except KeyboardInterrupt as error:
-        stopped = Interrupted(f"Stopped{_kept(run)}. To go on: zoo train --resume {run.path}", by=error)
-        run.set_status("interrupted", "SIGTERM" if stopped.signal == signal.SIGTERM else "Ctrl-C")
+        stopped = Interrupted(f"Stopped{_kept(run)}. To go on: zoo train --resume {path}", by=error)
+        run.set_status("interrupted", "Ctrl-C" if stopped.signal == signal.SIGINT else stopped.signal.name)
         raise stopped from None
     except BaseException as error:
         run.set_status("failed", f"{type(error).__name__}: {error}")
@@ -205,6 +207,16 @@ def _data_line(source: Source, plan: Plan) -> str:
     return f"Data {source.name}: {sizes}{notes}; {steps}."
 
 
+def _told_of_reading(
+    recipe: Recipe, reader: Any, source: Source, preparation: pipeline.AnyPreparation
+) -> tuple[list[str], list[str]]:
+    """(lines about how data are read, those that were warnings already)."""
+    if source.ready:
+        return [], []
+    lines = recipe.describe(reader, source)
+    return [*lines, *getattr(preparation, "unknown", ())], list(getattr(preparation, "cuts", ()))
+
+
 def _constant_loss(recipe: Recipe, reader: Any, source: Source) -> float | None:
     """The recipe's `constant_loss`; None of batches that are ready, and where a subclass has another loss."""
     owner = next(cls for cls in type(recipe).__mro__ if {"make_loss", "constant_loss"} & set(vars(cls)))
@@ -246,7 +258,7 @@ def _restore(run: Run, model: keras.Model, recorder: Recorder) -> int:
     return state["epoch"]
 
 
-def _end(run: Run, recorder: Recorder, plan: Plan, say: Callable[..., object]) -> None:
+def _end(run: Run, path: pathlib.Path, recorder: Recorder, plan: Plan, say: Callable[..., object]) -> None:
     if recorder.stopped_early:
         run.set_status("stopped_early", f"no better {plan.monitor} for {plan.patience} epochs")
         how = f"Stopped early, {run.facts['reason']}"
@@ -259,10 +271,10 @@ def _end(run: Run, recorder: Recorder, plan: Plan, say: Callable[..., object]) -
     best = "nothing was monitored, the last epoch counts"
     if recorder.best_epoch is not None:
         best = f"best {plan.monitor} {recorder.best:.6g} in epoch {recorder.best_epoch}"
-    say(f"{how}: {best}. The run is in {run.path}")
+    say(f"{how}: {best}. The run is in {path}")
     if run.unlearned:
         say(run.unlearned)
-    say(f"Next: zoo evaluate {run.path}, zoo report {run.path}, zoo export {run.path} DIR")
+    say(f"Next: zoo evaluate {path}, zoo report {path}, zoo export {path} DIR")
 
 
 def _kept(run: Run) -> str:
