@@ -85,6 +85,18 @@ def test_every_install_line_installs_from_the_checkout():
     assert installed() <= {".", *(f".[{extra}]" for extra in extras())}
 
 
+def test_every_row_of_what_was_tried_names_tests_that_exist():
+    table = (ROOT / "docs" / "runs.md").read_text().partition("## What was tried")[2].partition("\n\nOn a GPU")[0]
+    rows = re.findall(r"^\| .*$", table, re.MULTILINE)[1:]
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
+    assert rows
+    for row in rows:
+        (names,) = re.findall("<!--(.*?)-->", row)
+        assert names.split()
+        assert set(names.split()) <= there
+
+
 @pytest.mark.slow
 def test_the_install_lines_find_all_that_they_need(tmp_path):
     """All extras at once: each alone would be most of it again."""

@@ -25,10 +25,10 @@ class RunError(ZooError, RuntimeError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM stopped a run that can be resumed; the message says how.
+    """Ctrl-C, SIGTERM or SIGHUP stopped a run that can be resumed; the message says how.
 
     Attributes:
-        signal: SIGINT, or SIGTERM, which containers and clusters send.
+        signal: SIGINT; SIGTERM, which containers and clusters send; or SIGHUP, which a terminal that closes sends.
         exit_status: 128 and the number of the signal, as a shell has it.
     """
 
@@ -36,9 +36,18 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, message: str = "", by: BaseException | None = None) -> None:
         super().__init__(message)
-        terminated = by is not None and by.args == (signal.SIGTERM,)
-        self.signal = signal.SIGTERM if terminated else signal.SIGINT
+        sent = by.args[0] if by is not None and by.args else None
+        self.signal = sent if isinstance(sent, signal.Signals) else signal.SIGINT
         self.exit_status = 128 + self.signal
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Returns the signals, beside Ctrl-C, that end a verb in order.
+
+    SIGHUP comes where the terminal or the shell ends. `nohup` ignores it, and then so do we.
+    """
+    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    return [signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
 def interrupt(number: int, frame: types.FrameType | None = None) -> NoReturn:

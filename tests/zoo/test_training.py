@@ -18,6 +18,7 @@ import pytest
 import zoo
 from tests import warm
 from zoo import building, files, weights
+from zoo.data import pipeline
 from zoo.runs import Run
 from zoo.runs.run import KIND
 from zoo.training import direction
@@ -233,27 +234,68 @@ def test_callbacks_with_state_are_resumed(tmp_path):
     assert second.batches == 3 * 33
 
 
-def test_ctrl_c_and_sigterm_keep_the_whole_epochs_and_say_how_to_go_on(uninterrupted, tmp_path):
-    class Interrupting(keras.callbacks.Callback):
-        def __init__(self, epoch, number):
-            super().__init__()
-            self.last, self.number = epoch, number
+class Interrupting(keras.callbacks.Callback):
+    """Sends this process a signal at the beginning of an epoch, so many times."""
 
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == self.last:
+    def __init__(self, epoch, number, times=1):
+        super().__init__()
+        self.last, self.number, self.times = epoch, number, times
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.last:
+            for _ in range(self.times):
                 signal.raise_signal(self.number)
+            assert self.times == 1, "the second one acts at once"
 
-    for epoch, number, reason in ((1, signal.SIGINT, "Ctrl-C"), (2, signal.SIGTERM, "SIGTERM")):
+
+def test_ctrl_c_sigterm_and_sighup_keep_the_whole_epochs_and_say_how_to_go_on(uninterrupted, tmp_path):
+    ways = ((1, signal.SIGINT, 1, "Ctrl-C"), (1, signal.SIGINT, 2, "Ctrl-C"), (2, signal.SIGTERM, 1, "SIGTERM"),
+            (2, signal.SIGHUP, 1, "SIGHUP"))  # fmt: skip
+    for epoch, number, times, reason in ways:
         said = f"epoch {epoch} is kept. To go on: zoo train --resume {tmp_path / 'run'}"
         with (
             pytest.warns(UserWarning, match="Interrupting start afresh"),
             pytest.raises(zoo.Interrupted, match=said) as stopped,
         ):
-            train(tmp_path / "run", callbacks=[Interrupting(epoch, number)], **HARD)
+            train(tmp_path / "run", callbacks=[Interrupting(epoch, number, times)], **HARD)
         assert stopped.value.exit_status == 128 + number
         assert Run.open(tmp_path / "run").status == "interrupted"
         assert Run.open(tmp_path / "run").facts["reason"] == reason
     assert_same(uninterrupted, train(tmp_path / "run", **HARD))
+
+
+def test_nohup_is_honoured(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.warns(UserWarning, match="Interrupting start afresh"):
+            run = train(tmp_path / "run", epochs=1, callbacks=[Interrupting(0, signal.SIGHUP)])
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.status == "done"
+
+
+def test_a_run_stays_where_it_began_when_the_working_folder_changes(tmp_path, monkeypatch, capsys):
+    class Wandering(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            (tmp_path / f"{epoch}").mkdir()
+            os.chdir(tmp_path / f"{epoch}")
+
+    for kind, shade in (("dark", 40), ("light", 220)):
+        (tmp_path / "images" / kind).mkdir(parents=True)
+        for number in range(8):
+            keras.utils.save_img(tmp_path / "images" / kind / f"{number}.png", np.full((28, 28, 1), shade + number))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "CACHE_BYTES", 0)  # images are read in every epoch
+    with pytest.warns(UserWarning, match="Wandering start afresh"):
+        run = zoo.train(
+            SMALL, dataset="folder:images", input_shape=(28, 28, 1), epochs=2, directory="run", callbacks=[Wandering()]
+        )
+    assert "The run is in run\n" in capsys.readouterr().out
+    assert run.status == Run.open(tmp_path / "run").status == "done"
+    assert len(run.history) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "images", "0", "1"}
+    assert not [*(tmp_path / "0").iterdir(), *(tmp_path / "1").iterdir()]
 
 
 def test_a_full_disk_is_one_line_and_the_previous_checkpoint_is_intact(tmp_path, monkeypatch, uninterrupted):

@@ -14,7 +14,7 @@ from zoo._version import __version__
 from zoo.cli import data, recipes, runs, studies
 from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
-from zoo.errors import InputError, Interrupted, RunError, ZooError, interrupt
+from zoo.errors import InputError, Interrupted, RunError, ZooError, ending_signals, interrupt
 from zoo.files import own_temporary_folder
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -37,21 +37,20 @@ _WRONG_PATH = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirect
 
 
 @contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Has SIGTERM raise what Ctrl-C does, so that a verb ends in order and says how to go on."""
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread
-        yield
-        return
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Has SIGTERM and SIGHUP raise what Ctrl-C does, so that a verb ends in order and says how to go on."""
+    before = {}
+    with contextlib.suppress(ValueError):  # not the main thread, which alone gets signals
+        before = {number: signal.signal(number, interrupt) for number in ending_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Runs the command line and exits: 0 done, 1 a run failed, 2 bad input, 128 + N after signal N (130: Ctrl-C)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if sys.stdout is None:
         click.echo("Error: the standard output is closed: redirect it, to /dev/null if nobody reads it.", err=True)
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if any("\0" in argument for argument in (sys.argv[1:] if arguments is None else arguments)):
             raise InputError("An argument has a NUL byte, which neither a name nor a path has: leave it out.")
         alone = own_temporary_folder() if arguments is None else contextlib.nullcontext()
-        with worded_warnings(), _sigterm_as_ctrl_c(), alone:
+        with worded_warnings(), _signals_as_ctrl_c(), alone:
             zoo.main(arguments, prog_name="zoo", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
@@ -74,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.Abort as error:  # click's word for Ctrl-C
         cause = error.__cause__
         stopped = cause if isinstance(cause, Interrupted) else Interrupted("Stopped.", by=cause)
-        click.echo(str(stopped), err=True)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo(str(stopped), err=True)
         sys.exit(stopped.exit_status)
     except ZooError as error:
         click.echo(f"Error: {error}", err=True)

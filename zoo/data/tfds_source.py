@@ -29,7 +29,7 @@ MASKS = {"oxford_iiit_pet": ("segmentation_mask", ("pet", "background", "outline
 def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Where prepared data lie: `data_dir`, else the environment's ZOO_DATA, else TensorFlow Datasets' own folder."""
     root = data_dir or os.environ.get("ZOO_DATA") or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(root).expanduser()
+    return pathlib.Path(root).expanduser().absolute()
 
 
 def offline() -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo import weights
 from zoo.base.randomness import seed_generators
-from zoo.errors import InputError, RunError, interrupt
+from zoo.errors import InputError, RunError, ending_signals, interrupt
 
 if TYPE_CHECKING:
     from zoo.runs.run import Run
@@ -135,9 +135,9 @@ class StopAfter(keras.callbacks.Callback):
 
 
 class Interruptible(keras.callbacks.Callback):
-    """Turns Ctrl-C and SIGTERM into a stop after the running step; a second one acts at once.
+    """Turns Ctrl-C, SIGTERM and SIGHUP into a stop after the running step; a second one acts at once.
 
-    In a trial's process SIGTERM kills, as the study expects.
+    In a trial's process only Ctrl-C is: SIGTERM kills, as the study expects.
     """
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class Interruptible(keras.callbacks.Callback):
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        numbers = [signal.SIGINT, *([] if multiprocessing.parent_process() else [signal.SIGTERM])]
+        numbers = [signal.SIGINT, *([] if multiprocessing.parent_process() else ending_signals())]
         with contextlib.suppress(ValueError):  # not the main thread, which alone gets signals
             for number in numbers:
                 self._before[number] = signal.signal(number, self._ask)

@@ -151,7 +151,7 @@ class Loop:
     def run(self) -> None:
         """Runs trials until the budget is spent, or there are no more.
 
-        Raises: `RunError` where no trial has a score, `Interrupted` (Ctrl-C, SIGTERM).
+        Raises: `RunError` where no trial has a score, `Interrupted` (Ctrl-C, SIGTERM, SIGHUP).
         """
         (self._ledger.path / "trials").mkdir(exist_ok=True)
         self._keeper.drop()

@@ -73,7 +73,8 @@ def tune(
         directory: the study's folder; None is `studies/<recipe>-<variant>-<digest of the definition>`.
         data_dir, skip_bad: as for `zoo.train`.
         quiet: print nothing.
-    Raises: `InputError` (nothing is trained), `RunError` where no trial has a score, `Interrupted` (Ctrl-C, SIGTERM).
+    Raises: `InputError` (nothing is trained), `RunError` where no trial has a score, `Interrupted` (Ctrl-C, SIGTERM,
+        SIGHUP).
     """
     options = Options.of(locals())
     budget = Budget(max_trials, max_time, max_trial_time, max_epochs_total)
