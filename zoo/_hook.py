@@ -18,6 +18,7 @@ def _register() -> None:
     """A failure here must not break somebody's `import keras`: it warns."""
     try:
         import zoo.layers
+        import zoo.objective.layerwise
         import zoo.objective.losses
         import zoo.objective.metrics
         import zoo.objective.optimizers

@@ -1,5 +1,6 @@
 """`zoo.build`: from a name to a compiled model, started from other weights where the recipe says so."""
 
+import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zoo import registry, weights
+from zoo import fields, registry, weights
+from zoo.base import finetuning
 from zoo.base.models import attach
 from zoo.errors import InputError
 from zoo.runs import Pretrained, Run, Shipped
@@ -55,7 +57,7 @@ def initialize(
         source: a run's folder (its best weights); a `.keras` file, which has labels where a model of `zoo.load`, or of
             `zoo.build` with a data set, was saved; or a checkpoint of another library, as for `zoo.load`.
         labels: the labels of the data that `model` will train on; None where they are unknown.
-        say: called with one line a layer: what was taken and what was left, and why.
+        say: called with a table of what was taken, what is new and what was left out, and why, and then with one line.
     Returns: what a run keeps of a published checkpoint, {"source", "commit", "sha256"}; empty for a source of ours.
     Raises: `InputError` where no layer matches, or there is nothing at `source`.
     """
@@ -63,25 +65,52 @@ def initialize(
     target: dict[str, list[keras.Variable]] = {}
     for variable in weights.variables(model):
         target.setdefault(variable.path.rpartition("/")[0], []).append(variable)
-    taken, unlike = 0, set()
-    for layer, own in target.items():
+    reasons: dict[str, str | None] = {}
+    for layer, variables in target.items():
+        own = [variable for variable in variables if not weights.is_adapter(variable.path)]
         found = {variable.path: arrays[variable.path] for variable in own if variable.path in arrays}
-        reason = _mismatch(layer, own, found, labels, theirs)
-        if reason in (_UNKNOWN, _DIFFER):
-            unlike.add(reason)
-        if reason is None:
-            taken += 1
+        reasons[layer] = _mismatch(layer, own, found, labels, theirs)
+        if reasons[layer] is None:
             for variable in own:
                 variable.assign(found[variable.path])
-        say(f"  {layer}: {'taken' if reason is None else 'left as it was, ' + reason}")
+    taken = [layer for layer, reason in reasons.items() if reason is None]
     if not taken:
         raise InputError(f"init_from={source} shares no layer with {model.name} (by path and shape).")
+    surplus = getattr(arrays, "surplus", None)
+    if surplus is None:  # of a source of ours: whole layers
+        surplus = list(dict.fromkeys(path.rpartition("/")[0] for path in arrays))
+        surplus = [layer for layer in surplus if layer not in target]
+    rows, held = _rows(model, target, reasons)
+    heading = ("layer", "parameters", "weights", "training", "rate")
+    left = [(name, "", "left out: it has no place here", "", "") for name in surplus]
+    say("\n".join(fields.aligned([heading, *rows, *left])))
+    unlike = [reason for reason in (_UNKNOWN, _DIFFER) if reason in reasons.values()]
     head = f"; the head starts afresh: {' and '.join(unlike)}" if unlike else ""
-    say(f"Started from {source}: {taken} of {len(target)} layers taken{head}.")
-    surplus = getattr(arrays, "surplus", ())
-    if surplus:
-        say(f"Not taken from {source}, for want of a place: {', '.join(surplus)}.")
+    trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    say(
+        f"Started from {source}: {len(taken)} of {len(target)} layers taken{head}; "
+        f"{trained:,} of {model.count_params():,} parameters train."
+    )
+    if held:
+        say(f"Frozen as it was drawn, because {source} lacks it: {', '.join(held)}.")
     return facts
+
+
+def _rows(
+    model: Any, target: Mapping[str, Sequence[keras.Variable]], reasons: Mapping[str, str | None]
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Returns the table's rows, one a layer, and the names of layers that are new and frozen all the same."""
+    told = finetuning.described(model.recipe, model, weights.inner(model.optimizer))
+    rows, held = [], []
+    for layer, variables in target.items():
+        how = [told[variable.path] for variable in variables]
+        training, rate = next((one for one in how if one[0] != "frozen"), how[0])
+        reason = reasons[layer]
+        count = sum(math.prod(variable.shape) for variable in variables)
+        rows.append((layer, f"{count:,}", "taken" if reason is None else f"new: {reason}", training, rate))
+        if reason is not None and not training.startswith("trains"):
+            held.append(layer)
+    return rows, held
 
 
 _UNKNOWN, _DIFFER = "the labels there are unknown", "the labels differ"

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import sys
@@ -434,8 +435,8 @@ def test_init_from_a_run_takes_whole_layers_and_says_which(finished, tmp_path, c
         "lenet", epochs=1, learning_rate=0.0, filters=(6, 20), init_from=str(finished.path), directory=tmp_path / "run"
     )
     out = capsys.readouterr().out
-    assert "c1: taken" in out
-    assert "c3: left as it was, c3/kernel is (5, 5, 6, 16) there and (5, 5, 6, 20) here" in out
+    assert re.search(r"^c1 +156 +taken +trains +1$", out, re.MULTILINE)
+    assert "new: c3/kernel is (5, 5, 6, 16) there and (5, 5, 6, 20) here" in out
     ours, theirs = run.weights(), finished.weights()
     np.testing.assert_array_equal(ours["c1/kernel"], theirs["c1/kernel"])
     np.testing.assert_array_equal(ours["head/kernel"], theirs["head/kernel"])  # the labels are the same
@@ -455,7 +456,7 @@ def test_init_from_takes_the_head_only_for_the_same_labels(finished, tmp_path, c
     train(tmp_path / "run", "lenet", epochs=1, **start)
     zoo.build("lenet", init_from=str(finished.path))
     out = capsys.readouterr().out
-    assert "head: taken" in out  # zoo.build: labels unknown
+    assert re.search(r"^head +850 +taken", out, re.MULTILINE)  # zoo.build: labels unknown
 
 
 def test_init_from_a_keras_file_and_from_nothing_that_fits(finished, tmp_path):
@@ -492,11 +493,12 @@ def test_a_head_is_taken_from_a_keras_file_of_the_same_labels(finished, tmp_path
     zoo.load(finished).save(tmp_path / "model.keras")
     ours, others = [str(digit) for digit in range(10)], [f"class {digit}" for digit in range(10)]
     model = zoo.build("lenet")
-    for labels, head in ((ours, "  head: taken"), (others, "  head: left as it was, the labels differ")):
+    for labels, head in ((ours, "taken "), (others, "new: the labels differ ")):
         said = []
         building.initialize(model, tmp_path / "model.keras", labels, said.append)
-        assert head in said
-        assert ("; the head starts afresh: the labels differ." in said[-1]) == (labels is others)
+        table, summary = said
+        assert re.search(rf"^head +850 +{head}", table, re.MULTILINE)
+        assert ("; the head starts afresh: the labels differ;" in summary) == (labels is others)
     again = zoo.build("lenet", dataset="digits", init_from=str(tmp_path / "model.keras"))
     np.testing.assert_array_equal(weights.of(again)["head/kernel"], finished.weights()["head/kernel"])
     again.save(tmp_path / "again.keras")

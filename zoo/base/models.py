@@ -1,4 +1,4 @@
-"""What a recipe does to a `keras.Model`: hangs itself on it, cuts it at its features, freezes layers."""
+"""What a recipe does to a `keras.Model`: hangs itself on it, cuts it at its features, finds its layers."""
 
 import fnmatch
 import functools
@@ -42,13 +42,15 @@ def cut(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, model.get_layer("features").output, name=f"{model.name}_features")
 
 
-def freeze(model: keras.Model, pattern: str) -> None:
-    """Makes the layers whose name matches the shell-style `pattern` untrainable; none matching is an error."""
+def matching(model: keras.Model, pattern: str) -> list[str]:
+    """Returns the names of the layers with weights that match the shell-style `pattern` of `freeze`.
+
+    Raises: `InputError` where none matches, and where every one does.
+    """
     names = [layer.name for layer in model.layers if layer.weights]
-    matching = [name for name in names if fnmatch.fnmatch(name, pattern)]
-    if not matching:
+    found = [name for name in names if fnmatch.fnmatch(name, pattern)]
+    if not found:
         raise InputError(f"freeze={pattern} matches no layer with weights. There are: {', '.join(names)}.")
-    if len(matching) == len(names):
+    if len(found) == len(names):
         raise InputError(f"freeze={pattern} matches every layer with weights, so nothing would train.")
-    for name in matching:
-        model.get_layer(name).trainable = False
+    return found

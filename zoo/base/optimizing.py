@@ -4,16 +4,31 @@ import typing
 
 import keras
 
+from zoo.objective import layerwise
 from zoo.objective.optimizers import L2SGD
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adadelta")
+
+KINDS: dict[str, type[keras.optimizers.Optimizer]] = {
+    "sgd": L2SGD,
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "adadelta": keras.optimizers.Adadelta,
+}
+"""{name: class} of the optimizers; `zoo.objective.layerwise` has the same, layerwise."""
 
 NORMS_AND_BIASES = r"(^|/)(bias|gamma|beta|scale)(:\d+)?$"
 """Names of the variables that `decay_norms` is about: `bias` to Keras, `c1/bias:0` where TensorFlow has the word."""
 
 
 def make_optimizer(recipe: typing.Any, rate: typing.Any) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that the fields of `recipe` describe, with the learning rate or schedule `rate`."""
+    """Returns the optimizer that the fields of `recipe` describe, with the learning rate or schedule `rate`.
+
+    It is a `Layerwise` one where the fields give layers rates, or starts, of their own.
+    """
+    own = recipe.layer_decay != 1 or recipe.unfreeze_epochs is not None
+    kind = (layerwise.KINDS if own else KINDS)[recipe.optimizer]
     shared: dict[str, typing.Any] = {
         "name": "optimizer",
         "learning_rate": rate,
@@ -27,15 +42,16 @@ def make_optimizer(recipe: typing.Any, rate: typing.Any) -> keras.optimizers.Opt
         shared["weight_decay"] = recipe.weight_decay
     match recipe.optimizer:
         case "sgd":
-            optimizer = L2SGD(momentum=recipe.momentum, nesterov=recipe.nesterov, **shared)
+            options = {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
         case "adam":
-            optimizer = keras.optimizers.Adam(beta_2=recipe.beta_2, **shared)
+            options = {"beta_2": recipe.beta_2}
         case "adamw":
-            optimizer = keras.optimizers.AdamW(beta_2=recipe.beta_2, **{"weight_decay": 0.0, **shared})
+            options = {"beta_2": recipe.beta_2, "weight_decay": recipe.weight_decay}
         case "rmsprop":
-            optimizer = keras.optimizers.RMSprop(momentum=recipe.momentum, **shared)
+            options = {"momentum": recipe.momentum}
         case "adadelta":
-            optimizer = keras.optimizers.Adadelta(epsilon=1e-6, **shared)
+            options = {"epsilon": 1e-6}
+    optimizer = kind(**{**shared, **options})
     if recipe.weight_decay and not recipe.decay_norms:
         optimizer.exclude_from_weight_decay(var_names=[NORMS_AND_BIASES])
     return optimizer

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
-from zoo import devices, fields
-from zoo.base.models import attach, cut, freeze
-from zoo.base.optimizing import OPTIMIZERS, make_optimizer
+from zoo import devices, fields, weights
+from zoo.base import finetuning
+from zoo.base.models import attach, cut
+from zoo.base.optimizing import make_optimizer
 from zoo.base.randomness import dtype_policy, reproducible
+from zoo.base.training import Training
 from zoo.errors import InputError, unknown
 from zoo.fields import Origin
 from zoo.objective.optimizers import WarmupSchedule
@@ -27,10 +29,8 @@ if typing.TYPE_CHECKING:
     from zoo.figures import Part
     from zoo.reporting import Outcome
 
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
-
-class Recipe(fields.Declared):
+class Recipe(Training):
     """What all recipes share: the fields of training, and the verbs.
 
     Subclasses are tasks (`zoo.tasks`), and recipes are subclasses of those. A recipe is immutable, compared and
@@ -55,96 +55,6 @@ class Recipe(fields.Declared):
 
     texts: typing.ClassVar[bool] = False
     """Whether inputs are texts, not files."""
-
-    dataset: str | None = fields.text(
-        default=None,
-        optional=True,
-        examples=("digits", "tfds:mnist", "folder:PATH"),
-        help="the data it trains on, by name",
-    )
-    epochs: int = fields.integer(default=10, legal=(1, 1_000_000), help="passes over the training split")
-    batch_size: int = fields.integer(
-        default=64, legal=(1, 1_000_000), search=(16, 256), log=True, help="examples in one step"
-    )
-    optimizer: str = fields.choice(*OPTIMIZERS, default="adamw", search=OPTIMIZERS[:4], help="the update rule")
-    learning_rate: float = fields.real(
-        default=1e-3, legal=(0, 1000), search=(1e-4, 1e-1), log=True, help="its peak, after warm-up"
-    )
-    momentum: float = fields.real(
-        default=0.9,
-        legal=(0, 0.9999),
-        search=(0.8, 0.99),
-        when={"optimizer": ("sgd", "rmsprop")},
-        help="of the moving average of updates",
-    )
-    nesterov: bool = fields.flag(
-        default=True, when={"optimizer": "sgd", "momentum": fields.above(0)}, help="Nesterov's momentum"
-    )
-    beta_2: float = fields.real(
-        default=0.999,
-        legal=(0, 0.99999),
-        when={"optimizer": ("adam", "adamw")},
-        help="of the moving average of squared gradients",
-    )
-    weight_decay: float = fields.real(
-        default=0.0,
-        legal=(0, 10),
-        search=(1e-5, 1e-1),
-        log=True,
-        when={"optimizer": ("sgd", "adamw")},
-        help="sgd: an L2 term before momentum; adamw: decoupled",
-    )
-    decay_norms: bool = fields.flag(
-        default=False, when={"weight_decay": fields.above(0)}, help="whether norms and biases decay too"
-    )
-    schedule: str = fields.choice(
-        "constant", "step", "cosine", "noam", default="constant", search=("constant", "cosine"),
-        help="of the learning rate; noam: as the inverse square root of the step, after warm-up",
-    )  # fmt: skip
-    milestones: tuple[float, ...] = fields.reals(
-        default=(0.5, 0.75),
-        length=0,
-        legal=(0, 1),
-        when={"schedule": "step"},
-        help="fractions of epochs where it falls",
-    )
-    decay: float = fields.real(
-        default=0.1, legal=(0, 1), when={"schedule": "step"}, help="what each milestone multiplies the rate by"
-    )
-    warmup: float = fields.real(
-        default=0.0, legal=(0, 1), search=(0.0, 0.2), help="fraction of epochs in which the rate rises from 0"
-    )
-    clip_norm: float | None = fields.real(
-        default=None, legal=(1e-6, 1e6), optional=True, help="largest norm of all gradients together"
-    )
-    ema: float = fields.real(
-        default=0.0,
-        legal=(0, 0.99999),
-        help="momentum of averaged weights, which validation and export then use; 0 is off",
-    )
-    accumulate: int = fields.integer(default=1, legal=(1, 10_000), help="steps whose gradients make one update")
-    monitor: str | None = fields.text(
-        default="val_loss", optional=True, examples=("val_accuracy",), help="what the best checkpoint is best by"
-    )
-    patience: int | None = fields.integer(
-        default=None,
-        legal=(1, 1_000_000),
-        optional=True,
-        when={"monitor": fields.given()},
-        help="epochs without a better monitor before training stops",
-    )
-    seed: int = fields.integer(default=0, legal=(0, 2**31 - 1), help="of weights, order, augmentation and dropout")
-    precision: str = fields.choice(*PRECISIONS, default="auto", help="auto: mixed_bfloat16 on a GPU that has it")
-    jit_compile: str | bool = fields.choice("auto", True, False, default="auto", help="XLA; auto leaves it to Keras")
-    init_from: str | None = fields.text(
-        default=None,
-        optional=True,
-        examples=("RUN", "hf:OWNER/NAME"),
-        help="a run, a .keras file or a published checkpoint, whose weights to start from",
-    )
-    freeze: str | None = fields.text(
-        default=None, optional=True, help="layers to hold still, by a pattern on their names, such as 'conv*'"
-    )
 
     # What subclasses add ----------------------------------------------------------------------------------------
 
@@ -285,6 +195,10 @@ class Recipe(fields.Declared):
         super().__post_init__()
         if not hasattr(self, "origin"):
             object.__setattr__(self, "origin", Origin(type(self).__module__.rpartition(".")[2]))
+        if self.unfreeze_epochs is not None and self.unfreeze_epochs >= self.epochs:
+            raise InputError(
+                f"unfreeze_epochs must be below epochs={self.epochs}. Received: unfreeze_epochs={self.unfreeze_epochs}."
+            )
         self.check()
 
     @classmethod
@@ -355,16 +269,26 @@ class Recipe(fields.Declared):
                 values[name] = field.suggest(name, hp, values[name])
         return self.restored(self.origin, self.normal(values))
 
-    def compile(self, model: keras.Model, steps_per_epoch: int | None = None, slots: bool = True) -> keras.Model:
-        """Compiles `model` with this recipe's objective and returns it; the schedule acts where the steps are known.
+    def merged(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns weights {path: array} of a model of `build` as `network` has them: adapters in their kernels."""
+        return weights.merged(arrays, self.lora_alpha)
+
+    def compile(
+        self, model: keras.Model, steps_per_epoch: int | None = None, slots: bool = True, adapters: bool = True
+    ) -> keras.Model:
+        """Compiles `model` with this recipe's objective and returns it.
+
+        The schedule and `unfreeze_epochs` act where the steps are known.
 
         Args:
             slots: whether the optimizer's variables are made at once, not before the first step.
+            adapters: whether `lora` adds its adapters and holds kernels still.
         """
-        if self.freeze is not None:
-            freeze(model, self.freeze)
+        finetuning.hold(self, model, adapters)
+        optimizer = self.make_optimizer(steps_per_epoch)
+        finetuning.give_rates(self, model, optimizer, steps_per_epoch)
         model.compile(
-            optimizer=self.make_optimizer(steps_per_epoch),
+            optimizer=optimizer,
             loss=self.make_loss(),
             metrics=self.make_metrics(),
             jit_compile=self.jit_compile,
@@ -373,14 +297,14 @@ class Recipe(fields.Declared):
             model.optimizer.build(model.trainable_variables)  # else a saved model comes back without an optimizer
         return model
 
-    def build(self, steps_per_epoch: int | None = None, slots: bool = True) -> keras.Model:
+    def build(self, steps_per_epoch: int | None = None, slots: bool = True, adapters: bool = True) -> keras.Model:
         """Returns a compiled `keras.Model` whose `model.recipe` is this recipe; global state is left as it was.
 
-        `zoo.build` also follows `init_from`. `slots` is as for `compile`.
+        `zoo.build` also follows `init_from`. `slots` and `adapters` are as for `compile`.
         """
         with reproducible(self.seed), dtype_policy(devices.resolve(self).precision):
             model = self.network()
-            self.compile(model, steps_per_epoch, slots)
+            self.compile(model, steps_per_epoch, slots, adapters)
         attach(model, recipe=self)
         return model
 

@@ -9,14 +9,13 @@ from collections.abc import Iterator, Sequence
 import click
 
 from zoo.errors import InputError, install_line
+from zoo.fields import aligned
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Prints rows in columns; the last may be as long as it likes."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]).rstrip())
+    for line in aligned(rows):
+        click.echo(line)
 
 
 @contextlib.contextmanager

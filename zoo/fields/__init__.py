@@ -26,5 +26,6 @@ from zoo.fields.kinds import Real as Real
 from zoo.fields.kinds import Sequence as Sequence
 from zoo.fields.kinds import Text as Text
 from zoo.fields.sweeping import sweep as sweep
+from zoo.fields.texts import aligned as aligned
 from zoo.fields.texts import from_json as from_json
 from zoo.fields.texts import show as show

@@ -16,18 +16,32 @@ def sweep(
 
     Args:
         values: of all fields.
-        samples: {field: another value} for fields that cannot tell one themselves, such as those of text.
+        samples: {field: another value} for fields that cannot tell one themselves, such as those of text; fields that
+            count only beside such a one are left out without it.
     """
+    samples = samples or {}
     for name, field in cls.fields().items():
-        active = dict(values)
-        for other, condition in _ancestors(cls, name):
-            if not condition.holds(active[other]):
-                candidates = cls.field(other).others(active[other])
-                candidates += [condition.reach(active[other])] if condition.reach else []
-                active[other] = next(value for value in candidates if condition.holds(value))
-        found = [samples[name]] if name in (samples or {}) else field.others(active[name])
+        active = _activated(cls, name, dict(values), samples)
+        if active is None:
+            continue
+        found = [samples[name]] if name in samples else field.others(active[name])
         for value in found[:4]:
             yield name, active, {**active, name: value}
+
+
+def _activated(
+    cls: type[Declared], name: str, values: dict[str, Any], samples: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """`values` in which the field `name` counts; None where that needs a sample that is not given."""
+    for other, condition in _ancestors(cls, name):
+        if not condition.holds(values[other]):
+            candidates = [samples[other]] if other in samples else cls.field(other).others(values[other])
+            candidates += [condition.reach(values[other])] if condition.reach else []
+            holding = [value for value in candidates if condition.holds(value)]
+            if not holding:
+                return None
+            values[other] = holding[0]
+    return values
 
 
 def _ancestors(cls: type[Declared], name: str) -> Iterator[tuple[str, Condition]]:

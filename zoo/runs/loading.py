@@ -52,7 +52,7 @@ def load(run: str | os.PathLike[str] | Trained, *, features: bool = False, trust
     recipe = trained.recipe
     if isinstance(trained, Run):
         arrays = trained.weights()
-        model = recipe.build()
+        model = recipe.build(adapters=False)
         weights.put(model, arrays)
         attached = {"recipe": recipe, "run": trained}
     else:

@@ -52,7 +52,7 @@ class Pretrained:
 
         if self.located.commit is not None:
             _ = self.located.digests  # raises for a file that is not the hub's
-        shapes = {variable.path: tuple(variable.shape) for variable in weights.variables(model)}
+        shapes = {v.path: tuple(v.shape) for v in weights.variables(model) if not weights.is_adapter(v.path)}
         rows = None if self._tokenizer is None else self._tokenizer.rows
         return registry.checkpoint(self.recipe, self.located, shapes, rows)
 

@@ -285,10 +285,13 @@ class Run:
         return best
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Returns {path: array}: the best weights, averaged where the recipe has `ema`."""
+        """Returns {path: array}: the best weights, averaged where the recipe has `ema`, adapters in their kernels."""
         best = self._needed()
         averaged = best / "averages.npz"
-        return weights.read(averaged if averaged.exists() else best / "weights.npz")
+        arrays = weights.read(averaged if averaged.exists() else best / "weights.npz")
+        if not any(map(weights.is_adapter, arrays)):
+            return arrays
+        return weights.merged(arrays, self._facts["recipe"]["values"]["lora_alpha"])  # whoever's code the recipe is
 
     def best_epoch(self) -> int:
         """Returns the epoch of the best checkpoint, counted from 1."""

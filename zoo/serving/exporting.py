@@ -168,7 +168,7 @@ def _describe_model(job: pathlib.Path, model: Any, labels: Sequence[str] | None,
         reader = reader or getattr(model, "reader", None)
     reader = reader or recipe.default_reader(labels)
     probe = recipe.make_probe(reader, recipe.make_noise(PROBE))
-    arrays = weights.of(model)
+    arrays = recipe.merged(weights.of(model))
     try:
         answers = make_answers(recipe, probe)(arrays)
     except RunError as error:

@@ -180,7 +180,7 @@ class Recorder(keras.callbacks.Callback):
     Args:
         run: the `zoo.runs.Run` to write to.
         plan: the `zoo.training.Plan`, for what is monitored, patience and averages.
-        answers: a function from {path: array} to the float32 answers on the run's probe batch.
+        answers: a function from {path: array} of the model to the float32 answers on the run's probe batch.
         others: callbacks whose `get_state` goes into the checkpoint.
     """
 

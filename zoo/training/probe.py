@@ -25,13 +25,16 @@ def make_probe(source: Source, recipe: Recipe, reader: Any) -> dict[str, np.ndar
 
 
 def make_answers(recipe: Recipe, probe: Mapping[str, np.ndarray]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """Returns a function from weights to the network's float32 answers on the probe, on the CPU like an export's."""
+    """Returns a function from weights to the network's float32 answers on the probe, on the CPU like an export's.
+
+    Adapters among the weights are merged into their kernels.
+    """
     with keras.device("cpu"), reproducible(recipe.seed), dtype_policy("float32"):
         twin = recipe.network()
     inputs = [probe[f"serve_tensors/{one.name}"] for one in twin.inputs]
 
     def answers(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        weights.put(twin, arrays)
+        weights.put(twin, recipe.merged(arrays))
         with keras.device("cpu"):
             tensors = [keras.ops.convert_to_tensor(values) for values in inputs]
             return keras.ops.convert_to_numpy(twin(tensors if len(tensors) > 1 else tensors[0], training=False))

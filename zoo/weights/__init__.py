@@ -3,8 +3,10 @@
 from zoo.weights.by_path import array as array
 from zoo.weights.by_path import averages as averages
 from zoo.weights.by_path import inner as inner
+from zoo.weights.by_path import is_adapter as is_adapter
 from zoo.weights.by_path import is_seed as is_seed
 from zoo.weights.by_path import labels as labels
+from zoo.weights.by_path import merged as merged
 from zoo.weights.by_path import of as of
 from zoo.weights.by_path import of_optimizer as of_optimizer
 from zoo.weights.by_path import open_keras as open_keras

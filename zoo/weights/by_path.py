@@ -27,6 +27,31 @@ def is_seed(variable: "keras.Variable") -> bool:
     return variable.path.endswith("seed_generator_state")
 
 
+ADAPTERS = ("lora_kernel_a", "lora_kernel_b")
+"""What Keras calls the variables of an adapter; their product is added to the kernel beside them."""
+
+
+def is_adapter(path: str) -> bool:
+    """Returns whether the path of a variable is that of one of an adapter (LoRA)."""
+    return path.rpartition("/")[2] in ADAPTERS
+
+
+def merged(arrays: Mapping[str, np.ndarray], alpha: float | None = None) -> dict[str, np.ndarray]:
+    """Returns `arrays` {path: array} with each adapter added to its kernel, as a network without adapters has them.
+
+    Args:
+        alpha: what an adapter, the product of its two matrices, counts times its rank; None is its rank.
+    """
+    plain = {path: value for path, value in arrays.items() if not is_adapter(path)}
+    for path, first in arrays.items():
+        layer, _, name = path.rpartition("/")
+        if name == ADAPTERS[0]:
+            scale = 1.0 if alpha is None else alpha / first.shape[-1]
+            product = np.matmul(first, arrays[f"{layer}/{ADAPTERS[1]}"])
+            plain[f"{layer}/kernel"] = plain[f"{layer}/kernel"] + np.float32(scale) * product
+    return plain
+
+
 def array(variable: "keras.Variable") -> np.ndarray:
     """Returns a copy of a variable's value; on torch, NumPy's view of it would change with the next step."""
     return np.asarray(variable).copy()
