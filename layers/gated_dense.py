@@ -34,7 +34,7 @@ class GatedDense(keras.layers.Layer):
     True
 
     Reference: Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks"; Shazeer 2020, "GLU Variants
-    Improve Transformer".
+    Improve Transformer"; Hu et al. 2021, "LoRA" (`enable_lora`).
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class GatedDense(keras.layers.Layer):
         self.use_bias: bool = _checks.flag("use_bias", use_bias)
         self.kernel_initializer: InitializerFunction = keras.initializers.get(kernel_initializer)
         self.bias_initializer: InitializerFunction = keras.initializers.get(bias_initializer)
+        self.lora_enabled: bool = False
 
     def build(self, input_shape: Shape) -> None:
         features = _checks.known("GatedDense", input_shape, -1)
@@ -67,11 +68,55 @@ class GatedDense(keras.layers.Layer):
             )
 
     def call(self, inputs: Tensor) -> Tensor:
-        lines = keras.ops.matmul(inputs, self.kernel)  # (batch, ..., 2 units)
+        lines = keras.ops.matmul(inputs, self._merged() if self.lora_enabled else self.kernel)  # (batch, ..., 2 units)
         if self.use_bias:
             lines = lines + self.bias
         gates, values = keras.ops.split(lines, 2, axis=-1)  # (batch, ..., units) each
         return self._activation(gates) * values
+
+    def enable_lora(self, rank: int, lora_alpha: float | None = None) -> None:
+        """Holds the kernel still, and adds to it the product of two matrices of this rank, which train: LoRA.
+
+        As for `keras.layers.Dense`: the product starts as 0, counts `lora_alpha / rank` (once for None), and is part of
+        the kernel in saved weights. G and W share the first matrix.
+        """
+        if not self.built or self.lora_enabled:
+            raise ValueError("enable_lora is for a layer that is built, once.")
+        self.lora_rank: int = _checks.whole("rank", rank)
+        self.lora_alpha: float = rank if lora_alpha is None else lora_alpha
+        features, columns = self.kernel.shape
+        self._tracker.unlock()
+        self.lora_kernel_a: keras.Variable = self.add_weight(
+            name="lora_kernel_a", shape=(features, rank), initializer="he_uniform", dtype="float32"
+        )
+        self.lora_kernel_b: keras.Variable = self.add_weight(
+            name="lora_kernel_b", shape=(rank, columns), initializer="zeros", dtype="float32"
+        )
+        self._tracker.lock()
+        self.kernel.trainable = False
+        self.lora_enabled = True
+
+    def _merged(self):
+        """The kernel with what was learned beside it, in the dtype in which the layer computes."""
+        product = keras.ops.matmul(self.lora_kernel_a, self.lora_kernel_b) * (self.lora_alpha / self.lora_rank)
+        return keras.ops.cast(self.kernel + product, self.compute_dtype)
+
+    def save_own_variables(self, store: Any) -> None:
+        if not self.lora_enabled:
+            super().save_own_variables(store)
+            return
+        store["0"] = self._merged()
+        if self.use_bias:
+            store["1"] = self.bias
+
+    def load_own_variables(self, store: Any) -> None:
+        if not self.lora_enabled:
+            super().load_own_variables(store)
+            return
+        self.kernel.assign(store["0"])
+        if self.use_bias:
+            self.bias.assign(store["1"])
+        self.lora_kernel_b.assign(keras.ops.zeros(self.lora_kernel_b.shape))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)

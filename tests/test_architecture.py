@@ -108,6 +108,7 @@ PRIVATE = {
     ("zoo.layers._backend.torch", "torch._functorch"): "torch: tracing a function with its gradient is not public",
     ("zoo.layers._backend.torch", "_schema"): "torch: which arguments of an operation are tensors is not public",
     ("zoo.layers._sublayers", "_flatten_layers"): "Keras: sublayers of a layer, whatever attributes hold them",
+    ("zoo.layers.gated_dense", "_tracker"): "Keras: a layer that is built takes weights of adapters, as Keras's own do",
     ("zoo.layers.mixture_of_experts", "_flatten_layers"): "Keras: sublayers of a layer, whatever attributes hold them",
     ("zoo.layers.tied_weights", "_flatten_layers"): "Keras: sublayers of a layer, whatever attributes hold them",
     ("zoo.layers.tied_weights", "_trainable_variables"): "Keras: one variable takes the place of another",

@@ -138,7 +138,7 @@ def test_rates_hold_under_accumulation_and_averages():
 
 @pytest.mark.backend
 def test_the_optimizer_of_a_saved_model_keeps_its_rates(tmp_path):
-    model = small(layer_decay=0.5, freeze="c1", unfreeze_epochs=1, steps=3)
+    model = small(layer_decay=0.5, freeze="c1", unfreeze_epochs=(1,), steps=3)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert isinstance(again.optimizer, layerwise.LayerwiseAdamW)
@@ -168,7 +168,7 @@ def test_until_they_are_unfrozen_training_is_that_of_freeze(optimizer):
     """Weight decay and clipped gradients included; then what was frozen moves, by no more than other layers do."""
     decay = {"weight_decay": 0.1} if optimizer in ("sgd", "adamw") else {}
     fields = {"optimizer": optimizer, "learning_rate": 1e-2, "clip_norm": 0.5, "freeze": "c1", **decay}
-    waits, held = (small(unfreeze_epochs=epochs, steps=3, **fields) for epochs in (1, None))
+    waits, held = (small(unfreeze_epochs=epochs, steps=3, **fields) for epochs in ((1,), None))
     ours, theirs = updated(waits, 3, start=1.0), updated(held, 3, start=1.0)
     assert {"c1/kernel", "c1/bias"} == set(ours) - set(theirs)
     for path, array in theirs.items():
@@ -182,25 +182,30 @@ def test_until_they_are_unfrozen_training_is_that_of_freeze(optimizer):
 
 
 @pytest.mark.backend
-def test_from_the_top_each_layer_begins_an_interval_after_the_one_above():
-    recipe = zoo.recipe("vit", **VIT, freeze="*[!d]", unfreeze_epochs=2, unfreeze="from_top", epochs=10)
-    found = finetuning.starts(recipe, recipe.network())
-    begins = {path.partition("/")[0]: epochs for path, epochs in found.items()}
-    assert begins == {"norm": 2, "encoder2": 4, "encoder1": 6, "patches": 8, "class_token": 8, "positions": 8}
-    together = recipe.replace(unfreeze="together")
-    assert set(finetuning.starts(together, together.network()).values()) == {2}
+def test_from_the_top_each_depth_begins_after_the_one_above():
+    recipe = zoo.recipe("vit", **VIT, freeze="*[!d]", unfreeze_epochs=(1, 2, 5), epochs=10)
+    model = recipe.network()
+
+    def begins(*epochs):
+        found = finetuning.starts(recipe.replace(unfreeze_epochs=epochs), model)
+        return {path.partition("/")[0]: after for path, after in found.items()}
+
+    embeddings = ("patches", "class_token", "positions")
+    assert begins(1, 2, 5) == {"norm": 1, "encoder2": 2, "encoder1": 5, **dict.fromkeys(embeddings, 5)}
+    assert begins(1, 2, 5, 7, 8) == {"norm": 1, "encoder2": 2, "encoder1": 5, **dict.fromkeys(embeddings, 7)}
+    assert set(begins(2).values()) == {2}
 
 
 @pytest.mark.backend
 def test_unfreezing_counts_updates_not_batches():
-    model = small(freeze="c1", unfreeze_epochs=2, steps=4, accumulate=3, epochs=5)
+    model = small(freeze="c1", unfreeze_epochs=(2,), steps=4, accumulate=3, epochs=5)
     assert set(model.optimizer.starts.values()) == {2}  # batches 6 to 8 make the third update, and 8 is the first
-    assert set(small(freeze="c1", unfreeze_epochs=2).optimizer.starts.values()) == {finetuning.NEVER}
+    assert set(small(freeze="c1", unfreeze_epochs=(2,)).optimizer.starts.values()) == {finetuning.NEVER}
 
 
 @pytest.mark.backend
 def test_one_traced_step_serves_frozen_and_unfrozen(traces):
-    model = small(freeze="c1", unfreeze_epochs=2, steps=1)
+    model = small(freeze="c1", unfreeze_epochs=(2,), steps=1)
     images, labels = next(batches(1))
     seen = []
     for _ in range(3):
@@ -214,7 +219,7 @@ def test_one_traced_step_serves_frozen_and_unfrozen(traces):
 @pytest.mark.backend
 def test_batch_norms_stay_frozen():
     """Their statistics would move while the layers around them wait."""
-    recipe = zoo.recipe("resnet", depth=8, freeze="st*", unfreeze_epochs=1, input_shape=(16, 16, 1))
+    recipe = zoo.recipe("resnet", depth=8, freeze="st*", unfreeze_epochs=(1,), input_shape=(16, 16, 1))
     model = recipe.build(1)
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype("float32")
     start = weights.of(model)
@@ -226,10 +231,11 @@ def test_batch_norms_stay_frozen():
 
 
 def test_unfreezing_after_the_last_epoch_is_refused():
-    with pytest.raises(zoo.InputError, match="unfreeze_epochs must be below epochs=3"):
-        zoo.recipe("lenet", freeze="c1", unfreeze_epochs=3, epochs=3)
+    for late in ((3,), (2, 1), (1, 1)):
+        with pytest.raises(zoo.InputError, match="unfreeze_epochs must rise, and stay below epochs=3"):
+            zoo.recipe("lenet", freeze="c1", unfreeze_epochs=late, epochs=3)
     with pytest.raises(zoo.InputError, match="counts only with freeze given"):
-        zoo.recipe("lenet", unfreeze_epochs=1)
+        zoo.recipe("lenet", unfreeze_epochs=(1,))
     with pytest.raises(zoo.InputError, match="counts only with init_from given"):
         zoo.recipe("lenet", layer_decay=0.5)
 
@@ -283,7 +289,7 @@ def test_convolutions_are_adapted_and_frozen_layers_are_not():
         "c1/lora_kernel_a", "c1/lora_kernel_b", "head/kernel", "head/bias",
     ]  # fmt: skip
     assert model.get_layer("c1").lora_kernel_a.shape == (5, 5, 1, 3)
-    waits = small(lora=3, freeze="features", unfreeze_epochs=1, steps=2)
+    waits = small(lora=3, freeze="features", unfreeze_epochs=(1,), steps=2)
     assert waits.optimizer.starts == {"features/lora_kernel_a": 2, "features/lora_kernel_b": 2}
 
 
@@ -298,7 +304,7 @@ FINE = {
     "lora": 2,
     "layer_decay": 0.5,
     "freeze": "c1",
-    "unfreeze_epochs": 1,
+    "unfreeze_epochs": (1,),
     "ema": 0.9,
     "accumulate": 2,
     "clip_norm": 1.0,

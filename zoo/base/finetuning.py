@@ -10,9 +10,6 @@ from zoo.base.models import matching
 from zoo.errors import InputError
 from zoo.objective.layerwise import Layerwise
 
-ADAPTED = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-"""Layers that get adapters: what they do is a product with one kernel, and Keras's `enable_lora` serves them."""
-
 
 def depths(model: keras.Model) -> tuple[dict[str, int], int]:
     """Returns {layer with weights: its depth}, and the depth of the head.
@@ -77,13 +74,14 @@ def starts(recipe: typing.Any, model: keras.Model) -> dict[str, int]:
 
     Batch norms are not among them: `freeze` holds them to the end.
     """
-    if recipe.unfreeze_epochs is None:
+    if not recipe.unfreeze_epochs:
         return {}
     held, (found, _) = matching(model, recipe.freeze), depths(model)
     groups = sorted({found[name] for name in held}, reverse=True)
-    late = {group: 1 if recipe.unfreeze == "together" else place for place, group in enumerate(groups, 1)}
+    late = recipe.unfreeze_epochs
+    begins = {depth: late[min(place, len(late) - 1)] for place, depth in enumerate(groups)}
     return {
-        variable.path: recipe.unfreeze_epochs * late[found[name]]
+        variable.path: begins[found[name]]
         for name in held
         for layer in _leaves(model.get_layer(name))
         if not isinstance(layer, keras.layers.BatchNormalization)
@@ -98,7 +96,7 @@ def hold(recipe: typing.Any, model: keras.Model, adapters: bool = True) -> None:
         adapters: False leaves `lora` out.
     """
     held = [] if recipe.freeze is None else matching(model, recipe.freeze)
-    waits = recipe.unfreeze_epochs is not None
+    waits = bool(recipe.unfreeze_epochs)
     if recipe.lora and adapters:
         _adapt(recipe, model, [] if waits else held)
     for name in held:
@@ -113,11 +111,11 @@ def _adapt(recipe: typing.Any, model: keras.Model, held: Iterable[str]) -> None:
     adapted = False
     for name in [name for name, depth in found.items() if depth < last and name not in held]:
         for layer in _leaves(model.get_layer(name)):
-            if isinstance(layer, ADAPTED):
+            if _adaptable(layer):
                 adapted = True
                 if not layer.lora_enabled:
                     layer.enable_lora(recipe.lora, lora_alpha=recipe.lora_alpha)
-                if layer.bias is not None:
+                if getattr(layer, "bias", None) is not None:
                     layer.bias.trainable = False
             elif len(_flat(layer)) == 1:
                 layer.trainable = False
@@ -131,6 +129,11 @@ def _adapt(recipe: typing.Any, model: keras.Model, held: Iterable[str]) -> None:
         )
 
 
+def _adaptable(layer: typing.Any) -> bool:
+    """Whether a layer gets adapters: all with Keras's `enable_lora` (dense layers, convolutions) but embeddings."""
+    return hasattr(layer, "enable_lora") and not isinstance(layer, keras.layers.Embedding)
+
+
 def described(recipe: typing.Any, model: keras.Model, optimizer: typing.Any) -> dict[str, tuple[str, str]]:
     """Returns {path of a variable: (how it trains, its share of the rate)}, for a person, of a compiled `model`."""
     starting, rate = starts(recipe, model), rates(recipe, model)
@@ -139,7 +142,7 @@ def described(recipe: typing.Any, model: keras.Model, optimizer: typing.Any) -> 
     found = {}
     for variable in weights.variables(model):
         path = variable.path
-        if path not in trained or path in never or starting.get(path, 0) >= recipe.epochs or not rate[path]:
+        if path not in trained or path in never or not rate[path]:
             found[path] = ("frozen", "0")
             continue
         how = f"adapter, rank {recipe.lora}" if weights.is_adapter(path) else "trains"
@@ -153,7 +156,7 @@ def give_rates(recipe: typing.Any, model: keras.Model, optimizer: typing.Any, st
 
     Raises: `InputError` for an optimizer that is not of `zoo.objective.layerwise`.
     """
-    if recipe.layer_decay == 1 and recipe.unfreeze_epochs is None:
+    if recipe.layer_decay == 1 and not recipe.unfreeze_epochs:
         return
     if not isinstance(optimizer, Layerwise):
         raise InputError(

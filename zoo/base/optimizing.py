@@ -27,7 +27,7 @@ def make_optimizer(recipe: typing.Any, rate: typing.Any) -> keras.optimizers.Opt
 
     It is a `Layerwise` one where the fields give layers rates, or starts, of their own.
     """
-    own = recipe.layer_decay != 1 or recipe.unfreeze_epochs is not None
+    own = recipe.layer_decay != 1 or bool(recipe.unfreeze_epochs)
     kind = (layerwise.KINDS if own else KINDS)[recipe.optimizer]
     shared: dict[str, typing.Any] = {
         "name": "optimizer",

@@ -195,9 +195,11 @@ class Recipe(Training):
         super().__post_init__()
         if not hasattr(self, "origin"):
             object.__setattr__(self, "origin", Origin(type(self).__module__.rpartition(".")[2]))
-        if self.unfreeze_epochs is not None and self.unfreeze_epochs >= self.epochs:
+        late = self.unfreeze_epochs or ()
+        if late and (sorted(set(late)) != list(late) or late[-1] >= self.epochs):
             raise InputError(
-                f"unfreeze_epochs must be below epochs={self.epochs}. Received: unfreeze_epochs={self.unfreeze_epochs}."
+                f"unfreeze_epochs must rise, and stay below epochs={self.epochs}. "
+                f"Received: unfreeze_epochs={fields.show(late)}."
             )
         self.check()
 

@@ -98,17 +98,14 @@ class Training(fields.Declared):
     freeze: str | None = fields.text(
         default=None, optional=True, help="layers to hold still, by a pattern on their names, such as 'conv*'"
     )
-    unfreeze_epochs: int | None = fields.integer(
+    unfreeze_epochs: tuple[int, ...] | None = fields.integers(
         default=None,
+        length=0,
         legal=(1, 1_000_000),
         optional=True,
         when={"freeze": fields.given()},
-        help="epochs after which they train too",
+        help="epochs after which they train too; of several, the first is for the deepest, the last for all others",
     )
-    unfreeze: str = fields.choice(
-        "together", "from_top", default="together", when={"unfreeze_epochs": fields.given()},
-        help="from_top: the deepest first, each further one after as many epochs again",
-    )  # fmt: skip
     layer_decay: float = fields.real(
         default=1.0,
         legal=(0, 1),

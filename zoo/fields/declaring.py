@@ -91,15 +91,16 @@ def text(
 
 def integers(
     *,
-    default: tuple[int, ...],
+    default: tuple[int, ...] | None,
     legal: Bounds,
     help: str,
     length: int | None = None,
     search: tuple[tuple[int, ...], ...] | None = None,
+    optional: bool = False,
     when: Mapping[str, object] | None = None,
 ) -> Any:
     """Declares whole numbers, as many as the default has unless `length` says otherwise (0: any number)."""
-    return _sequence(Integer, default, legal, help, length, search, when)
+    return _sequence(Integer, default, legal, help, length, search, when, optional)
 
 
 def reals(
@@ -117,13 +118,16 @@ def reals(
 
 def _sequence(
     kind: type[Integer] | type[Real],
-    default: tuple[float, ...],
+    default: tuple[float, ...] | None,
     legal: Bounds,
     help: str,
     length: int | None,
     search: tuple[tuple[float, ...], ...] | None,
     when: Mapping[str, object] | None,
+    optional: bool = False,
 ) -> Any:
-    length = len(default) if length is None else (length or None)
+    length = len(default or ()) if length is None else (length or None)
     item = kind(default=None, legal=legal, help=help)
-    return _declare(Sequence, default, item=item, length=length, help=help, search=search, when=when or {})
+    return _declare(
+        Sequence, default, item=item, length=length, help=help, search=search, when=when or {}, optional=optional
+    )
