@@ -12,11 +12,11 @@ from zoo.weights.layout import (
     Part,
     by_columns,
     by_rows,
+    dense,
     expect,
     first,
-    joined,
-    linear,
     logits_bias,
+    norm,
     required,
     same,
 )
@@ -62,38 +62,22 @@ def _with_head(config: Config) -> dict[str, typing.Any]:
     return {**encoder_values(config), "tied": config.get("tie_word_embeddings", True), "head_bias": True}
 
 
-def _dense(ours: str, *theirs: str) -> dict[str, Part]:
-    """The names of a dense layer, of several side by side."""
-    return {
-        f"{ours}/kernel": linear(*(f"{name}.weight" for name in theirs)),
-        f"{ours}/bias": joined(*(f"{name}.bias" for name in theirs)),
-    }
-
-
-def _norm(ours: str, theirs: str) -> dict[str, Part]:
-    """The names of a layer norm, which old files call as TensorFlow does."""
-    return {
-        f"{ours}/gamma": same(f"{theirs}.weight|{theirs}.gamma"),
-        f"{ours}/beta": same(f"{theirs}.bias|{theirs}.beta"),
-    }
-
-
 LAYER = "encoder.layer.{n-1}"
 
 ENCODER_NAMES: dict[str, Part] = {
     "embedding/embeddings": by_rows("embeddings.word_embeddings.weight"),
     "positions/table": first("embeddings.position_embeddings.weight"),
     "segments/embeddings": same("embeddings.token_type_embeddings.weight"),
-    **_norm("norm", "embeddings.LayerNorm"),
-    **_dense(
+    **norm("norm", "embeddings.LayerNorm"),
+    **dense(
         "encoder{n}/self_attention/query_key_value",
         *(f"{LAYER}.attention.self.{name}" for name in ("query", "key", "value")),
     ),
-    **_dense("encoder{n}/self_attention/output", f"{LAYER}.attention.output.dense"),
-    **_norm("encoder{n}/self_attention_norm", f"{LAYER}.attention.output.LayerNorm"),
-    **_dense("encoder{n}/feed_forward_hidden", f"{LAYER}.intermediate.dense"),
-    **_dense("encoder{n}/feed_forward_output", f"{LAYER}.output.dense"),
-    **_norm("encoder{n}/feed_forward_norm", f"{LAYER}.output.LayerNorm"),
+    **dense("encoder{n}/self_attention/output", f"{LAYER}.attention.output.dense"),
+    **norm("encoder{n}/self_attention_norm", f"{LAYER}.attention.output.LayerNorm"),
+    **dense("encoder{n}/feed_forward_hidden", f"{LAYER}.intermediate.dense"),
+    **dense("encoder{n}/feed_forward_output", f"{LAYER}.output.dense"),
+    **norm("encoder{n}/feed_forward_norm", f"{LAYER}.output.LayerNorm"),
 }
 """The table of the encoder, for all that is made of it."""
 
@@ -163,8 +147,8 @@ class BERT(
             values=_with_head,
             names={
                 **ENCODER_NAMES,
-                **_dense("head_dense", "cls.predictions.transform.dense"),
-                **_norm("head_norm", "cls.predictions.transform.LayerNorm"),
+                **dense("head_dense", "cls.predictions.transform.dense"),
+                **norm("head_norm", "cls.predictions.transform.LayerNorm"),
                 "head/kernel": by_columns("cls.predictions.decoder.weight"),
                 "head/bias": logits_bias("cls.predictions.bias|cls.predictions.decoder.bias"),
             },
@@ -179,11 +163,11 @@ class BERT(
     def network(self) -> keras.Model:
         # Layers
         embedding = self.make_embedding(self.vocabulary, self.make_initializer())
-        dense = keras.layers.Dense(self.width, "gelu", kernel_initializer=self.make_initializer(), name="head_dense")
-        norm = self.make_norm("head_norm")
+        hidden = keras.layers.Dense(self.width, "gelu", kernel_initializer=self.make_initializer(), name="head_dense")
+        last = self.make_norm("head_norm")
         head = self.make_head(self.vocabulary)
 
         # Network
         text = keras.Input((None,), dtype="int32", name="text")
         features = keras.layers.Identity(name="features")(self.encode(text, embedding))
-        return keras.Model(text, self.logits(norm(dense(features)), embedding, head), name="bert")
+        return keras.Model(text, self.logits(last(hidden(features)), embedding, head), name="bert")

@@ -4,7 +4,7 @@ import keras
 
 from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_values
 from zoo.tasks import TextClassification
-from zoo.weights.layout import Family, linear
+from zoo.weights.layout import Family, dense
 
 
 class BERTClassifier(
@@ -34,10 +34,8 @@ class BERTClassifier(
             values=encoder_values,
             names={
                 **ENCODER_NAMES,
-                "features/kernel": linear("pooler.dense.weight"),
-                "features/bias": "pooler.dense.bias",
-                "head/kernel": linear("classifier.weight"),
-                "head/bias": "classifier.bias",
+                **dense("features", "pooler.dense"),
+                **dense("head", "classifier"),
             },
             prefixes=("bert.", ""),
             ignored=OTHER_HEADS,

@@ -1,7 +1,7 @@
 import typing
 
 from zoo.recipes._decoder import DecoderOnly, answering
-from zoo.weights.layout import Config, Family, by_columns, by_rows, expect, first, logits_bias, required
+from zoo.weights.layout import Config, Family, by_columns, by_rows, dense, expect, first, logits_bias, norm, required
 
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 """What transformers calls the activations."""
@@ -30,26 +30,19 @@ def _of_transformers(config: Config) -> dict[str, typing.Any]:
     }
 
 
-def _both(ours: str, theirs: str, names: tuple[str, str] = ("kernel", "bias")) -> dict[str, str]:
-    """The names of a layer's two weights."""
-    return {f"{ours}/{names[0]}": f"{theirs}.weight", f"{ours}/{names[1]}": f"{theirs}.bias"}
-
-
-NORM = ("gamma", "beta")
-
 GPT2 = Family(
     architectures=("GPT2LMHeadModel", "GPT2Model"),
     values=_of_transformers,
     names={
         "embedding/embeddings": by_rows("wte.weight"),
         "positions/table": first("wpe.weight"),
-        **_both("decoder{n}/self_attention_norm", "h.{n-1}.ln_1", NORM),
-        **_both("decoder{n}/self_attention/query_key_value", "h.{n-1}.attn.c_attn"),
-        **_both("decoder{n}/self_attention/output", "h.{n-1}.attn.c_proj"),
-        **_both("decoder{n}/feed_forward_norm", "h.{n-1}.ln_2", NORM),
-        **_both("decoder{n}/feed_forward_hidden", "h.{n-1}.mlp.c_fc"),
-        **_both("decoder{n}/feed_forward_output", "h.{n-1}.mlp.c_proj"),
-        **_both("features", "ln_f", NORM),
+        **norm("decoder{n}/self_attention_norm", "h.{n-1}.ln_1"),
+        **dense("decoder{n}/self_attention/query_key_value", "h.{n-1}.attn.c_attn", turned=False),
+        **dense("decoder{n}/self_attention/output", "h.{n-1}.attn.c_proj", turned=False),
+        **norm("decoder{n}/feed_forward_norm", "h.{n-1}.ln_2"),
+        **dense("decoder{n}/feed_forward_hidden", "h.{n-1}.mlp.c_fc", turned=False),
+        **dense("decoder{n}/feed_forward_output", "h.{n-1}.mlp.c_proj", turned=False),
+        **norm("features", "ln_f"),
         "head/kernel": by_columns("lm_head.weight"),
         "head/bias": logits_bias(),
     },

@@ -1,7 +1,7 @@
 import typing
 
 from zoo.recipes._decoder import DecoderOnly, answering
-from zoo.weights.layout import Config, Family, Part, by_columns, by_rows, expect, joined, linear, logits_bias, required
+from zoo.weights.layout import Config, Family, by_columns, by_rows, dense, expect, linear, logits_bias, required
 
 KIND: dict[str, typing.Any] = {
     "ffn": "gated",
@@ -61,60 +61,50 @@ def _of_gguf(config: Config) -> dict[str, typing.Any]:
     }
 
 
-def _names(embedding: str, block: str, attention: str, parts: typing.Sequence[str], last: str) -> dict[str, str | Part]:
-    """The table, of the names of: embedding, block, attention in it; (q, k, v, output, norm, gate, up, down, norm) in a
-    block, the first four in its attention; the last norm."""
-    query, key, value, output, norm, gate, up, down, second_norm = parts
-    projections = [f"{block}.{attention}{name}" for name in (query, key, value)]
-    return {
-        "embedding/embeddings": by_rows(f"{embedding}.weight"),
-        "decoder{n}/self_attention_norm/scale": f"{block}.{norm}.weight",
-        "decoder{n}/self_attention/query_key_value/kernel": linear(*(f"{name}.weight" for name in projections)),
-        "decoder{n}/self_attention/query_key_value/bias": joined(*(f"{name}.bias" for name in projections)),
-        "decoder{n}/self_attention/output/kernel": linear(f"{block}.{attention}{output}.weight"),
-        "decoder{n}/feed_forward_norm/scale": f"{block}.{second_norm}.weight",
-        "decoder{n}/feed_forward/hidden/kernel": linear(f"{block}.{gate}.weight", f"{block}.{up}.weight"),
-        "decoder{n}/feed_forward/output/kernel": linear(f"{block}.{down}.weight"),
-        "features/scale": f"{last}.weight",
+LAYER = "layers.{n-1}"
+
+TRANSFORMERS = Family(
+    architectures=("LlamaForCausalLM", "Qwen2ForCausalLM"),
+    values=_of_transformers,
+    names={
+        "embedding/embeddings": by_rows("embed_tokens.weight"),
+        "decoder{n}/self_attention_norm/scale": f"{LAYER}.input_layernorm.weight",
+        **dense(
+            "decoder{n}/self_attention/query_key_value",
+            f"{LAYER}.self_attn.q_proj",
+            f"{LAYER}.self_attn.k_proj",
+            f"{LAYER}.self_attn.v_proj",
+        ),
+        "decoder{n}/self_attention/output/kernel": linear(f"{LAYER}.self_attn.o_proj.weight"),
+        "decoder{n}/feed_forward_norm/scale": f"{LAYER}.post_attention_layernorm.weight",
+        "decoder{n}/feed_forward/hidden/kernel": linear(f"{LAYER}.mlp.gate_proj.weight", f"{LAYER}.mlp.up_proj.weight"),
+        "decoder{n}/feed_forward/output/kernel": linear(f"{LAYER}.mlp.down_proj.weight"),
+        "features/scale": "norm.weight",
+        "head/kernel": by_columns("lm_head.weight"),
         "head/bias": logits_bias(),
-    }
+    },
+    prefixes=("model.", ""),
+    ignored=("lm_head.weight", "layers.*.self_attn.rotary_emb.inv_freq"),
+)
 
+BLOCK = "blk.{n-1}"
 
-FAMILIES = (
-    Family(
-        architectures=("LlamaForCausalLM", "Qwen2ForCausalLM"),
-        values=_of_transformers,
-        names={
-            **_names(
-                "embed_tokens",
-                "layers.{n-1}",
-                "self_attn.",
-                (
-                    *("q_proj", "k_proj", "v_proj", "o_proj", "input_layernorm"),
-                    *("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "post_attention_layernorm"),
-                ),
-                "norm",
-            ),
-            "head/kernel": by_columns("lm_head.weight"),
-        },
-        prefixes=("model.", ""),
-        ignored=("lm_head.weight", "layers.*.self_attn.rotary_emb.inv_freq"),
-    ),
-    Family(
-        architectures=("gguf:llama", "gguf:qwen2"),
-        values=_of_gguf,
-        names={
-            **_names(
-                "token_embd",
-                "blk.{n-1}",
-                "attn_",
-                ("q", "k", "v", "output", "attn_norm", "ffn_gate", "ffn_up", "ffn_down", "ffn_norm"),
-                "output_norm",
-            ),
-            "head/kernel": by_columns("output.weight"),
-        },
-        ignored=("rope_freqs.weight",),
-    ),
+GGUF = Family(
+    architectures=("gguf:llama", "gguf:qwen2"),
+    values=_of_gguf,
+    names={
+        "embedding/embeddings": by_rows("token_embd.weight"),
+        "decoder{n}/self_attention_norm/scale": f"{BLOCK}.attn_norm.weight",
+        **dense("decoder{n}/self_attention/query_key_value", f"{BLOCK}.attn_q", f"{BLOCK}.attn_k", f"{BLOCK}.attn_v"),
+        "decoder{n}/self_attention/output/kernel": linear(f"{BLOCK}.attn_output.weight"),
+        "decoder{n}/feed_forward_norm/scale": f"{BLOCK}.ffn_norm.weight",
+        "decoder{n}/feed_forward/hidden/kernel": linear(f"{BLOCK}.ffn_gate.weight", f"{BLOCK}.ffn_up.weight"),
+        "decoder{n}/feed_forward/output/kernel": linear(f"{BLOCK}.ffn_down.weight"),
+        "features/scale": "output_norm.weight",
+        "head/kernel": by_columns("output.weight"),
+        "head/bias": logits_bias(),
+    },
+    ignored=("rope_freqs.weight",),
 )
 
 
@@ -204,6 +194,6 @@ class Llama(
             "beta_2": 0.95,
         },
     }
-    families: typing.ClassVar[tuple[Family, ...]] = FAMILIES
+    families: typing.ClassVar[tuple[Family, ...]] = (TRANSFORMERS, GGUF)
     network_name: typing.ClassVar[str] = "llama"
     untied_bias: typing.ClassVar[bool] = False

@@ -6,6 +6,8 @@ the one before it:
 
     {"decoder{n}/self_attention_norm/gamma": "h.{n-1}.ln_1.weight", "head/kernel": linear("classifier.weight")}
 
+`dense` and `norm` return the rows of a layer's two weights.
+
 Vocabularies are laid out by rows: row `rows[i]` of a checkpoint is our id `i`, and -1 stands for an id that the
 checkpoint does not have.
 """
@@ -72,6 +74,28 @@ def first(name: str) -> Part:
 def fitted(name: str, fit: Callable[[np.ndarray, Shape], np.ndarray]) -> Part:
     """Returns the part `fit(tensor, shape of the variable)`."""
     return Part((name,), lambda tensors, shape, rows: fit(tensors[0], shape))
+
+
+def dense(ours: str, *theirs: str, turned: bool = True) -> dict[str, Part]:
+    """Returns the rows of a table for a dense layer's kernel and bias.
+
+    Args:
+        theirs: the layer there, or several side by side, without `.weight` and `.bias`.
+        turned: whether kernels there are PyTorch's (out, in), and not (in, out).
+    """
+    kernel = linear if turned else joined
+    return {
+        f"{ours}/kernel": kernel(*(f"{name}.weight" for name in theirs)),
+        f"{ours}/bias": joined(*(f"{name}.bias" for name in theirs)),
+    }
+
+
+def norm(ours: str, theirs: str) -> dict[str, Part]:
+    """Returns the rows of a table for a norm's gamma and beta, which old files call as TensorFlow does."""
+    return {
+        f"{ours}/gamma": same(f"{theirs}.weight|{theirs}.gamma"),
+        f"{ours}/beta": same(f"{theirs}.bias|{theirs}.beta"),
+    }
 
 
 def by_rows(name: str) -> Part:
