@@ -162,17 +162,23 @@ class Writes(Declared):
     """Whether an output matrix of its own has a bias where `head_bias` says nothing."""
 
     tied: bool = flag(default=False, help="whether the output's matrix is the embedding's")
-    head_bias: bool | None = choice(
-        True, False, default=None, optional=True, help="whether logits have a bias; if none, unless tied"
-    )
+    head_bias: bool | str | None = choice(
+        True, False, "fixed", default=None, optional=True,
+        help="whether logits have a bias; fixed: one that is not trained, to rule out ids; if none, unless tied",
+    )  # fmt: skip
 
     def make_head(self, vocabulary: int) -> keras.layers.Layer:
         """The layer `head`, with which `logits` ends."""
-        biased = (self.untied_bias and not self.tied) if self.head_bias is None else self.head_bias
+        biased = (self.untied_bias and not self.tied) if self.head_bias is None else bool(self.head_bias)
+        fixed = self.head_bias == "fixed"
         if not self.tied:
-            return keras.layers.Dense(vocabulary, use_bias=biased, dtype="float32", name="head")
+            head = keras.layers.Dense(vocabulary, use_bias=biased, dtype="float32", name="head")
+            if fixed:
+                head.build((None, self.width))
+                head.bias.trainable = False
+            return head
         if biased:
-            return zoo.layers.Bias(dtype="float32", name="head")
+            return zoo.layers.Bias(dtype="float32", trainable=not fixed, name="head")
         return keras.layers.Identity(dtype="float32", name="head")
 
     def logits(self, features: Tensor, embedding: typing.Any, head: typing.Any) -> Tensor:

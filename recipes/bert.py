@@ -6,20 +6,8 @@ import zoo.layers
 from zoo.fields import integer
 from zoo.recipes._blocks import Blocks, Tensor, Writes
 from zoo.tasks import MaskedLanguageModel
-from zoo.weights.layout import (
-    Config,
-    Family,
-    Part,
-    by_columns,
-    by_rows,
-    dense,
-    expect,
-    first,
-    logits_bias,
-    norm,
-    required,
-    same,
-)
+from zoo.weights.layout import Config, Family, Target, expect, required
+from zoo.weights.parts import Part, by_columns, by_rows, dense, first, logits_bias, norm, same
 
 END = 2
 
@@ -60,6 +48,38 @@ def encoder_values(config: Config) -> dict[str, typing.Any]:
 def _with_head(config: Config) -> dict[str, typing.Any]:
     expect(config, "hidden_act", "gelu", default="gelu")
     return {**encoder_values(config), "tied": config.get("tie_word_embeddings", True), "head_bias": True}
+
+
+TWINS = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
+"""The bias of the logits, which the layer `decoder` has too where its matrix is its own."""
+
+
+def encoder_target(
+    architecture: str,
+    prefix: str = "bert.",
+    activations: tuple[str, ...] = ("gelu", "relu", "silu"),
+    beside: typing.Callable[..., typing.Any] | None = None,
+) -> Target:
+    """How the encoder, and a head, are written as `architecture` of transformers."""
+
+    def config(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+        return {
+            "architectures": [architecture],
+            "model_type": "bert",
+            "hidden_act": values["activation"] if values["activation"] in activations else "gelu",
+            "max_position_embeddings": values["length"],
+            "num_hidden_layers": values["depth"],
+            "hidden_size": values["width"],
+            "num_attention_heads": values["heads"],
+            "intermediate_size": values["hidden"],
+            "layer_norm_eps": values["epsilon"],
+            "type_vocab_size": values["segments"],
+            "tie_word_embeddings": values.get("tied", True),
+            "hidden_dropout_prob": values["dropout"],
+            "attention_probs_dropout_prob": values["attention_dropout"],
+        }
+
+    return Target(config, prefix, bare=("cls.*", "classifier.*"), twins=TWINS, beside=beside)
 
 
 LAYER = "encoder.layer.{n-1}"
@@ -150,10 +170,11 @@ class BERT(
                 **dense("head_dense", "cls.predictions.transform.dense"),
                 **norm("head_norm", "cls.predictions.transform.LayerNorm"),
                 "head/kernel": by_columns("cls.predictions.decoder.weight"),
-                "head/bias": logits_bias("cls.predictions.bias|cls.predictions.decoder.bias"),
+                "head/bias": logits_bias("cls.predictions.decoder.bias|cls.predictions.bias"),
             },
             prefixes=("bert.", ""),
             ignored=OTHER_HEADS,
+            target=encoder_target("BertForMaskedLM", activations=("gelu",)),
         ),
     )
     variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {

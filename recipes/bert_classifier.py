@@ -2,9 +2,10 @@ from typing import Any, ClassVar
 
 import keras
 
-from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_values
+from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_target, encoder_values
 from zoo.tasks import TextClassification
-from zoo.weights.layout import Family, dense
+from zoo.weights.layout import Family
+from zoo.weights.parts import dense
 
 
 class BERTClassifier(
@@ -39,6 +40,7 @@ class BERTClassifier(
             },
             prefixes=("bert.", ""),
             ignored=OTHER_HEADS,
+            target=encoder_target("BertForSequenceClassification"),
         ),
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {"base": {**BASE, "learning_rate": 3e-5, "epochs": 3}}

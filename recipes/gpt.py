@@ -1,7 +1,8 @@
 import typing
 
-from zoo.recipes._decoder import DecoderOnly, answering
-from zoo.weights.layout import Config, Family, by_columns, by_rows, dense, expect, first, logits_bias, norm, required
+from zoo.recipes._decoder import DecoderOnly, answering, writing
+from zoo.weights.layout import Config, Family, Target, expect, required
+from zoo.weights.parts import by_columns, by_rows, dense, first, logits_bias, norm
 
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 """What transformers calls the activations."""
@@ -23,10 +24,31 @@ def _of_transformers(config: Config) -> dict[str, typing.Any]:
         "activation": ACTIVATIONS[config.get("activation_function", "gelu_new")],
         "epsilon": config.get("layer_norm_epsilon", 1e-5),
         "tied": config.get("tie_word_embeddings", True),
-        "head_bias": True,
+        "head_bias": "fixed",
         "norm": "pre",
         "positions": "learned",
         "ffn": "dense",
+    }
+
+
+def _to_transformers(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """The config of a checkpoint of transformers."""
+    named = {ours: theirs for theirs, ours in ACTIVATIONS.items() if theirs != "gelu_pytorch_tanh"}
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "n_positions": values["length"],
+        "n_embd": values["width"],
+        "n_layer": values["depth"],
+        "n_head": values["heads"],
+        "n_inner": values["hidden"],
+        "activation_function": named.get(values["activation"], "gelu_new"),
+        "layer_norm_epsilon": values["epsilon"],
+        "tie_word_embeddings": values["tied"],
+        "embd_pdrop": values["dropout"],
+        "resid_pdrop": values["dropout"],
+        "attn_pdrop": values["attention_dropout"],
+        "generation": writing(values),
     }
 
 
@@ -48,6 +70,7 @@ GPT2 = Family(
     },
     prefixes=("transformer.", ""),
     ignored=("lm_head.weight", "h.*.attn.bias", "h.*.attn.masked_bias"),
+    target=Target(_to_transformers, "transformer.", bare=("lm_head.*",)),
 )
 
 

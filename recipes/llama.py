@@ -1,7 +1,8 @@
 import typing
 
-from zoo.recipes._decoder import DecoderOnly, answering
-from zoo.weights.layout import Config, Family, by_columns, by_rows, dense, expect, linear, logits_bias, required
+from zoo.recipes._decoder import DecoderOnly, answering, writing
+from zoo.weights.layout import Config, Family, Target, expect, required
+from zoo.weights.parts import by_columns, by_rows, dense, linear, logits_bias
 
 KIND: dict[str, typing.Any] = {
     "ffn": "gated",
@@ -10,9 +11,14 @@ KIND: dict[str, typing.Any] = {
     "norm_kind": "rms",
     "bias": False,
     "positions": "rotary",
-    "head_bias": True,
+    "head_bias": "fixed",
 }
 """What all checkpoints of the kind have in common."""
+
+
+def _fewer(kv_heads: typing.Any, heads: int) -> int | None:
+    """Heads of keys and values; None where there are as many as others."""
+    return None if kv_heads is None or int(kv_heads) == heads else int(kv_heads)
 
 
 def _of_transformers(config: Config) -> dict[str, typing.Any]:
@@ -32,12 +38,36 @@ def _of_transformers(config: Config) -> dict[str, typing.Any]:
         "depth": required(config, "num_hidden_layers"),
         "width": width,
         "heads": heads,
-        "kv_heads": config.get("num_key_value_heads") or heads,
+        "kv_heads": _fewer(config.get("num_key_value_heads"), heads),
         "hidden": required(config, "intermediate_size"),
         "epsilon": config.get("rms_norm_eps", 1e-6),
         "qkv_bias": qwen,
         "rotary_base": float(rotary.get("rope_theta", 10_000.0)),
         "tied": config.get("tie_word_embeddings", False),
+    }
+
+
+def _to_transformers(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """The config of a checkpoint of transformers."""
+    kind = "qwen2" if values["qkv_bias"] else "llama"
+    own = {"use_sliding_window": False} if values["qkv_bias"] else {"attention_bias": False, "mlp_bias": False}
+    return {
+        "architectures": ["Qwen2ForCausalLM" if values["qkv_bias"] else "LlamaForCausalLM"],
+        "model_type": kind,
+        "hidden_act": "silu",
+        "max_position_embeddings": values["length"],
+        "hidden_size": values["width"],
+        "num_hidden_layers": values["depth"],
+        "num_attention_heads": values["heads"],
+        "num_key_value_heads": values["kv_heads"] or values["heads"],
+        "intermediate_size": values["hidden"],
+        "rms_norm_eps": values["epsilon"],
+        "rope_theta": values["rotary_base"],  # as transformers before 5 has it
+        "rope_parameters": {"rope_type": "default", "rope_theta": values["rotary_base"]},
+        "tie_word_embeddings": values["tied"],
+        "attention_dropout": values["attention_dropout"],
+        **own,
+        "generation": writing(values),
     }
 
 
@@ -52,7 +82,7 @@ def _of_gguf(config: Config) -> dict[str, typing.Any]:
         "depth": int(required(config, "block_count")),
         "width": width,
         "heads": heads,
-        "kv_heads": int(config.get("attention.head_count_kv", heads)),
+        "kv_heads": _fewer(config.get("attention.head_count_kv"), heads),
         "hidden": int(required(config, "feed_forward_length")),
         "epsilon": float(f"{required(config, 'attention.layer_norm_rms_epsilon'):.6g}"),
         "qkv_bias": config["architecture"] == "gguf:qwen2",
@@ -74,6 +104,7 @@ TRANSFORMERS = Family(
             f"{LAYER}.self_attn.q_proj",
             f"{LAYER}.self_attn.k_proj",
             f"{LAYER}.self_attn.v_proj",
+            shares=("heads", "kv_heads|heads", "kv_heads|heads"),
         ),
         "decoder{n}/self_attention/output/kernel": linear(f"{LAYER}.self_attn.o_proj.weight"),
         "decoder{n}/feed_forward_norm/scale": f"{LAYER}.post_attention_layernorm.weight",
@@ -85,6 +116,7 @@ TRANSFORMERS = Family(
     },
     prefixes=("model.", ""),
     ignored=("lm_head.weight", "layers.*.self_attn.rotary_emb.inv_freq"),
+    target=Target(_to_transformers, "model.", bare=("lm_head.*",)),
 )
 
 BLOCK = "blk.{n-1}"
@@ -142,7 +174,7 @@ class Llama(
 
     The `vocabulary` of a variant is the published one, special tokens and all. Ids 0 to 3 here are padding, start, end
     and unknown; a published vocabulary that has none of them goes behind, and takes `vocabulary` up to four larger.
-    `head_bias=true` gives logits a bias, which can rule out ids that trained weights do not know.
+    `head_bias=fixed` gives logits a bias that is not trained, to rule out ids that trained weights do not know.
     """
 
     variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {

@@ -16,19 +16,8 @@ from safetensors.numpy import load_file, save_file
 import zoo
 from zoo import InputError, cli
 from zoo.weights import hub
-from zoo.weights.layout import (
-    ABSENT,
-    Checkpoint,
-    Family,
-    by_columns,
-    by_rows,
-    convolution,
-    first,
-    joined,
-    labels_of,
-    linear,
-    logits_bias,
-)
+from zoo.weights.layout import Checkpoint, Family, labels_of
+from zoo.weights.parts import ABSENT, by_columns, by_rows, convolution, first, joined, linear, logits_bias
 from zoo.weights.tensors import open_tensors
 
 RNG = np.random.default_rng(0)

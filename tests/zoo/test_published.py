@@ -30,7 +30,7 @@ from zoo.readers.published import Published, read_tokenizer, tokenizer_of_lists,
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import PUBLISHED, REPLACEMENT, Tokenizer
 from zoo.readers.vocabulary import learn
-from zoo.weights.layout import logits_bias
+from zoo.weights.parts import logits_bias
 
 library = pytest.importorskip("tokenizers")
 

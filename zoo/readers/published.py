@@ -239,11 +239,11 @@ class Draft:
         hides = roles.get("mask")
         tokenizer = Tokenizer(
             self.kind,
-            tokens,
+            tokens if self.kind != "bytes" else (),
             [self.scores[token] for token in tokens] if self.scores else (),
             specials=[token for token in tokens if token in specials],
             hides=hides if hides in tokens else None,
-            **{name: getattr(self, name) for name in TAKES[self.kind]},
+            **{name: getattr(self, name) for name in TAKES.get(self.kind, ())},
         )
         if template is not None and self.pattern == "missing":
             warnings.warn("The chat template is not used: its parts would be read otherwise than texts.", stacklevel=2)

@@ -7,6 +7,7 @@ from typing import Any
 from zoo.errors import InputError
 from zoo.readers.byte_pairs import PATTERNS, alphabet
 from zoo.readers.character_pairs import BYTES, SPACE
+from zoo.readers.own_json import read_own
 from zoo.readers.word_pieces import CONTINUED, LONGEST_WORD
 
 SPLITS = {
@@ -26,6 +27,13 @@ def read_draft(found: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
     Raises: `InputError` for what is not supported, and what reading a damaged file raises.
     """
     model = found["model"]
+    own = read_own(found)
+    if own is not None:
+        start, end = _framing(found.get("post_processor"))
+        roles = {"start": start, "end": end, "unknown": own["unknown"]}
+        roles = {role: token for role, token in roles.items() if token is not None}
+        frames = {"start": start is not None, "end": end is not None}
+        return {**own, **frames, "specials": [], "roles": roles, "unknown": True}
     kind = model.get("type") or ("BPE" if "merges" in model else "none")
     if kind not in ("BPE", "WordPiece"):
         raise unsupported(f"a model of the type {kind}", ("BPE", "WordPiece"))
