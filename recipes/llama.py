@@ -1,5 +1,9 @@
 import typing
 
+import numpy as np
+
+from zoo.errors import InputError
+from zoo.layers.rotary_positions import rotary_rates
 from zoo.recipes._decoder import DecoderOnly, answering, writing
 from zoo.weights.layout import Config, Family, Target, expect, required
 from zoo.weights.parts import by_columns, by_rows, dense, linear, logits_bias
@@ -30,8 +34,7 @@ def _of_transformers(config: Config) -> dict[str, typing.Any]:
     expect(config, "use_sliding_window", False, None, default=False)
     width, heads = required(config, "hidden_size"), required(config, "num_attention_heads")
     expect(config, "head_dim", width // heads, None)
-    rotary = config.get("rope_parameters") or {**(config.get("rope_scaling") or {}), **config}
-    expect({"rope_type": rotary.get("rope_type", rotary.get("type"))}, "rope_type", "default", None)
+    rotary = config.get("rope_parameters") or {**config, **(config.get("rope_scaling") or {})}
     return {
         **KIND,
         **answering(config, required(config, "max_position_embeddings")),
@@ -42,13 +45,37 @@ def _of_transformers(config: Config) -> dict[str, typing.Any]:
         "hidden": required(config, "intermediate_size"),
         "epsilon": config.get("rms_norm_eps", 1e-6),
         "qkv_bias": qwen,
-        "rotary_base": float(rotary.get("rope_theta", 10_000.0)),
+        "rotary_base": float(rotary.get("rope_theta", config.get("rope_theta", 10_000.0))),
+        "rotary_scaling": _scaling(config, rotary),
         "tied": config.get("tie_word_embeddings", False),
     }
 
 
+def _scaling(config: Config, rotary: Config) -> tuple[float, ...]:
+    """How rotations are slowed, by what config.json says of rotary positions."""
+    kind = rotary.get("rope_type", rotary.get("type"))
+    expect({"rope_type": kind}, "rope_type", "default", "linear", "llama3", None)
+    expect(rotary, "partial_rotary_factor", 1.0, default=1.0)
+    if kind in ("default", None):
+        return (1.0,)
+    if kind == "linear":
+        return (float(rotary["factor"]),)
+    length = rotary.get("original_max_position_embeddings") or config["max_position_embeddings"]
+    return *(float(rotary[name]) for name in ("factor", "low_freq_factor", "high_freq_factor")), float(length)
+
+
+def _rotary(base: float, scaling: typing.Sequence[float]) -> dict[str, typing.Any]:
+    """What config.json says of rotary positions: the inverse of `_scaling`."""
+    if len(scaling) == 1:
+        own = {"rope_type": "default"} if scaling[0] == 1 else {"rope_type": "linear", "factor": scaling[0]}
+        return {**own, "rope_theta": base}
+    names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    return {"rope_type": "llama3", **dict(zip(names, (*scaling[:3], int(scaling[3])), strict=True)), "rope_theta": base}
+
+
 def _to_transformers(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
     """The config of a checkpoint of transformers."""
+    rotary = _rotary(values["rotary_base"], values["rotary_scaling"])
     kind = "qwen2" if values["qkv_bias"] else "llama"
     own = {"use_sliding_window": False} if values["qkv_bias"] else {"attention_bias": False, "mlp_bias": False}
     return {
@@ -62,8 +89,9 @@ def _to_transformers(values: typing.Mapping[str, typing.Any]) -> dict[str, typin
         "num_key_value_heads": values["kv_heads"] or values["heads"],
         "intermediate_size": values["hidden"],
         "rms_norm_eps": values["epsilon"],
-        "rope_theta": values["rotary_base"],  # as transformers before 5 has it
-        "rope_parameters": {"rope_type": "default", "rope_theta": values["rotary_base"]},
+        "rope_parameters": rotary,
+        "rope_theta": values["rotary_base"],  # as transformers before 5 has it, and the next line too
+        **({} if rotary["rope_type"] == "default" else {"rope_scaling": rotary}),
         "tie_word_embeddings": values["tied"],
         "attention_dropout": values["attention_dropout"],
         **own,
@@ -71,11 +99,26 @@ def _to_transformers(values: typing.Mapping[str, typing.Any]) -> dict[str, typin
     }
 
 
+def _factors(config: Config, base: float, dim: int) -> tuple[float, ...]:
+    """How rotations are slowed, by a GGUF file, which has a factor for each pair where Llama 3.1 has four numbers."""
+    if config.get("rope.scaling.type") == "linear":
+        return (float(required(config, "rope.scaling.factor")),)
+    found = np.asarray(config.get("rope_freqs", (1.0,)), "float64")
+    if np.allclose(found, 1):
+        return (1.0,)
+    scaling = (float(found.max()), 1.0, 4.0, 8192.0)
+    expected = rotary_rates(dim, base) / rotary_rates(dim, base, scaling)
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=1e-5):
+        raise InputError("rope_freqs.weight has factors of rotary positions that are not Llama 3.1's.")
+    return scaling
+
+
 def _of_gguf(config: Config) -> dict[str, typing.Any]:
     """The values of a GGUF file, whose epsilon is a float32."""
     heads, width = int(required(config, "attention.head_count")), int(required(config, "embedding_length"))
+    base = float(config.get("rope.freq_base", 10_000.0))
     expect(config, "rope.dimension_count", width // heads, None)
-    expect(config, "rope.scaling.type", "none", None)
+    expect(config, "rope.scaling.type", "none", "linear", None)
     return {
         **KIND,
         **answering(config, int(required(config, "context_length"))),
@@ -86,7 +129,8 @@ def _of_gguf(config: Config) -> dict[str, typing.Any]:
         "hidden": int(required(config, "feed_forward_length")),
         "epsilon": float(f"{required(config, 'attention.layer_norm_rms_epsilon'):.6g}"),
         "qkv_bias": config["architecture"] == "gguf:qwen2",
-        "rotary_base": float(config.get("rope.freq_base", 10_000.0)),
+        "rotary_base": base,
+        "rotary_scaling": _factors(config, base, width // heads),
         "tied": config["tied"],
     }
 
