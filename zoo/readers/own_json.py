@@ -75,6 +75,8 @@ def read_own(found: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns {"kind", "rows", "scores", "unknown"} of a tokenizer.json of `written`; None for any other."""
     model = found["model"]
     vocab = model["vocab"]
+    if isinstance(vocab, dict) and not all(isinstance(one, int) for one in vocab.values()):
+        return None
     pairs = vocab if isinstance(vocab, list) else [[token, 0.0] for token in sorted(vocab, key=vocab.get)]
     tokens = [token for token, _ in pairs]
     for kind in KINDS:
