@@ -9,6 +9,7 @@ from zoo.layers import _activations, _checks, _sublayers
 from zoo.layers._typing import Activation, Initializer, InitializerFunction, Shape
 from zoo.layers.multi_head_attention import MultiHeadAttention
 from zoo.layers.rms_norm import RMSNorm
+from zoo.layers.rotary_positions import Scaling, check_scaling
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -31,6 +32,7 @@ class TransformerBlock(keras.layers.Layer):
         num_kv_heads: int | None = None,
         rotary_base: float | None = None,
         attention_output_bias: bool | None = None,
+        rotary_scaling: Scaling = (1.0,),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,6 +59,7 @@ class TransformerBlock(keras.layers.Layer):
         self.attention_output_bias: bool | None = _checks.optional(
             _checks.flag, "attention_output_bias", attention_output_bias
         )
+        self.rotary_scaling: tuple[float, ...] = check_scaling("rotary_scaling", rotary_scaling)
         self.supports_masking = True
         self._dropout = keras.layers.Dropout(self.dropout, seed=self._seed(2), dtype=self.dtype_policy)
 
@@ -87,6 +90,7 @@ class TransformerBlock(keras.layers.Layer):
             self.num_heads,
             num_kv_heads=self.num_kv_heads,
             rotary_base=self.rotary_base if name == "self_attention" else None,
+            rotary_scaling=self.rotary_scaling,
             output_bias=self.attention_output_bias,
             dropout=self.attention_dropout,
             use_bias=self.use_bias if self.attention_bias is None else self.attention_bias,
@@ -163,6 +167,7 @@ class TransformerBlock(keras.layers.Layer):
             "num_kv_heads": self.num_kv_heads,
             "rotary_base": self.rotary_base,
             "attention_output_bias": self.attention_output_bias,
+            "rotary_scaling": list(self.rotary_scaling),
         }
 
     @classmethod

@@ -4,7 +4,7 @@ import keras
 
 from zoo.layers import _attention, _backend, _checks, _masks, _sublayers
 from zoo.layers._typing import Initializer, InitializerFunction, Regularizer, RegularizerFunction, Shape, Tensor
-from zoo.layers.rotary_positions import RotaryPositions
+from zoo.layers.rotary_positions import RotaryPositions, Scaling, check_scaling
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -37,12 +37,10 @@ class MultiHeadAttention(keras.layers.Layer):
         kernel_regularizer: Regularizer or None, for the projections. Defaults to None.
         bias_regularizer: Regularizer or None, for their biases. Defaults to None.
         seed: Integer or None, the seed of dropout. Defaults to None.
-        num_kv_heads: Integer or None, the number of heads of keys and values, which must divide `num_heads`; None is
-            `num_heads`. Defaults to None.
-        rotary_base: Float above 0 or None, the base of rotary positions, for self-attention alone; None is without
-            them. Defaults to None.
-        output_bias: Boolean or None, whether the last projection, W_o, has a bias; None is `use_bias`. Defaults to
-            None.
+        num_kv_heads: Integer or None, heads of keys and values, which divide `num_heads`; None: all. Defaults to None.
+        rotary_base: Float above 0, the base of rotary positions, for self-attention alone; or None. Defaults to None.
+        output_bias: Boolean or None, whether W_o has a bias; None is `use_bias`. Defaults to None.
+        rotary_scaling: Sequence of floats, `scaling` of `RotaryPositions`. Defaults to (1,).
 
     Call arguments:
         query: Tensor of (batch, time, dim).
@@ -54,8 +52,7 @@ class MultiHeadAttention(keras.layers.Layer):
         key_mask: Boolean tensor of (batch, positions), or None: which keys may be attended to.
         attention_mask: Boolean tensor of (batch, time, positions) or (batch, heads, time, positions), or what
             broadcasts to it, or None.
-        return_attention_scores: Boolean, whether the weights, (batch, heads, time, positions), are returned as well.
-            Defaults to False.
+        return_attention_scores: Boolean, whether weights (batch, heads, time, positions) come too. Defaults to False.
         training: Boolean, whether dropout acts.
         use_causal_mask: Boolean, whether a query attends to no position after its own. Defaults to False.
         cache: Tuple of keys and values already projected, or None: from `empty_cache` for self-attention, from
@@ -64,8 +61,7 @@ class MultiHeadAttention(keras.layers.Layer):
         cache_index: Integer or integer tensor, scalar or (batch,): where in the cache the keys and values of `query`
             are written, the position of its first element. A query then attends to all positions up to its own. None
             writes nothing.
-        mask: Boolean tensor of (batch, time), or None: the query's mask, by the name Keras has for it where the query
-            is the only tensor.
+        mask: Boolean tensor of (batch, time), or None: the query's mask, as Keras calls it for a query alone.
 
     Returns the output; with `return_attention_scores` or a cache the tuple `(output[, weights][, (keys, values)])`.
 
@@ -103,6 +99,7 @@ class MultiHeadAttention(keras.layers.Layer):
         num_kv_heads: int | None = None,
         rotary_base: float | None = None,
         output_bias: bool | None = None,
+        rotary_scaling: Scaling = (1.0,),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -123,6 +120,7 @@ class MultiHeadAttention(keras.layers.Layer):
             raise ValueError(f"num_kv_heads must divide num_heads={num_heads}. Received: num_kv_heads={num_kv_heads}")
         self.rotary_base: float | None = _checks.optional(_checks.real, "rotary_base", rotary_base, 0, above=True)
         self.output_bias: bool | None = _checks.optional(_checks.flag, "output_bias", output_bias)
+        self.rotary_scaling: tuple[float, ...] = check_scaling("rotary_scaling", rotary_scaling)
         self.supports_masking = True
         self._dropout = keras.layers.Dropout(self.dropout, seed=seed, dtype=self.dtype_policy)
 
@@ -147,7 +145,7 @@ class MultiHeadAttention(keras.layers.Layer):
         heads = self.num_heads * self._value_width
         self._output_dense = self._make_dense("output", (*query_shape[:-1], heads), [self.output_dim or width])
         if self.rotary_base is not None:
-            self._rotary = RotaryPositions(self.rotary_base, dtype=self.dtype_policy, name="rotary")
+            self._rotary = RotaryPositions(self.rotary_base, self.rotary_scaling, dtype=self.dtype_policy)
             self._rotary.build((None, self.num_heads, None, self._key_width))
 
     def call(
@@ -396,4 +394,5 @@ class MultiHeadAttention(keras.layers.Layer):
             "num_kv_heads": self.num_kv_heads,
             "rotary_base": self.rotary_base,
             "output_bias": self.output_bias,
+            "rotary_scaling": list(self.rotary_scaling),
         }

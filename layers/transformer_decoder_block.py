@@ -46,6 +46,7 @@ class TransformerDecoderBlock(TransformerBlock):
             Defaults to None.
         attention_output_bias: Boolean or None, whether the last projection of the attention has a bias; None is what
             its other projections have. Defaults to None.
+        rotary_scaling: Sequence of floats, `scaling` of `RotaryPositions`. Defaults to (1,).
 
     Call arguments:
         inputs: Tensor of (batch, time, dim), the sequence, or the part of it at `cache_index`.

@@ -40,6 +40,7 @@ class TransformerEncoderBlock(TransformerBlock):
             Defaults to None.
         attention_output_bias: Boolean or None, whether the last projection of the attention has a bias; None is what
             its other projections have. Defaults to None.
+        rotary_scaling: Sequence of floats, `scaling` of `RotaryPositions`. Defaults to (1,).
 
     Call arguments:
         inputs: Tensor of (batch, time, dim), the sequence.

@@ -6,7 +6,7 @@ import keras
 
 import zoo.layers
 from zoo.errors import InputError
-from zoo.fields import Declared, choice, flag, integer, real
+from zoo.fields import Declared, choice, flag, integer, real, reals
 
 Tensor: typing.TypeAlias = typing.Any
 """A tensor of the backend that Keras runs on, or a symbolic one; `typing.Any`, because they share no type."""
@@ -60,6 +60,10 @@ class Blocks(Declared):
         when={"positions": "rotary"},
         help="theta, the base of the wavelengths",
     )
+    rotary_scaling: tuple[float, ...] = reals(
+        default=(1.0,), length=0, legal=(1e-6, 1e9), when={"positions": "rotary"},
+        help="slows rotations: by a factor; by factor, low, high, length as Llama 3.1 does",
+    )  # fmt: skip
     dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="of what each half of a block adds")
     attention_dropout: float = real(default=0.0, legal=(0, 0.95), help="of attention weights")
 
@@ -73,6 +77,12 @@ class Blocks(Declared):
             raise InputError(
                 "width over heads must be even with positions=rotary. "
                 f"Received: width={self.width}, heads={self.heads}."
+            )
+        scaling = self.rotary_scaling
+        if len(scaling) not in (1, 4) or (len(scaling) == 4 and scaling[1] >= scaling[2]):
+            raise InputError(
+                "rotary_scaling must be a factor, or factor,low,high,length with low below high. "
+                f"Received: rotary_scaling={','.join(f'{one:g}' for one in scaling)}."
             )
         if self.positions == "sinusoidal" and self.width % 2:
             raise InputError(f"width must be even with positions=sinusoidal. Received: width={self.width}.")
@@ -102,6 +112,7 @@ class Blocks(Declared):
             norm=self.norm_kind,
             num_kv_heads=self.kv_heads,
             rotary_base=self.rotary_base if self.positions == "rotary" else None,
+            rotary_scaling=self.rotary_scaling,
             name=name,
         )
 
@@ -162,17 +173,23 @@ class Writes(Declared):
     """Whether an output matrix of its own has a bias where `head_bias` says nothing."""
 
     tied: bool = flag(default=False, help="whether the output's matrix is the embedding's")
-    head_bias: bool | None = choice(
-        True, False, default=None, optional=True, help="whether logits have a bias; if none, unless tied"
-    )
+    head_bias: bool | str | None = choice(
+        True, False, "fixed", default=None, optional=True,
+        help="whether logits have a bias; fixed: one that is not trained, to rule out ids; if none, unless tied",
+    )  # fmt: skip
 
     def make_head(self, vocabulary: int) -> keras.layers.Layer:
         """The layer `head`, with which `logits` ends."""
-        biased = (self.untied_bias and not self.tied) if self.head_bias is None else self.head_bias
+        biased = (self.untied_bias and not self.tied) if self.head_bias is None else bool(self.head_bias)
+        fixed = self.head_bias == "fixed"
         if not self.tied:
-            return keras.layers.Dense(vocabulary, use_bias=biased, dtype="float32", name="head")
+            head = keras.layers.Dense(vocabulary, use_bias=biased, dtype="float32", name="head")
+            if fixed:
+                head.build((None, self.width))
+                head.bias.trainable = False
+            return head
         if biased:
-            return zoo.layers.Bias(dtype="float32", name="head")
+            return zoo.layers.Bias(dtype="float32", trainable=not fixed, name="head")
         return keras.layers.Identity(dtype="float32", name="head")
 
     def logits(self, features: Tensor, embedding: typing.Any, head: typing.Any) -> Tensor:

@@ -22,6 +22,13 @@ def answering(config: Config, length: int) -> dict[str, typing.Any]:
     return {"length": length, "answer_length": min(64, length // 2), **writes}
 
 
+def writing(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """What generation_config.json says of values: the inverse of `answering`."""
+    draws = values["top_k"] != 1
+    said = {name: values[name] or 0 for name in ("temperature", "top_k", "top_p")} if draws else {}
+    return {"do_sample": draws, "max_new_tokens": values["answer_length"], **said}
+
+
 class DecoderOnly(Blocks, Writes, LanguageModel):
     """A stack of Transformer decoder blocks that goes on with a text."""
 

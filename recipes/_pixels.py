@@ -1,5 +1,6 @@
 """What recipes of images share: how pixels become numbers around 0."""
 
+import math
 import typing
 
 import keras
@@ -33,19 +34,61 @@ def reading(config: Config) -> dict[str, typing.Any]:
         "std": tuple(said["image_std"]),
         "interpolation": RESAMPLING[said.get("resample", 2)],
     }
+    channels = len(found["mean"])
     size = said.get("size", 224)
     crop = said.get("crop_size", size)
     edge = size.get("shortest_edge") if isinstance(size, dict) else None
     if edge is None:  # both edges are changed
         height, width = (size["height"], size["width"]) if isinstance(size, dict) else (size, size)
-        return {**found, "input_shape": (height, width, 3), "resize": "stretch"}
+        return {**found, "input_shape": (height, width, channels), "resize": "stretch"}
     kept = crop.get("height", crop.get("shortest_edge", edge)) if isinstance(crop, dict) else crop
     fraction = said.get("crop_pct") or kept / edge
-    return {**found, "input_shape": (kept, kept, 3), "resize": "crop", "crop_fraction": fraction}
+    return {**found, "input_shape": (kept, kept, channels), "resize": "crop", "crop_fraction": fraction}
 
 
 RESAMPLING = {2: "bilinear", 3: "bicubic"}
 """{Pillow's number: our word}."""
+
+
+def preprocessing(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """What preprocessor_config.json of transformers says of values: the inverse of `reading`."""
+    height, width, channels = values["input_shape"]
+    resample = next(number for number, name in RESAMPLING.items() if name == values["interpolation"])
+    means, stds = (list(values[name] * (channels // len(values[name]))) for name in ("mean", "std"))
+    common = {
+        "do_resize": True,
+        "resample": resample,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": means,
+        "image_std": stds,
+    }
+    if values["resize"] == "stretch":
+        size = {"height": height, "width": width}
+        return {"image_processor_type": "ViTImageProcessor", **common, "size": size}
+    return {
+        "image_processor_type": "BitImageProcessor",
+        **common,
+        "size": {"shortest_edge": math.floor(height / values["crop_fraction"])},
+        "crop_size": {"height": height, "width": width},
+        "do_center_crop": True,
+        "crop_pct": values["crop_fraction"],
+    }
+
+
+def pretrained_cfg(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """What a config of timm says of values: the inverse of `reading`."""
+    height, width, channels = values["input_shape"]
+    means, stds = (list(values[name] * (channels // len(values[name]))) for name in ("mean", "std"))
+    return {
+        "input_size": [channels, height, width],
+        "crop_pct": values["crop_fraction"],
+        "crop_mode": "center",
+        "interpolation": values["interpolation"],
+        "mean": means,
+        "std": stds,
+    }
 
 
 class Pixels(Declared):

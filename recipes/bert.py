@@ -6,20 +6,8 @@ import zoo.layers
 from zoo.fields import integer
 from zoo.recipes._blocks import Blocks, Tensor, Writes
 from zoo.tasks import MaskedLanguageModel
-from zoo.weights.layout import (
-    Config,
-    Family,
-    Part,
-    by_columns,
-    by_rows,
-    expect,
-    first,
-    joined,
-    linear,
-    logits_bias,
-    required,
-    same,
-)
+from zoo.weights.layout import Config, Family, Target, expect, required
+from zoo.weights.parts import Part, by_columns, by_rows, dense, first, logits_bias, norm, same
 
 END = 2
 
@@ -62,20 +50,36 @@ def _with_head(config: Config) -> dict[str, typing.Any]:
     return {**encoder_values(config), "tied": config.get("tie_word_embeddings", True), "head_bias": True}
 
 
-def _dense(ours: str, *theirs: str) -> dict[str, Part]:
-    """The names of a dense layer, of several side by side."""
-    return {
-        f"{ours}/kernel": linear(*(f"{name}.weight" for name in theirs)),
-        f"{ours}/bias": joined(*(f"{name}.bias" for name in theirs)),
-    }
+TWINS = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
+"""The bias of the logits, which the layer `decoder` has too where its matrix is its own."""
 
 
-def _norm(ours: str, theirs: str) -> dict[str, Part]:
-    """The names of a layer norm, which old files call as TensorFlow does."""
-    return {
-        f"{ours}/gamma": same(f"{theirs}.weight|{theirs}.gamma"),
-        f"{ours}/beta": same(f"{theirs}.bias|{theirs}.beta"),
-    }
+def encoder_target(
+    architecture: str,
+    prefix: str = "bert.",
+    activations: tuple[str, ...] = ("gelu", "relu", "silu"),
+    beside: typing.Callable[..., typing.Any] | None = None,
+) -> Target:
+    """How the encoder, and a head, are written as `architecture` of transformers."""
+
+    def config(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+        return {
+            "architectures": [architecture],
+            "model_type": "bert",
+            "hidden_act": values["activation"] if values["activation"] in activations else "gelu",
+            "max_position_embeddings": values["length"],
+            "num_hidden_layers": values["depth"],
+            "hidden_size": values["width"],
+            "num_attention_heads": values["heads"],
+            "intermediate_size": values["hidden"],
+            "layer_norm_eps": values["epsilon"],
+            "type_vocab_size": values["segments"],
+            "tie_word_embeddings": values.get("tied", True),
+            "hidden_dropout_prob": values["dropout"],
+            "attention_probs_dropout_prob": values["attention_dropout"],
+        }
+
+    return Target(config, prefix, bare=("cls.*", "classifier.*"), twins=TWINS, beside=beside)
 
 
 LAYER = "encoder.layer.{n-1}"
@@ -84,16 +88,16 @@ ENCODER_NAMES: dict[str, Part] = {
     "embedding/embeddings": by_rows("embeddings.word_embeddings.weight"),
     "positions/table": first("embeddings.position_embeddings.weight"),
     "segments/embeddings": same("embeddings.token_type_embeddings.weight"),
-    **_norm("norm", "embeddings.LayerNorm"),
-    **_dense(
+    **norm("norm", "embeddings.LayerNorm"),
+    **dense(
         "encoder{n}/self_attention/query_key_value",
         *(f"{LAYER}.attention.self.{name}" for name in ("query", "key", "value")),
     ),
-    **_dense("encoder{n}/self_attention/output", f"{LAYER}.attention.output.dense"),
-    **_norm("encoder{n}/self_attention_norm", f"{LAYER}.attention.output.LayerNorm"),
-    **_dense("encoder{n}/feed_forward_hidden", f"{LAYER}.intermediate.dense"),
-    **_dense("encoder{n}/feed_forward_output", f"{LAYER}.output.dense"),
-    **_norm("encoder{n}/feed_forward_norm", f"{LAYER}.output.LayerNorm"),
+    **dense("encoder{n}/self_attention/output", f"{LAYER}.attention.output.dense"),
+    **norm("encoder{n}/self_attention_norm", f"{LAYER}.attention.output.LayerNorm"),
+    **dense("encoder{n}/feed_forward_hidden", f"{LAYER}.intermediate.dense"),
+    **dense("encoder{n}/feed_forward_output", f"{LAYER}.output.dense"),
+    **norm("encoder{n}/feed_forward_norm", f"{LAYER}.output.LayerNorm"),
 }
 """The table of the encoder, for all that is made of it."""
 
@@ -163,13 +167,14 @@ class BERT(
             values=_with_head,
             names={
                 **ENCODER_NAMES,
-                **_dense("head_dense", "cls.predictions.transform.dense"),
-                **_norm("head_norm", "cls.predictions.transform.LayerNorm"),
+                **dense("head_dense", "cls.predictions.transform.dense"),
+                **norm("head_norm", "cls.predictions.transform.LayerNorm"),
                 "head/kernel": by_columns("cls.predictions.decoder.weight"),
-                "head/bias": logits_bias("cls.predictions.bias|cls.predictions.decoder.bias"),
+                "head/bias": logits_bias("cls.predictions.decoder.bias|cls.predictions.bias"),
             },
             prefixes=("bert.", ""),
             ignored=OTHER_HEADS,
+            target=encoder_target("BertForMaskedLM", activations=("gelu",)),
         ),
     )
     variants: typing.ClassVar[dict[str, dict[str, typing.Any]]] = {
@@ -179,11 +184,11 @@ class BERT(
     def network(self) -> keras.Model:
         # Layers
         embedding = self.make_embedding(self.vocabulary, self.make_initializer())
-        dense = keras.layers.Dense(self.width, "gelu", kernel_initializer=self.make_initializer(), name="head_dense")
-        norm = self.make_norm("head_norm")
+        hidden = keras.layers.Dense(self.width, "gelu", kernel_initializer=self.make_initializer(), name="head_dense")
+        last = self.make_norm("head_norm")
         head = self.make_head(self.vocabulary)
 
         # Network
         text = keras.Input((None,), dtype="int32", name="text")
         features = keras.layers.Identity(name="features")(self.encode(text, embedding))
-        return keras.Model(text, self.logits(norm(dense(features)), embedding, head), name="bert")
+        return keras.Model(text, self.logits(last(hidden(features)), embedding, head), name="bert")

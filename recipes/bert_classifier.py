@@ -2,9 +2,10 @@ from typing import Any, ClassVar
 
 import keras
 
-from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_values
+from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_target, encoder_values
 from zoo.tasks import TextClassification
-from zoo.weights.layout import Family, linear
+from zoo.weights.layout import Family
+from zoo.weights.parts import dense
 
 
 class BERTClassifier(
@@ -34,13 +35,12 @@ class BERTClassifier(
             values=encoder_values,
             names={
                 **ENCODER_NAMES,
-                "features/kernel": linear("pooler.dense.weight"),
-                "features/bias": "pooler.dense.bias",
-                "head/kernel": linear("classifier.weight"),
-                "head/bias": "classifier.bias",
+                **dense("features", "pooler.dense"),
+                **dense("head", "classifier"),
             },
             prefixes=("bert.", ""),
             ignored=OTHER_HEADS,
+            target=encoder_target("BertForSequenceClassification"),
         ),
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {"base": {**BASE, "learning_rate": 3e-5, "epochs": 3}}

@@ -1,7 +1,8 @@
 import typing
 
-from zoo.recipes._decoder import DecoderOnly, answering
-from zoo.weights.layout import Config, Family, by_columns, by_rows, expect, first, logits_bias, required
+from zoo.recipes._decoder import DecoderOnly, answering, writing
+from zoo.weights.layout import Config, Family, Target, expect, required
+from zoo.weights.parts import by_columns, by_rows, dense, first, logits_bias, norm
 
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 """What transformers calls the activations."""
@@ -23,19 +24,33 @@ def _of_transformers(config: Config) -> dict[str, typing.Any]:
         "activation": ACTIVATIONS[config.get("activation_function", "gelu_new")],
         "epsilon": config.get("layer_norm_epsilon", 1e-5),
         "tied": config.get("tie_word_embeddings", True),
-        "head_bias": True,
+        "head_bias": "fixed",
         "norm": "pre",
         "positions": "learned",
         "ffn": "dense",
     }
 
 
-def _both(ours: str, theirs: str, names: tuple[str, str] = ("kernel", "bias")) -> dict[str, str]:
-    """The names of a layer's two weights."""
-    return {f"{ours}/{names[0]}": f"{theirs}.weight", f"{ours}/{names[1]}": f"{theirs}.bias"}
+def _to_transformers(values: typing.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """The config of a checkpoint of transformers."""
+    named = {ours: theirs for theirs, ours in ACTIVATIONS.items() if theirs != "gelu_pytorch_tanh"}
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "n_positions": values["length"],
+        "n_embd": values["width"],
+        "n_layer": values["depth"],
+        "n_head": values["heads"],
+        "n_inner": values["hidden"],
+        "activation_function": named.get(values["activation"], "gelu_new"),
+        "layer_norm_epsilon": values["epsilon"],
+        "tie_word_embeddings": values["tied"],
+        "embd_pdrop": values["dropout"],
+        "resid_pdrop": values["dropout"],
+        "attn_pdrop": values["attention_dropout"],
+        "generation": writing(values),
+    }
 
-
-NORM = ("gamma", "beta")
 
 GPT2 = Family(
     architectures=("GPT2LMHeadModel", "GPT2Model"),
@@ -43,18 +58,19 @@ GPT2 = Family(
     names={
         "embedding/embeddings": by_rows("wte.weight"),
         "positions/table": first("wpe.weight"),
-        **_both("decoder{n}/self_attention_norm", "h.{n-1}.ln_1", NORM),
-        **_both("decoder{n}/self_attention/query_key_value", "h.{n-1}.attn.c_attn"),
-        **_both("decoder{n}/self_attention/output", "h.{n-1}.attn.c_proj"),
-        **_both("decoder{n}/feed_forward_norm", "h.{n-1}.ln_2", NORM),
-        **_both("decoder{n}/feed_forward_hidden", "h.{n-1}.mlp.c_fc"),
-        **_both("decoder{n}/feed_forward_output", "h.{n-1}.mlp.c_proj"),
-        **_both("features", "ln_f", NORM),
+        **norm("decoder{n}/self_attention_norm", "h.{n-1}.ln_1"),
+        **dense("decoder{n}/self_attention/query_key_value", "h.{n-1}.attn.c_attn", turned=False),
+        **dense("decoder{n}/self_attention/output", "h.{n-1}.attn.c_proj", turned=False),
+        **norm("decoder{n}/feed_forward_norm", "h.{n-1}.ln_2"),
+        **dense("decoder{n}/feed_forward_hidden", "h.{n-1}.mlp.c_fc", turned=False),
+        **dense("decoder{n}/feed_forward_output", "h.{n-1}.mlp.c_proj", turned=False),
+        **norm("features", "ln_f"),
         "head/kernel": by_columns("lm_head.weight"),
         "head/bias": logits_bias(),
     },
     prefixes=("transformer.", ""),
     ignored=("lm_head.weight", "h.*.attn.bias", "h.*.attn.masked_bias"),
+    target=Target(_to_transformers, "transformer.", bare=("lm_head.*",)),
 )
 
 

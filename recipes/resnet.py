@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -5,9 +6,10 @@ import keras
 import zoo.layers
 from zoo.errors import InputError
 from zoo.fields import choice, flag, integer, real
-from zoo.recipes._pixels import Pixels, reading
+from zoo.recipes._pixels import Pixels, preprocessing, pretrained_cfg, reading
 from zoo.tasks import ImageClassification
-from zoo.weights.layout import Config, Family, convolution, expect, linear, required
+from zoo.weights.layout import Config, Family, Target, expect, required
+from zoo.weights.parts import convolution, dense, norm
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Residual blocks of each stage in the imagenet family; from depth 50 on they are bottlenecks."""
@@ -63,28 +65,43 @@ def _of_transformers(config: Config) -> dict[str, Any]:
     return {"family": "imagenet", "depth": depths[0], **reading(config)}
 
 
-def _normed(ours: str, kernel: str, norm: str) -> dict[str, Any]:
-    """The names of a convolution and its batch norm."""
-    parts = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    names = {f"{ours}_norm/{part}": f"{norm}.{theirs}" for part, theirs in parts.items()}
-    return {f"{ours}/kernel": convolution(f"{kernel}.weight"), **names}
+def _to_timm(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a checkpoint of timm."""
+    return {"architecture": f"resnet{values['depth']}", "global_pool": "avg", "pretrained_cfg": pretrained_cfg(values)}
+
+
+def _to_transformers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a checkpoint of transformers."""
+    depth = values["depth"] if values["depth"] in BLOCKS else 50
+    bottleneck = depth >= 50
+    return {
+        "architectures": ["ResNetForImageClassification"],
+        "model_type": "resnet",
+        "hidden_act": "relu",
+        "num_channels": values["input_shape"][2],
+        "embedding_size": 64,
+        "hidden_sizes": [(256 if bottleneck else 64) * 2**stage for stage in range(4)],
+        "depths": list(BLOCKS[depth]),
+        "layer_type": "bottleneck" if bottleneck else "basic",
+        "downsample_in_first_stage": False,
+        "downsample_in_bottleneck": False,
+        "preprocessor": preprocessing(values),
+    }
+
+
+def _normed(ours: str, kernel: str, after: str) -> dict[str, Any]:
+    """The rows of a convolution and the batch norm after it."""
+    return {
+        f"{ours}/kernel": convolution(f"{kernel}.weight"),
+        **norm(f"{ours}_norm", after),
+        f"{ours}_norm/moving_mean": f"{after}.running_mean",
+        f"{ours}_norm/moving_variance": f"{after}.running_var",
+    }
 
 
 BODY, SHORTCUT = "stage{s}_block{b}/conv{c}", "stage{s}_block{b}/shortcut/shortcut"
 
 FAMILIES = (
-    Family(
-        architectures=tuple(f"resnet{depth}" for depth in BLOCKS),
-        values=_of_timm,
-        names={
-            **_normed("stem", "conv1", "bn1"),
-            **_normed(BODY, "layer{s}.{b-1}.conv{c}", "layer{s}.{b-1}.bn{c}"),
-            **_normed(SHORTCUT, "layer{s}.{b-1}.downsample.0", "layer{s}.{b-1}.downsample.1"),
-            "head/kernel": linear("fc.weight"),
-            "head/bias": "fc.bias",
-        },
-        ignored=("*.num_batches_tracked",),
-    ),
     Family(
         architectures=("ResNetForImageClassification", "ResNetModel"),
         values=_of_transformers,
@@ -100,11 +117,23 @@ FAMILIES = (
                 "encoder.stages.{s-1}.layers.{b-1}.shortcut.convolution",
                 "encoder.stages.{s-1}.layers.{b-1}.shortcut.normalization",
             ),
-            "head/kernel": linear("classifier.1.weight"),
-            "head/bias": "classifier.1.bias",
+            **dense("head", "classifier.1"),
         },
         prefixes=("", "resnet."),
         ignored=("*.num_batches_tracked",),
+        target=Target(_to_transformers, "resnet.", bare=("classifier.*",)),
+    ),
+    Family(
+        architectures=tuple(f"resnet{depth}" for depth in BLOCKS),
+        values=_of_timm,
+        names={
+            **_normed("stem", "conv1", "bn1"),
+            **_normed(BODY, "layer{s}.{b-1}.conv{c}", "layer{s}.{b-1}.bn{c}"),
+            **_normed(SHORTCUT, "layer{s}.{b-1}.downsample.0", "layer{s}.{b-1}.downsample.1"),
+            **dense("head", "fc"),
+        },
+        ignored=("*.num_batches_tracked",),
+        target=Target(_to_timm),
     ),
 )
 

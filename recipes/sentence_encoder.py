@@ -1,10 +1,30 @@
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
 
-from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_values
+from zoo.recipes.bert import ARCHITECTURES, BASE, ENCODER_NAMES, OTHER_HEADS, Encoder, encoder_target, encoder_values
 from zoo.tasks import TextEmbedding
 from zoo.weights.layout import Family
+
+
+def _modules(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What sentence-transformers reads: the mean over tokens, scaled to length 1."""
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    return {
+        "modules.json": [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for number, (path, kind) in enumerate(kinds.items())
+        ],
+        "sentence_bert_config.json": {"max_seq_length": values["length"], "do_lower_case": False},
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": values["width"],
+            "pooling_mode_cls_token": False,
+            "pooling_mode_mean_tokens": True,
+            "pooling_mode_max_tokens": False,
+            "pooling_mode_mean_sqrt_len_tokens": False,
+        },
+    }
 
 
 class SentenceEncoder(
@@ -40,6 +60,7 @@ class SentenceEncoder(
             names=ENCODER_NAMES,
             prefixes=("bert.", ""),
             ignored=OTHER_HEADS,
+            target=encoder_target("BertModel", prefix="", beside=_modules),
         ),
     )
     variants: ClassVar[dict[str, dict[str, Any]]] = {

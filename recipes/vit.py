@@ -1,4 +1,5 @@
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -8,9 +9,10 @@ import zoo.layers
 from zoo.errors import InputError
 from zoo.fields import choice, integer
 from zoo.recipes._blocks import Blocks
-from zoo.recipes._pixels import Pixels, reading
+from zoo.recipes._pixels import Pixels, preprocessing, pretrained_cfg, reading
 from zoo.tasks import ImageClassification
-from zoo.weights.layout import Config, Family, Part, convolution, expect, fitted, joined, linear, required
+from zoo.weights.layout import Config, Family, Target, expect, required
+from zoo.weights.parts import convolution, dense, fitted, norm
 
 IMAGENET: dict[str, Any] = {
     "dataset": "tfds:imagenet2012",
@@ -49,7 +51,8 @@ def _of_transformers(config: Config) -> dict[str, Any]:
     expect(config, "hidden_act", "gelu", default="gelu")
     expect(config, "qkv_bias", True, default=True)
     size, patch = required(config, "image_size"), required(config, "patch_size")
-    read = {"input_shape": (size, size, int(config.get("num_channels", 3))), **reading(config)}
+    height, width = size if isinstance(size, list) else (size, size)
+    read = {"input_shape": (height, width, int(config.get("num_channels", 3))), **reading(config)}
     return {
         **KIND,
         "depth": required(config, "num_hidden_layers"),
@@ -59,6 +62,35 @@ def _of_transformers(config: Config) -> dict[str, Any]:
         "epsilon": config.get("layer_norm_eps", 1e-12),
         "patch": patch,
         **read,
+    }
+
+
+def _to_timm(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a checkpoint of timm."""
+    sizes = {ViT.variants[short]["width"]: size for size, short in SIZES.items()}
+    name = f"vit_{sizes.get(values['width'], 'base')}_patch16_{384 if values['input_shape'][0] == 384 else 224}"
+    return {"architecture": name, "global_pool": "token", "pretrained_cfg": pretrained_cfg(values)}
+
+
+def _to_transformers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a checkpoint of transformers."""
+    height, width, channels = values["input_shape"]
+    return {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "hidden_act": "gelu",
+        "qkv_bias": True,
+        "image_size": height if height == width else [height, width],
+        "num_channels": channels,
+        "patch_size": values["patch"],
+        "num_hidden_layers": values["depth"],
+        "hidden_size": values["width"],
+        "num_attention_heads": values["heads"],
+        "intermediate_size": values["hidden"],
+        "layer_norm_eps": values["epsilon"],
+        "hidden_dropout_prob": values["dropout"],
+        "attention_probs_dropout_prob": values["attention_dropout"],
+        "preprocessor": preprocessing(values),
     }
 
 
@@ -76,57 +108,57 @@ def _fit_positions(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return resize_positions(table[0], (before, before), (after, after))
 
 
-def _names(first: str, block: str, attention: tuple[str, ...], parts: tuple[str, ...], last: str) -> dict[str, Part]:
-    """The table, of the names of: (class token, positions, patches); a block; (queries, keys, values), or all in one;
-    (output, norm, hidden, output, norm) in a block; the last norm and the head."""
-    token, positions, patches = first.split()
-    output, norm, hidden, second, second_norm = (f"{block}.{part}" for part in parts)
-    norm_end, head = last.split()
-    pairs = {
-        "encoder{n}/self_attention/query_key_value": tuple(f"{block}.{one}" for one in attention),
-        "encoder{n}/self_attention/output": (output,),
-        "encoder{n}/feed_forward_hidden": (hidden,),
-        "encoder{n}/feed_forward_output": (second,),
-        "head": (head,),
-    }
-    norms = {"encoder{n}/self_attention_norm": norm, "encoder{n}/feed_forward_norm": second_norm, "norm": norm_end}
-    return {
-        "class_token/token": fitted(token, lambda array, shape: array.reshape(shape)),
-        "positions/table": fitted(positions, _fit_positions),
-        "patches/kernel": convolution(f"{patches}.weight"),
-        "patches/bias": joined(f"{patches}.bias"),
-        **{f"{ours}/kernel": linear(*(f"{one}.weight" for one in theirs)) for ours, theirs in pairs.items()},
-        **{f"{ours}/bias": joined(*(f"{one}.bias" for one in theirs)) for ours, theirs in pairs.items()},
-        **{f"{ours}/gamma": joined(f"{theirs}.weight") for ours, theirs in norms.items()},
-        **{f"{ours}/beta": joined(f"{theirs}.bias") for ours, theirs in norms.items()},
-    }
+def _flat(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return array.reshape(shape)
 
 
-FAMILIES = (
-    Family(
-        architectures=tuple(f"vit_{size}_patch16_{pixels}" for size in SIZES for pixels in (224, 384)),
-        values=_of_timm,
-        names=_names(
-            "cls_token pos_embed patch_embed.proj",
-            "blocks.{n-1}",
-            ("attn.qkv",),
-            ("attn.proj", "norm1", "mlp.fc1", "mlp.fc2", "norm2"),
-            "norm head",
-        ),
-    ),
-    Family(
-        architectures=("ViTForImageClassification", "ViTModel"),
-        values=_of_transformers,
-        names=_names(
-            "embeddings.cls_token embeddings.position_embeddings embeddings.patch_embeddings.projection",
-            "encoder.layer.{n-1}",
-            tuple(f"attention.attention.{one}" for one in ("query", "key", "value")),
-            ("attention.output.dense", "layernorm_before", "intermediate.dense", "output.dense", "layernorm_after"),
-            "layernorm classifier",
-        ),
-        prefixes=("", "vit."),
-        ignored=("pooler.*",),
-    ),
+def _in_front(array: np.ndarray) -> np.ndarray:
+    """(1, n, width) of the class token, or of positions (n, width)."""
+    return array.reshape(1, -1, array.shape[-1])
+
+
+TIMM = Family(
+    architectures=tuple(f"vit_{size}_patch16_{pixels}" for size in SIZES for pixels in (224, 384)),
+    values=_of_timm,
+    names={
+        "class_token/token": fitted("cls_token", _flat, _in_front),
+        "positions/table": fitted("pos_embed", _fit_positions, _in_front),
+        "patches/kernel": convolution("patch_embed.proj.weight"),
+        "patches/bias": "patch_embed.proj.bias",
+        **norm("encoder{n}/self_attention_norm", "blocks.{n-1}.norm1"),
+        **dense("encoder{n}/self_attention/query_key_value", "blocks.{n-1}.attn.qkv"),
+        **dense("encoder{n}/self_attention/output", "blocks.{n-1}.attn.proj"),
+        **norm("encoder{n}/feed_forward_norm", "blocks.{n-1}.norm2"),
+        **dense("encoder{n}/feed_forward_hidden", "blocks.{n-1}.mlp.fc1"),
+        **dense("encoder{n}/feed_forward_output", "blocks.{n-1}.mlp.fc2"),
+        **norm("norm", "norm"),
+        **dense("head", "head"),
+    },
+    target=Target(_to_timm),
+)
+
+LAYER, SELF = "encoder.layer.{n-1}", "encoder.layer.{n-1}.attention.attention"
+
+TRANSFORMERS = Family(
+    architectures=("ViTForImageClassification", "ViTModel"),
+    values=_of_transformers,
+    names={
+        "class_token/token": fitted("embeddings.cls_token", _flat, _in_front),
+        "positions/table": fitted("embeddings.position_embeddings", _fit_positions, _in_front),
+        "patches/kernel": convolution("embeddings.patch_embeddings.projection.weight"),
+        "patches/bias": "embeddings.patch_embeddings.projection.bias",
+        **norm("encoder{n}/self_attention_norm", f"{LAYER}.layernorm_before"),
+        **dense("encoder{n}/self_attention/query_key_value", f"{SELF}.query", f"{SELF}.key", f"{SELF}.value"),
+        **dense("encoder{n}/self_attention/output", f"{LAYER}.attention.output.dense"),
+        **norm("encoder{n}/feed_forward_norm", f"{LAYER}.layernorm_after"),
+        **dense("encoder{n}/feed_forward_hidden", f"{LAYER}.intermediate.dense"),
+        **dense("encoder{n}/feed_forward_output", f"{LAYER}.output.dense"),
+        **norm("norm", "layernorm"),
+        **dense("head", "classifier"),
+    },
+    prefixes=("", "vit."),
+    ignored=("pooler.*",),
+    target=Target(_to_transformers, "vit.", bare=("classifier.*",)),
 )
 
 
@@ -173,7 +205,7 @@ class ViT(
         "b": {**IMAGENET, "width": 768, "heads": 12, "hidden": 3072},
         "l": {**IMAGENET, "width": 1024, "heads": 16, "hidden": 4096, "depth": 24},
     }
-    families: ClassVar[tuple[Family, ...]] = FAMILIES
+    families: ClassVar[tuple[Family, ...]] = (TRANSFORMERS, TIMM)
 
     patch: int = integer(default=4, legal=(1, 1024), help="height and width of a patch; must divide those of images")
     pool: str = choice(

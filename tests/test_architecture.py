@@ -49,6 +49,7 @@ ONLY = {
         "zoo.fields",
         "zoo.errors",
         "zoo.weights.layout",
+        "zoo.weights.parts",
         "zoo.recipes",
     ),
     "zoo.fields": ("zoo.errors", "zoo.fields"),

@@ -14,7 +14,7 @@ from zoo.base import finetuning
 from zoo.base.models import attach
 from zoo.errors import InputError
 from zoo.runs import Pretrained, Run, Shipped
-from zoo.weights import hub
+from zoo.weights import h5, hub
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
@@ -54,8 +54,9 @@ def initialize(
     The layers named `head...` are taken only where the labels are the same, or unknown on the model's side.
 
     Args:
-        source: a run's folder (its best weights); a `.keras` file, which has labels where a model of `zoo.load`, or of
-            `zoo.build` with a data set, was saved; or a checkpoint of another library, as for `zoo.load`.
+        source: a run's folder (its best weights); an `.h5` file of Keras, without labels; a `.keras` file, which has
+            labels where a model of `zoo.load`, or of `zoo.build` with a data set, was saved; or a checkpoint of another
+            library, as for `zoo.load`.
         labels: the labels of the data that `model` will train on; None where they are unknown.
         say: called with a table of what was taken, what is new and what was left out, and why, and then with one line.
     Returns: what a run keeps of a published checkpoint, {"source", "commit", "sha256"}; empty for a source of ours.
@@ -146,6 +147,8 @@ def _load(
         if not path.is_file():
             raise InputError(f"init_from={source}: there is no such file.")
         return weights.of(weights.open_keras(path, f"init_from={source}")), weights.labels(path), {}
+    if path.suffix in h5.SUFFIXES:
+        return h5.read_h5(path, [variable.path for variable in weights.variables(model)]), None, {}
     if hub.is_shipped(source):
         shipped = Shipped(source)
         return shipped.weights(), shipped.reader().labels, {}

@@ -39,7 +39,7 @@ MORE = {
     "tasks": ("zoo.base.recipe.Recipe",),
     "readers": ("zoo.readers.images.ImageReader", "zoo.readers.masks.MaskReader", "zoo.readers.tables.TableReader",
                 "zoo.readers.texts.TextReader", "zoo.readers.published", "zoo.readers.chat", "zoo.data.cells.Cells"),
-    "weights": ("zoo.weights.layout",),
+    "weights": ("zoo.weights.layout", "zoo.weights.parts"),
 }  # fmt: skip
 """{page: what else the guides name}."""
 

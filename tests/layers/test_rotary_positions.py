@@ -4,12 +4,13 @@ import pytest
 
 from tests.layers.arrays import close, normal, numbers
 from zoo.layers import RotaryPositions
+from zoo.layers.rotary_positions import rotary_rates
 from zoo.testing import check_layer
 
 pytestmark = pytest.mark.backend
 
 
-@pytest.mark.parametrize("arguments", [{}, {"base": 100.0}])
+@pytest.mark.parametrize("arguments", [{}, {"base": 100.0, "scaling": (8, 1, 4, 64)}])
 def test_conforms(arguments):
     check_layer(
         RotaryPositions,
@@ -28,6 +29,48 @@ def test_equals_the_rotation_of_complex_numbers(base):
     pairs = x[..., :4] + 1j * x[..., 4:]
     turned = pairs * np.exp(1j * np.arange(7)[:, None] * float(base) ** (-np.arange(4) / 4))
     close(RotaryPositions(base)(x), np.concatenate([turned.real, turned.imag], axis=-1))
+
+
+def _published(dim, base, factor, low, high, length):
+    """Llama 3.1's rates, written as transformers has them: by wavelengths, pair by pair."""
+    found = []
+    for pair in range(dim // 2):
+        rate = 1 / base ** (2 * pair / dim)
+        wavelength = 2 * np.pi / rate
+        if wavelength > length / low:
+            rate = rate / factor
+        elif wavelength >= length / high:
+            smooth = (length / wavelength - low) / (high - low)
+            rate = (1 - smooth) * rate / factor + smooth * rate
+        found.append(rate)
+    return found
+
+
+@pytest.mark.parametrize("scaling", [(8.0, 1.0, 4.0, 8192.0), (32.0, 1.0, 4.0, 8192.0), (2.0, 1.5, 3.0, 100.0)])
+def test_rates_are_slowed_as_published(scaling):
+    found = rotary_rates(64, 5e5, scaling)
+    np.testing.assert_allclose(found, _published(64, 5e5, *scaling), rtol=1e-12)
+    plain = rotary_rates(64, 5e5)
+    assert found[0] == plain[0]
+    assert found[-1] == plain[-1] / scaling[0]
+    assert (np.diff(found) < 0).all()
+    np.testing.assert_allclose(rotary_rates(64, 5e5, (1.0, *scaling[1:])), plain, rtol=1e-15)
+
+
+def test_slower_rotations_are_those_of_earlier_places():
+    x = normal(1, 2, 9, 8)
+    slowed = numbers(RotaryPositions(50.0, (4.0,))(x))
+    np.testing.assert_allclose(slowed[:, :, ::4], numbers(RotaryPositions(50.0)(x[:, :, ::4])), atol=1e-6)
+    layer = RotaryPositions(50.0, (4.0, 0.2, 1.0, 9.0))
+    rates = rotary_rates(8, 50.0, layer.scaling)
+    pairs = (x[..., :4] + 1j * x[..., 4:]) * np.exp(1j * np.arange(9)[:, None] * rates)
+    close(layer(x), np.concatenate([pairs.real, pairs.imag], axis=-1))
+
+
+@pytest.mark.parametrize("scaling", [(), (0,), (2, 1), (8, 4, 1, 64), (8, 1, 4, float("nan"))])
+def test_other_scalings_are_refused(scaling):
+    with pytest.raises(ValueError, match="scaling"):
+        RotaryPositions(scaling=scaling)
 
 
 def test_keeps_norms_and_the_first_position():

@@ -4,13 +4,17 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from tests.recipes.sequences import LLAMA, make, numbers, says, texts
-from zoo import decoding
+from zoo import InputError, decoding
+from zoo.layers.rotary_positions import rotary_rates
+from zoo.recipes.llama import GGUF, TRANSFORMERS
 
 WIDE = {**LLAMA, "width": 16}  # four numbers a head
 KINDS = {
     "llama, tied": {},
     "llama, untied": {"tied": False, "kv_heads": 4, "rotary_base": 100.0},
+    "llama, slowed": {"rotary_scaling": (3.0,)},
     "qwen2": {"qkv_bias": True, "kv_heads": 1, "epsilon": 1e-3, "head_bias": True},
 }
 
@@ -22,7 +26,7 @@ def reference(recipe, weights, text):
     """
     weights = {path: array.astype("float64") for path, array in weights.items()}
     heads, groups, size = recipe.heads, recipe.kv_heads, recipe.width // recipe.heads
-    rates = recipe.rotary_base ** (-np.arange(size // 2) * 2 / size)
+    rates = recipe.rotary_base ** (-np.arange(size // 2) * 2 / size) / recipe.rotary_scaling[0]
 
     def normed(x, name):
         return x / np.sqrt((x**2).mean(-1, keepdims=True) + recipe.epsilon) * weights[f"{name}/scale"]
@@ -160,3 +164,37 @@ def test_a_bias_rules_out_ids():
     assert set(np.unique(tokens)) <= {0, 2, 7, 8, 9, 10}
     drawn = decoding.sample(decoder, prompts, np.linspace(0, 0.99, 8).reshape(2, 4).astype("float32"), 5.0)
     assert set(np.unique(numbers(drawn.tokens))) <= {0, 2, 7, 8, 9, 10}
+
+
+SIZES = {"architecture": "gguf:llama", "attention.head_count": 2, "embedding_length": 128, "block_count": 1,
+         "tied": True, "feed_forward_length": 8,
+         "attention.layer_norm_rms_epsilon": 1e-5, "context_length": 9}  # fmt: skip
+
+
+def test_the_factors_of_a_gguf_file_are_those_of_llama_3():
+    """The converter of llama.cpp writes them for each pair of features, and not what they are made of."""
+    scaling = (32.0, 1.0, 4.0, 8192.0)
+    factors = rotary_rates(64, 5e5) / rotary_rates(64, 5e5, scaling)
+    config = {**SIZES, "rope.freq_base": 5e5}
+    assert GGUF.values(config)["rotary_scaling"] == (1.0,)
+    assert GGUF.values({**config, "rope_freqs": factors.astype("float32").tolist()})["rotary_scaling"] == scaling
+    linear = {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}
+    assert GGUF.values({**config, **linear})["rotary_scaling"] == (4.0,)
+    with pytest.raises(InputError, match=r"not Llama 3\.1's"):
+        GGUF.values({**config, "rope_freqs": (factors**2).tolist()})
+
+
+@pytest.mark.parametrize("scaling", [(1.0,), (4.0,), (8.0, 1.0, 4.0, 8192.0)])
+@pytest.mark.parametrize("old", [False, True])
+def test_a_config_says_how_rotations_are_slowed(scaling, old):
+    """transformers before 5 has `rope_scaling`, and later ones `rope_parameters`."""
+    config = TRANSFORMERS.target.config(zoo.recipe("llama", rotary_scaling=scaling).values())
+    del config["rope_parameters" if old else "rope_theta"]
+    values = TRANSFORMERS.values(config)
+    assert (values["rotary_scaling"], values["rotary_base"]) == (scaling, 10_000.0)
+
+
+@pytest.mark.parametrize("given", ["8,1", "8,4,1,64", "0"])
+def test_other_scalings_are_refused(given):
+    with pytest.raises(InputError, match="rotary_scaling"):
+        zoo.recipe("llama", rotary_scaling=given)

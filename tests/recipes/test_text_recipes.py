@@ -205,7 +205,7 @@ def test_comes_back_from_a_file(name, tmp_path):
     assert getattr(again, "rate", None) == getattr(network, "rate", None)
 
 
-NEW = {"kv_heads", "norm_kind", "epsilon", "bias", "qkv_bias", "rotary_base", "head_bias"}
+NEW = {"kv_heads", "norm_kind", "epsilon", "bias", "qkv_bias", "rotary_base", "rotary_scaling", "head_bias"}
 """Fields that runs of before do not have."""
 
 

@@ -16,19 +16,8 @@ from safetensors.numpy import load_file, save_file
 import zoo
 from zoo import InputError, cli
 from zoo.weights import hub
-from zoo.weights.layout import (
-    ABSENT,
-    Checkpoint,
-    Family,
-    by_columns,
-    by_rows,
-    convolution,
-    first,
-    joined,
-    labels_of,
-    linear,
-    logits_bias,
-)
+from zoo.weights.layout import Checkpoint, Family, labels_of
+from zoo.weights.parts import ABSENT, by_columns, by_rows, convolution, first, joined, linear, logits_bias
 from zoo.weights.tensors import open_tensors
 
 RNG = np.random.default_rng(0)
@@ -441,7 +430,9 @@ def test_what_is_missing_or_too_much_is_refused_by_name(tmp_path, change, messag
     ("gpt2", {"activation_function": "swish"}, "activation_function=swish, and the recipe has gelu_new or"),
     ("gpt2", {"n_embd": None}, "config.json does not say n_embd|config.json is damaged"),
     ("gpt2", {"n_layer": "two"}, "depth"),
-    ("llama", {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "rope_type=llama3"),
+    ("llama", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_type=yarn"),
+    ("llama", {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "config.json is damaged .KeyError"),
+    ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 0}}, "rotary_scaling"),
     ("llama", {"attention_bias": True}, "attention_bias=True"),
     ("llama", {"hidden_size": 10**9, "head_dim": None}, "width"),
     ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type=relative_key"),

@@ -30,7 +30,7 @@ from zoo.readers.published import Published, read_tokenizer, tokenizer_of_lists,
 from zoo.readers.texts import TextReader
 from zoo.readers.tokenizer import PUBLISHED, REPLACEMENT, Tokenizer
 from zoo.readers.vocabulary import learn
-from zoo.weights.layout import logits_bias
+from zoo.weights.parts import logits_bias
 
 library = pytest.importorskip("tokenizers")
 
@@ -600,6 +600,35 @@ def changed(folder, name, change):
     (folder / "tokenizer.json").write_text(json.dumps(found))
 
 
+def _added(content, number):
+    """An added token that is not special, as a tokenizer.json has it."""
+    flags = dict.fromkeys(("special", "lstrip", "rstrip", "single_word", "normalized"), False)
+    return {"id": number, "content": content, **flags}
+
+
+def test_added_tokens_that_are_markup_are_text_in_a_text(tmp_path):
+    """As special ones, such as Qwen2.5's <tool_call>: the library finds both in texts."""
+    tokens = ["<tool_call>", "</tool_call>", "<|fim_prefix|>"]
+    size = len(read_tokenizer(ARTEFACTS / "qwen2").rows) - 4
+    first = max(read_tokenizer(ARTEFACTS / "qwen2").rows) + 1
+    changed(tmp_path, "qwen2", lambda found: found["added_tokens"].extend(
+        _added(token, first + number) for number, token in enumerate(tokens)
+    ))  # fmt: skip
+    shutil.copy(ARTEFACTS / "qwen2" / "tokenizer_config.json", tmp_path)
+    published = read_tokenizer(tmp_path)
+    plain = read_tokenizer(ARTEFACTS / "qwen2").tokenizer
+    assert published.tokenizer.tokens == (*plain.tokens, *tokens)
+    assert published.rows[-3:] == (first, first + 1, first + 2)
+    theirs = library.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    texts = ["The cat's 2 hats", "a < b > c", "<tool call>"]
+    assert checkpoint_ids(published, texts) == library_ids(theirs, texts)
+    for text in ("<tool_call>", "a </tool_call> b"):
+        ids = published.tokenizer.encode(tf.constant([text]))
+        assert ids.to_list() == plain.encode(tf.constant([text])).to_list()
+    written = published.tokenizer.decode(tf.constant([[size + 4, size + 5]])).numpy()[0].decode()
+    assert written == "<tool_call></tool_call>"
+
+
 REFUSED = [
     ("gpt2", lambda found: found["model"].update(type="Unigram"), "Unigram"),
     ("gpt2", lambda found: found.update(normalizer={"type": "NFKC"}), "normalizer NFKC"),
@@ -609,7 +638,7 @@ REFUSED = [
     ("gpt2", lambda found: found.update(pre_tokenizer=None), "pre_tokenizer"),
     ("gpt2", lambda found: found["model"].update(byte_fallback=True), "byte_fallback"),
     ("gpt2", lambda found: found["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
-    ("gpt2", lambda found: found["added_tokens"][0].update(special=False), "no special one"),
+    ("gpt2", lambda found: found["added_tokens"].append(_added("  ", 299)), "neither special nor markup"),
     ("gpt2", lambda found: found["added_tokens"][0].update(lstrip=True), "lstrip"),
     ("gpt2", lambda found: found["model"]["merges"].append(["q", "qq"]), "lacks"),
     ("gpt2", lambda found: found["model"]["vocab"].update(a=0), "one id"),
@@ -820,7 +849,7 @@ def test_pieces_of_scores_are_those_of_sentencepiece():
     ({"space": False}, "no space in front"),
     ({"scores": [0.0]}, "damaged"),
     ({"tokens": ["<unk>", "a"], "scores": [0.0, 0.0], "types": [2, 1]}, "no token <0x00>"),
-    ({"tokens": ["a", "b"], "types": [4, 1]}, "no special one"),
+    ({"tokens": ["a", "b"], "types": [4, 1]}, "neither special nor markup"),
     ({"tokens": ["a", "a"], "types": [1, 1]}, "two ids"),
 ])  # fmt: skip
 def test_scores_that_are_damaged_or_not_supported(change, message):

@@ -93,7 +93,7 @@ class Training(fields.Declared):
         default=None,
         optional=True,
         examples=("RUN", "hf:OWNER/NAME"),
-        help="a run, a .keras file or a published checkpoint, whose weights to start from",
+        help="a run, a .keras or .h5 file, or a published checkpoint, whose weights to start from",
     )
     freeze: str | None = fields.text(
         default=None, optional=True, help="layers to hold still, by a pattern on their names, such as 'conv*'"

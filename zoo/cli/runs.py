@@ -108,7 +108,7 @@ def predict(
 @click.command()
 @click.argument("run", callback=filled, metavar="RUN|STUDY|SOURCE")
 @click.argument("directory", callback=filled)
-@click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx or litert.")
+@click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx, litert or safetensors.")
 @click.option(
     "--version", type=click.IntRange(1), metavar="N", help="Write to DIRECTORY/N, as TensorFlow Serving reads it."
 )
@@ -117,7 +117,8 @@ def predict(
 def export(run: Any, directory: str, format: str, version: int | None, trust: bool, quiet: bool) -> None:
     """Write a run, a study's best, or a pretrained source as a model to serve, verified.
 
-    DIRECTORY must not exist; the model in it needs nothing of this package.
+    DIRECTORY must not exist; the model in it needs nothing of this package. With --format safetensors it is a
+    checkpoint that transformers or timm loads.
     """
     from zoo.serving.exporting import export
     from zoo.tuning.study import Study

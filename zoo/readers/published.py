@@ -12,7 +12,7 @@ from zoo.errors import InputError
 from zoo.readers.byte_pairs import alphabet
 from zoo.readers.character_pairs import BYTES
 from zoo.readers.tokenizer import Tokenizer
-from zoo.readers.tokenizer_json import read_draft, unsupported
+from zoo.readers.tokenizer_json import is_markup, read_draft, unsupported
 
 WHOLE = "tokenizer.json"
 LISTS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -171,12 +171,13 @@ def tokenizer_of_scores(
 
 def _rows(tokens: Sequence[str], types: Sequence[int], special: Sequence[int]) -> tuple[dict[str, int], list[str]]:
     """({token: its number}, those of the types `special`) of the lists of a GGUF file."""
-    if 4 in types:
-        raise unsupported(f"the added token {tokens[list(types).index(4)]!r}, which is no special one")
+    added = [token for token, one in zip(tokens, types, strict=True) if one == 4] if types else []
+    if odd := [token for token in added if not is_markup(token)]:
+        raise unsupported(f"the added token {odd[0]!r}, which is neither special nor markup")
     if len(set(tokens)) < len(tokens):
         raise InputError("a token has two ids.")
     specials = [token for token, one in zip(tokens, types, strict=True) if one in special] if types else []
-    return {token: row for row, token in enumerate(tokens)}, specials
+    return {token: row for row, token in enumerate(tokens)}, [*specials, *added]
 
 
 class _Faults:
@@ -239,11 +240,11 @@ class Draft:
         hides = roles.get("mask")
         tokenizer = Tokenizer(
             self.kind,
-            tokens,
+            tokens if self.kind != "bytes" else (),
             [self.scores[token] for token in tokens] if self.scores else (),
             specials=[token for token in tokens if token in specials],
             hides=hides if hides in tokens else None,
-            **{name: getattr(self, name) for name in TAKES[self.kind]},
+            **{name: getattr(self, name) for name in TAKES.get(self.kind, ())},
         )
         if template is not None and self.pattern == "missing":
             warnings.warn("The chat template is not used: its parts would be read otherwise than texts.", stacklevel=2)

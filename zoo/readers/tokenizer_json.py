@@ -1,12 +1,14 @@
 """What a tokenizer.json of the library `tokenizers` says, as far as it is supported."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zoo.errors import InputError
 from zoo.readers.byte_pairs import PATTERNS, alphabet
 from zoo.readers.character_pairs import BYTES, SPACE
+from zoo.readers.own_json import read_own
 from zoo.readers.word_pieces import CONTINUED, LONGEST_WORD
 
 SPLITS = {
@@ -15,6 +17,16 @@ SPLITS = {
     for digits, name in ((r"\p{N}{1,3}", "llama3"), (r"\p{N}", "qwen2"))
 }
 """{expression in tokenizer.json: name in `PATTERNS`}."""
+
+
+MARKUP = re.compile(r"</?\|?\w+\|?>")
+"""Of added tokens that are not special, those which are read: no text has them but what is made for the network, such
+as "<tool_call>" or "<|fim_prefix|>". In a text they are text, as special ones are."""
+
+
+def is_markup(token: str) -> bool:
+    """Returns whether an added token is read that is not special."""
+    return MARKUP.fullmatch(token) is not None
 
 
 def read_draft(found: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,6 +38,13 @@ def read_draft(found: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
     Raises: `InputError` for what is not supported, and what reading a damaged file raises.
     """
     model = found["model"]
+    own = read_own(found)
+    if own is not None:
+        start, end = _framing(found.get("post_processor"))
+        roles = {"start": start, "end": end, "unknown": own["unknown"]}
+        roles = {role: token for role, token in roles.items() if token is not None}
+        frames = {"start": start is not None, "end": end is not None}
+        return {**own, **frames, "specials": [], "roles": roles, "unknown": True}
     kind = model.get("type") or ("BPE" if "merges" in model else "none")
     if kind not in ("BPE", "WordPiece"):
         raise unsupported(f"a model of the type {kind}", ("BPE", "WordPiece"))
@@ -34,8 +53,8 @@ def read_draft(found: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
     for one in found.get("added_tokens") or ():
         if rows.setdefault(one["content"], one["id"]) != one["id"]:
             raise InputError(f"the token {one['content']!r} has two ids.")
-        if not one["special"]:
-            raise unsupported(f"the added token {one['content']!r}, which is no special one")
+        if not one["special"] and not is_markup(one["content"]):
+            raise unsupported(f"the added token {one['content']!r}, which is neither special nor markup")
         for name in ("lstrip", "rstrip", "single_word"):
             if one.get(name):
                 raise unsupported(f"{name} of the added token {one['content']!r}")

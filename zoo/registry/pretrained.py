@@ -7,7 +7,7 @@ from zoo import fields
 from zoo.errors import InputError
 from zoo.registry.finding import find, names
 from zoo.weights import hub
-from zoo.weights.layout import Checkpoint, Config, Family, classes_of
+from zoo.weights.layout import FREE, Checkpoint, Config, Family, classes_of
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
@@ -17,6 +17,10 @@ YIELDING = ("classes", "input_shape", "vocabulary", "tokens", "length", "dataset
 
 CHOSEN = ("classes", "input_shape", "length", "answer_length", "temperature", "top_k", "top_p")
 """Fields in which the caller is followed, and not the checkpoint: another head, other sizes, another way to write."""
+
+
+_ASIDE = {*FREE, "classes", "vocabulary", "tokens", "answer_length", "temperature", "top_k", "top_p"}
+"""Fields that a checkpoint need not say as a recipe has them."""
 
 
 def recipe_of(located: hub.Located) -> "Recipe":
@@ -81,6 +85,45 @@ def checkpoint(recipe: "Recipe", located: hub.Located, shapes: dict[str, tuple[i
         raise InputError(f"{recipe.name} reads no published checkpoints: give a run, or a .keras file.")
     made = [Checkpoint(family, tensors, shapes, rows) for family in families]
     return max(made, key=len)
+
+
+def written_as(recipe: "Recipe", config: Config | None = None) -> tuple[Family, dict[str, Any]]:
+    """Returns (family, config) of a checkpoint that the weights of a recipe are written as.
+
+    Args:
+        config: of the checkpoint that they are of, whose library has the first word.
+    Raises: `InputError` where no other library has the network, with the fields that stand in the way.
+    """
+    families = [family for family in type(recipe).families if family.target is not None]
+    if not families:
+        known = [name for name in names() if any(one.target is not None for one in find(name)[0].families)]
+        raise InputError(f"No other library has {recipe.name}: format=safetensors writes {', '.join(known)}.")
+    if config is not None:
+        families = [one for one in families if _is_of(one.architectures, config)] or families
+    refusals = []
+    for family in families:
+        written = family.target.config(recipe.values())
+        odd = _otherwise(recipe, family, written)
+        if not odd:
+            return family, written
+        refusals.append(f"{recipe.label} cannot be written as {' '.join(architectures(written))}: {', '.join(odd)}.")
+    raise InputError(refusals[0])
+
+
+def _otherwise(recipe: "Recipe", family: Family, config: Config) -> list[str]:
+    """What a network would have otherwise that is built by what `config` says: each field, with both values."""
+    cls, values = type(recipe), family.values(config)
+    odd = {name: one for name, one in values.items() if name not in _ASIDE and getattr(recipe, name) != one}
+    if not odd:
+        found = {name: (one, "") for name, one in values.items()}
+        read = cls.configured(recipe.name, _variant(cls, values)).adapted(found).values()
+        bases = [one for one in cls.__mro__ if one.__module__.startswith(("zoo.tasks", "zoo.base"))]
+        of_tasks = {name for one in bases for name in vars(one).get("__annotations__", ())}
+        own = set(cls.fields()) - of_tasks - _ASIDE
+        odd = {name: read[name] for name in cls.fields() if name in own and getattr(recipe, name) != read[name]}
+    return [
+        f"it has {name}={fields.show(getattr(recipe, name))}, and that {fields.show(one)}" for name, one in odd.items()
+    ]
 
 
 def architectures(config: Config) -> list[str]:

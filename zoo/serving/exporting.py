@@ -1,7 +1,8 @@
 """`zoo.export`: from a run or a model to files that are served without any of this package.
 
 An export is written by a TensorFlow process of its own that sees no GPU, whatever backend trained; read back by a
-second process that has nothing of ours; compared with the answers that the run stored; and only then put in place.
+second process that has nothing of ours; compared with the answers that the run stored; and only then put in place. A
+checkpoint for another library (`checkpoints`) is written and read back here.
 """
 
 import importlib.util
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "saved_model": (),
     "onnx": ("tf2onnx", "onnxruntime"),
     "litert": ("ai_edge_litert",),
+    "safetensors": (),
 }
 """Format -> the modules of its extra."""
 
@@ -36,7 +38,7 @@ def export(
     what: "str | os.PathLike[str] | runs.Trained | keras.Model",
     directory: str | os.PathLike[str],
     *,
-    format: Literal["saved_model", "onnx", "litert"] = "saved_model",
+    format: Literal["saved_model", "onnx", "litert", "safetensors"] = "saved_model",
     version: int | None = None,
     labels: Sequence[str] | None = None,
     reader: "keras.layers.Layer | None" = None,
@@ -49,7 +51,8 @@ def export(
         what: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.build` that its owner
             fitted.
         directory: must not exist; with `version`, `directory/version` must not, as TensorFlow Serving reads it.
-        format: "saved_model" (raw inputs in, three signatures), "onnx" or "litert" (tensors in, labels.txt beside).
+        format: "saved_model" (raw inputs in, three signatures); "onnx" or "litert" (tensors in, labels.txt beside);
+            "safetensors": a checkpoint that transformers or timm loads, where they have the network.
         version: a whole number of at least 1.
         labels: for a model, the names of its classes; '0' to 'n-1' where there are none.
         reader: for a model of text or tables, what reads its inputs.
@@ -72,21 +75,12 @@ def export(
         job = pathlib.Path(temporary)
         if isinstance(what, (str, os.PathLike)):
             what = runs.open_trained(what, trust)
-        if isinstance(what, (runs.Pretrained, runs.Shipped)):
-            what = runs.load(what)
         if isinstance(what, runs.Run):
             what = runs.Run.open(what, trust)
-            _refuse_texts(what.recipe, format)
-            _check_room(written)
-            _describe_run(job, what, labels, reader)
-        else:
-            _refuse_texts(getattr(what, "recipe", None), format)
-            _check_room(written)
-            _describe_model(job, what, labels, reader)
+        write = (_checkpoint if format == "safetensors" else _served)(job, what, labels, reader, format, written)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _python("write", ["-m", "zoo.serving._export_worker", str(job), format, str(written)])
-            verdict = _python("verify", ["-I", _checker(), str(job), format, str(written)])
+            verdict = write()
             for path in written.rglob("*"):
                 if path.is_file():
                     with open(path, "rb") as file:
@@ -101,6 +95,42 @@ def export(
         if isinstance(what, runs.Run) and what.unlearned:
             print(what.unlearned)
     return target
+
+
+def _checkpoint(
+    job: pathlib.Path, what: Any, labels: Sequence[str] | None, reader: Any, format: str, written: pathlib.Path
+) -> Callable[[], str]:
+    """What writes a checkpoint to the folder `written`, and returns the verdict."""
+    from zoo.serving.checkpoints import Checkpoint
+
+    checkpoint = Checkpoint(what, labels, reader)
+    _check_room(written)
+
+    def write() -> str:
+        checkpoint.write(written)
+        return checkpoint.verify(written)
+
+    return write
+
+
+def _served(
+    job: pathlib.Path, what: Any, labels: Sequence[str] | None, reader: Any, format: str, written: pathlib.Path
+) -> Callable[[], str]:
+    """What writes another format to the folder `written` by two processes, and returns the verdict."""
+    if isinstance(what, (runs.Pretrained, runs.Shipped)):
+        what = runs.load(what)
+    _refuse_texts(getattr(what, "recipe", None), format)
+    _check_room(written)
+    if isinstance(what, runs.Run):
+        _describe_run(job, what, labels, reader)
+    else:
+        _describe_model(job, what, labels, reader)
+
+    def write() -> str:
+        _python("write", ["-m", "zoo.serving._export_worker", str(job), format, str(written)])
+        return _python("verify", ["-I", _checker(), str(job), format, str(written)])
+
+    return write
 
 
 def _check_room(written: pathlib.Path) -> None:

@@ -80,4 +80,6 @@ class GGUF(Mapping[str, np.ndarray]):
         kind = self.metadata.get("general.architecture")
         own = {name.removeprefix(f"{kind}."): value for name, value in self.metadata.items()}
         own = {name: value for name, value in own.items() if not name.startswith(("tokenizer.", "GGUF."))}
+        if "rope_freqs.weight" in self:
+            own["rope_freqs"] = self["rope_freqs.weight"].tolist()
         return {**own, "architecture": f"gguf:{kind}", "tied": "output.weight" not in self}

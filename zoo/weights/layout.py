@@ -1,8 +1,8 @@
 """`Family`: how a published family of checkpoints is laid out, as tables that stand in the recipes.
 
-A table maps the path of a variable of ours to the tensor that holds it: a name, or a name in one of the functions here
-where the tensor is laid out otherwise. `{n}` in a path is a whole number, and `{n}` or `{n-1}` in a name that number or
-the one before it:
+A table maps the path of a variable of ours to the tensor that holds it: a name, or a name in one of the functions of
+`zoo.weights.parts` where the tensor is laid out otherwise. `{n}` in a path is a whole number, and `{n}` or `{n-1}` in a
+name that number or the one before it:
 
     {"decoder{n}/self_attention_norm/gamma": "h.{n-1}.ln_1.weight", "head/kernel": linear("classifier.weight")}
 
@@ -13,104 +13,46 @@ checkpoint does not have.
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from zoo.errors import InputError
+from zoo.weights.parts import Part, Rows, Shape, same
 
 Config = Mapping[str, Any]
 """What the `config.json` of a checkpoint says."""
 
-Shape = tuple[int, ...]
+FREE = ("dropout", "attention_dropout", "drop_path", "zero_init_residual", "head_bias", "mean", "std")
+"""Fields of a network that may be otherwise where its weights are read again: they change no answer of it, or stand
+elsewhere in the checkpoint."""
 
-ABSENT = -1e4
-"""The logit of an id that a checkpoint does not have: its probability is 0, in float16 too."""
+
+_VARIANCE = ".running_var"
+"""What ends the name of a variance that PyTorch's batch norm keeps, with a counter beside it."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """A variable that is made of tensors of a checkpoint.
+class Target:
+    """How weights of a recipe are written as checkpoints of a family.
 
     Attributes:
-        names: of the tensors.
-        make: function of (tensors, shape of the variable, rows or None) that returns the variable's value.
-        needed: whether a checkpoint without the tensors is refused; where not, `make` gets None for them.
+        config: function of the recipe's values that returns what config.json says, but for the vocabulary and the names
+            of the classes; under "preprocessor" and "generation", what preprocessor_config.json and
+            generation_config.json say. What a config cannot say it leaves out: the recipe is then refused, because
+            `Family.values` of the config is another.
+        prefix: what stands in front of names.
+        bare: shell patterns of names without it.
+        twins: {name of a bias: the name that it has too, and alone where no weight stands beside it}.
+        beside: function of the recipe's values that returns {name of a JSON file: what else the library reads}.
     """
 
-    names: tuple[str, ...]
-    make: Callable[[Sequence[Any], Shape, Sequence[int] | None], np.ndarray]
-    needed: bool = True
-
-
-def same(name: str) -> Part:
-    """Returns the part that is the tensor `name` itself."""
-    return Part((name,), lambda tensors, shape, rows: tensors[0])
-
-
-def joined(*names: str) -> Part:
-    """Returns the part of tensors side by side, along their last axis."""
-    return Part(names, lambda tensors, shape, rows: np.concatenate(tensors, axis=-1))
-
-
-def linear(*names: str) -> Part:
-    """Returns the kernel (in, out) of one or several of PyTorch's (out, in), side by side."""
-    return Part(names, lambda tensors, shape, rows: np.concatenate([one.T for one in tensors], axis=-1))
-
-
-def convolution(name: str) -> Part:
-    """Returns the kernel (height, width, in, out) of PyTorch's (out, in, height, width)."""
-    return Part((name,), lambda tensors, shape, rows: tensors[0].transpose(2, 3, 1, 0))
-
-
-def first(name: str) -> Part:
-    """Returns as many of the first rows of a table as the variable has."""
-    return Part((name,), lambda tensors, shape, rows: tensors[0][: shape[0]])
-
-
-def fitted(name: str, fit: Callable[[np.ndarray, Shape], np.ndarray]) -> Part:
-    """Returns the part `fit(tensor, shape of the variable)`."""
-    return Part((name,), lambda tensors, shape, rows: fit(tensors[0], shape))
-
-
-def by_rows(name: str) -> Part:
-    """Returns a table (ids, width) in the order of our ids; an id that the checkpoint does not have is zeros."""
-    return Part((name,), lambda tensors, shape, rows: _taken(tensors[0], rows))
-
-
-def by_columns(name: str) -> Part:
-    """Returns the kernel (width, ids) of PyTorch's (ids, width), in the order of our ids."""
-    return Part((name,), lambda tensors, shape, rows: _taken(tensors[0], rows).T)
-
-
-def logits_bias(name: str | None = None) -> Part:
-    """Returns the bias (ids,) of the logits: the tensor `name` where there is one, else zeros.
-
-    It is `ABSENT` for an id that the checkpoint does not have, and for the second of two ids that share a row (the
-    start of a text where it is its end too).
-    """
-
-    def make(tensors: Sequence[Any], shape: Shape, rows: Sequence[int] | None) -> np.ndarray:
-        found = [one for one in tensors if one is not None]
-        bias = _taken(found[0], rows).astype("float32") if found else np.zeros(shape, "float32")
-        if rows is not None:
-            places = np.asarray(rows)
-            bias[places < 0] = ABSENT
-            for row in set(places[:4][places[:4] >= 0].tolist()):
-                bias[np.flatnonzero(places == row)[:-1]] = ABSENT
-        return bias
-
-    return Part(() if name is None else (name,), make, needed=False)
-
-
-def _taken(table: np.ndarray, rows: Sequence[int] | None) -> np.ndarray:
-    if rows is None:
-        return np.asarray(table)
-    places = np.asarray(rows)
-    taken = np.asarray(table)[np.maximum(places, 0)]
-    taken[places < 0] = 0
-    return taken
+    config: Callable[[Mapping[str, Any]], dict[str, Any]]
+    prefix: str = ""
+    bare: tuple[str, ...] = ()
+    twins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    beside: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +68,7 @@ class Family:
         prefixes: what may stand in front of a name; the first that fits counts.
         ignored: shell patterns of tensors that have no place in the network.
         loads: those of `architectures` of which `zoo.load` makes this recipe; all, if None.
+        target: how weights are written; None where they are only read.
     """
 
     architectures: tuple[str, ...]
@@ -134,6 +77,7 @@ class Family:
     prefixes: tuple[str, ...] = ("",)
     ignored: tuple[str, ...] = ()
     loads: tuple[str, ...] | None = None
+    target: Target | None = None
 
     def part(self, path: str) -> Part | None:
         """Returns the part of the variable at `path`, with the numbers of the path in its names; None without one."""
@@ -144,6 +88,43 @@ class Family:
                 numbers = {name: int(value) for name, value in found.groupdict().items()}
                 return dataclasses.replace(part, names=tuple(_filled(name, numbers) for name in part.names))
         return None
+
+    def tensors(
+        self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], rows: Rows = None
+    ) -> dict[str, np.ndarray]:
+        """Returns {name: tensor} of a checkpoint with these weights, of which `Checkpoint` makes them again.
+
+        Args:
+            arrays: {path: value} of the variables.
+            values: of the recipe.
+            rows: as `Checkpoint` takes them.
+        Raises: `InputError` for a variable that has no place in the checkpoint.
+        """
+        parts = {path: self.part(path) for path in arrays}
+        for path, part in self.names.items():
+            if isinstance(part, Part) and not part.needed and path not in arrays:
+                parts[path] = part
+        written = {}
+        for path, part in parts.items():
+            if part is None or part.back is None:
+                raise InputError(f"{path} has no place in the checkpoint")
+            shares = [_first_of(values, one) for one in part.shares] or [1] * len(part.names)
+            tensors = part.back(arrays.get(path), shares, rows)
+            for name, tensor in zip(part.names, tensors, strict=True):
+                written[self._written(name.partition("|")[0])] = np.ascontiguousarray(tensor)
+        for name, other in (self.target.twins if self.target is not None else {}).items():
+            if name in written:
+                written[other] = written[name]
+                if name.replace(".bias", ".weight") not in written:
+                    del written[name]
+        counters = [name.replace(_VARIANCE, ".num_batches_tracked") for name in written if name.endswith(_VARIANCE)]
+        return {**written, **dict.fromkeys(counters, np.zeros((), "int64"))}
+
+    def _written(self, name: str) -> str:
+        """The name with the prefix that it is written with."""
+        if self.target is None or any(fnmatch.fnmatch(name, one) for one in self.target.bare):
+            return name
+        return self.target.prefix + name
 
     def located(self, name: str, tensors: Mapping[str, Any]) -> str | None:
         """Returns `name` with the prefix under which `tensors` has it; None where it is not there."""
@@ -170,7 +151,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         family: Family,
         tensors: Mapping[str, np.ndarray],
         shapes: Mapping[str, Shape],
-        rows: Sequence[int] | None = None,
+        rows: Rows = None,
     ) -> None:
         self._tensors, self._rows, self._shapes = tensors, rows, dict(shapes)
         self._parts: dict[str, tuple[Part, list[str | None]]] = {}
@@ -246,6 +227,11 @@ def classes_of(config: Config) -> int | None:
             return int(config[name])
     classifies = any("Classification" in str(one) for one in config.get("architectures") or [])
     return 2 if classifies else None  # transformers writes neither for two
+
+
+def _first_of(values: Mapping[str, Any], names: str) -> int:
+    """The first value of several fields, with `|` between their names, that is not None."""
+    return next(values[name] for name in names.split("|") if values[name] is not None)
 
 
 def _pattern(path: str) -> str:
