@@ -85,7 +85,9 @@ class Run:
             f"import os; os.dup2(os.open({str(self.log)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2); "
             f"import zoo; from tests.reliability.kills import FIELDS, SPACE, TRIALS, digits; {call}"
         )
-        self.process = warm.start([sys.executable, "-c", code], cwd=pathlib.Path(__file__).parents[2])
+        root = str(pathlib.Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))  # a trial's process has no other
+        self.process = warm.start([sys.executable, "-c", code], cwd=root, env={**os.environ, "PYTHONPATH": path})
 
     def run(self, trial):
         """Returns the folder of a run."""

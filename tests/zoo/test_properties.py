@@ -4,17 +4,13 @@ Hypothesis draws the cases. The quick suite tries few, always the same; `pytest 
 """
 
 import json
-import os
 import pathlib
 import shutil
-import tempfile
-
-import pytest
-import yaml
-
-os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", tempfile.mkdtemp(prefix="hypothesis-"))
 
 import hypothesis
+import pytest
+import yaml
+from hypothesis import configuration
 from hypothesis import strategies as st
 
 import zoo
@@ -32,6 +28,12 @@ PLAIN = st.one_of(
 VALUES = st.recursive(
     PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=4
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _home(tmp_path_factory):
+    """What Hypothesis keeps lies in a folder of the session, not in the checkout."""
+    configuration.set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
 
 
 def examples(quick, slow):
