@@ -9,9 +9,15 @@ from typing import NoReturn
 
 
 class ZooError(Exception):
-    """Base of all errors that `zoo` raises on purpose: one clear line, no traceback on the command line."""
+    """Base of all errors that `zoo` raises on purpose: one clear line, no traceback on the command line.
+
+    What does not print in a value that the line repeats, such as a line feed, is escaped.
+    """
 
     exit_status: int = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(ZooError, ValueError):
@@ -66,6 +72,11 @@ _USUAL = {
     "label_smooth": "label_smoothing",
 }
 """{name of a field elsewhere: our name}, where spelling alone finds another or none."""
+
+
+def printable(text: str) -> str:
+    """Returns text on one line: line feeds, and whatever else does not print, as Python escapes it."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def nearest(name: object, choices: Iterable[object]) -> str:

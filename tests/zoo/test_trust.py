@@ -45,6 +45,7 @@ def sent(finished, tmp_path):
     def change(**changes):
         path = tmp_path / "run" / "run.json"
         facts = json.loads(path.read_text())
+        del facts["digest"]
         facts["recipe"] |= changes
         path.write_text(json.dumps(facts))
         return tmp_path / "run"

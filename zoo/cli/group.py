@@ -14,7 +14,7 @@ from zoo._version import __version__
 from zoo.cli import data, recipes, runs, studies
 from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
-from zoo.errors import InputError, Interrupted, RunError, ZooError, ending_signals, interrupt
+from zoo.errors import InputError, Interrupted, RunError, ZooError, ending_signals, interrupt, printable
 from zoo.files import own_temporary_folder
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -85,11 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("Error: a path has a NUL byte. Name another path.", err=True)
         sys.exit(InputError.exit_status)
     except _WRONG_PATH as error:
-        click.echo(f"Error: {error.filename}: {error.strerror}. Name another path.", err=True)
+        click.echo(f"Error: {printable(str(error.filename))}: {error.strerror}. Name another path.", err=True)
         sys.exit(InputError.exit_status)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            click.echo(f"Error: the path is too long: {str(error.filename)[:40]}... Name another path.", err=True)
+            begin = printable(str(error.filename)[:40])
+            click.echo(f"Error: the path is too long: {begin}... Name another path.", err=True)
             sys.exit(InputError.exit_status)
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise

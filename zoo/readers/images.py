@@ -213,8 +213,8 @@ class ImageReader(keras.layers.Layer):
                 ) from None
         try:
             data = pathlib.Path(one).read_bytes()
-        except OSError as error:
-            raise InputError(f"{one} cannot be read: {error.strerror}.") from None
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
+            raise InputError(f"{one} cannot be read: {getattr(error, 'strerror', error)}.") from None
         try:
             return picture_files.read(data).pixels
         except ValueError as error:

@@ -43,6 +43,8 @@ def task_names() -> list[str]:
 
 def find(name: str) -> "tuple[type[Recipe], str, str | None]":
     """Returns (recipe class, name, variant) of `lenet`, `lenet/modern`, or `./my_recipe.py`."""
+    if not isinstance(name, str):
+        refuse_no_recipe(name)
     base, variant = parts_of(name)
     if is_file(name):
         return from_file(file_of(name)[0]), base, variant
@@ -62,6 +64,14 @@ def parts_of(name: str) -> tuple[str, str | None]:
         return (name if variant is None else name.removesuffix(f"/{variant}")), variant
     base, slash, variant = name.partition("/")
     return base, variant if slash else None
+
+
+def refuse_no_recipe(given: object) -> None:
+    """Raises where what was given as a recipe is none: a `Recipe`, that is, and not its class."""
+    from zoo.base.recipe import Recipe
+
+    if not isinstance(given, Recipe):
+        raise InputError(f"A recipe is a name, such as 'lenet/modern', or a Recipe. Received: {given!r:.60}.")
 
 
 def is_file(name: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import InputError
-from zoo.registry.finding import find
+from zoo.registry.finding import find, refuse_no_recipe
 from zoo.registry.pretrained import started
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def open_recipe(
 
     recipe = configured(recipe, {})
     data = given.get("dataset", recipe.dataset)
-    if not data:
+    if data is None or (isinstance(data, (str, list, tuple, Mapping)) and not data):
         raise InputError(f"{recipe.name} has no data of its own: give dataset=, such as folder:PATH.")
     for name, value in given.items():
         if name != "dataset" or isinstance(value, str):
@@ -64,6 +64,7 @@ def decided(recipe: "Recipe", source: "Source") -> dict[str, tuple[Any, str]]:
 def configured(recipe: "str | Recipe", given: Mapping[str, Any]) -> "Recipe":
     """Returns the recipe of a name, or `recipe` itself, with the values that are `given`."""
     if not isinstance(recipe, str):
+        refuse_no_recipe(recipe)
         return started(recipe.replace(**given)) if given else recipe
     cls, base, variant = find(recipe)
     return started(cls.configured(base, variant, given))

@@ -2,15 +2,21 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo import files
 from zoo.errors import InputError
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,17 @@ class Kind:
 
     def exists(self, path: str | os.PathLike[str]) -> bool:
         """Returns whether the JSON file is in the folder `path`."""
-        return (pathlib.Path(path) / self.file).exists()
+        return os.path.exists(os.path.join(path, self.file))
+
+    def path(self, given: object) -> pathlib.Path:
+        """Returns the folder that `given` names; an `InputError` where it is no name of a folder."""
+        if isinstance(given, (str, os.PathLike)) and isinstance(os.fspath(given), str):
+            path = pathlib.Path(given)
+            with contextlib.suppress(OSError):  # a name that no file system takes
+                path.exists()
+                return path
+            raise InputError(f"There is no {self.noun} in {str(path)[:40]}...: no folder can have this name.")
+        raise InputError(f"A {self.noun} is named by its folder, a text or a pathlib.Path. Received: {given!r:.60}.")
 
     def read(self, path: pathlib.Path) -> dict[str, Any]:
         """Returns what the JSON file of the folder `path` says, as a mapping.
@@ -69,16 +85,27 @@ class Kind:
             raise InputError(
                 f"{path} is not a {self.noun}: it has no {self.file}. Name the folder that zoo {self.verb} made."
             ) from None
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(
-                f"{path / self.file} cannot be read, it is half-written or damaged ({type(error).__name__}): "
-                f"{self.verb} again in another --directory."
-            ) from None
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, OSError) as error:
+            raise self.damaged(path, type(error).__name__) from None
         if schema > self.schema:
             raise InputError(
                 f"{path} was written by a newer zoo (schema {schema}, this one reads {self.schema}): upgrade."
             )
+        if facts.pop("digest", None) not in (None, _digest(facts)):
+            changed = f"{path / self.file} is not as zoo wrote it"
+            warnings.warn(f"{changed}: it was edited, or it is damaged and says what it should not.", stacklevel=3)
         return facts
+
+    def write(self, path: pathlib.Path, facts: Mapping[str, Any]) -> None:
+        """Writes the JSON file of the folder `path`, with a digest by which `read` knows that it is unchanged."""
+        files.write_json(path / self.file, {**facts, "digest": _digest(facts)})
+
+    def damaged(self, path: pathlib.Path, why: str) -> InputError:
+        """Returns the `InputError` for a JSON file that does not say what it must."""
+        return InputError(
+            f"{path / self.file} cannot be read, it is half-written or damaged ({why}): "
+            f"{self.verb} again in another --directory."
+        )
 
     def refuse_foreign(self, path: pathlib.Path) -> None:
         """Raises where `path` is there and is neither one of these nor the bare beginning of one."""

@@ -47,6 +47,13 @@ KIND = Kind(
     empty=("checkpoints",),
 )
 
+_KINDS = {
+    "recipe": dict, "data": dict, "status": str, "reason": str, "constant_loss": float | int | None,
+    "steps_per_epoch": int | None, "device": dict, "versions": dict,
+}  # fmt: skip
+_OF_DATA = {"name": str, "fingerprint": str, "sizes": dict, "notes": list}
+"""{key: the kind of its value} of `run.json`, and of its `data`."""
+
 STATUSES = ("running", "paused", "done", "stopped_early", "failed", "interrupted")
 
 
@@ -110,8 +117,11 @@ class Run:
         if isinstance(path, Run):
             path._trusted = path._trusted or trust
             return path
-        path = pathlib.Path(path)
-        return cls(path, KIND.read(path), trust)
+        path = KIND.path(path)
+        facts = KIND.read(path)
+        _check(path, facts, _KINDS)
+        _check(path, facts["data"], _OF_DATA)
+        return cls(path, facts, trust)
 
     def anchored(self) -> Self:
         """Returns this run with an absolute path, at which it stays where the process changes its working folder."""
@@ -134,7 +144,7 @@ class Run:
         registry.remember(self._facts["recipe"]["reference"])
 
     def _write(self) -> None:
-        files.write_json(self.path / "run.json", self._facts)
+        KIND.write(self.path, self._facts)
 
     # Facts ------------------------------------------------------------------------------------------------------
 
@@ -315,6 +325,15 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.status})"
+
+
+def _check(path: pathlib.Path, facts: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Raises where a value in `run.json` is not of its kind, or a status is none: the file may say anything."""
+    for key, kind in kinds.items():
+        if key in facts and not isinstance(facts[key], kind):
+            raise KIND.damaged(path, f"{key} is of a wrong kind")
+    if facts.get("status", "done") not in STATUSES:
+        raise KIND.damaged(path, "status is none")
 
 
 def save_reader(reader: Any, path: pathlib.Path) -> None:

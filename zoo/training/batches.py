@@ -38,7 +38,7 @@ def dataset(
         given: values of fields.
     Raises: `InputError` for what `zoo.recipe` refuses, and a split that is not there.
     """
-    if split not in SPLITS:
+    if not isinstance(split, str) or split not in SPLITS:
         raise unknown("split", split, SPLITS)
     reader = None
     if isinstance(recipe, keras.Model):

@@ -6,17 +6,24 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from zoo import files, registry
+from zoo import registry
 from zoo.fields import from_json, show
 from zoo.runs.folder import Kind
+from zoo.tuning.pruning import PRUNERS
 from zoo.tuning.ranges import Range
 from zoo.tuning.space import Space
+from zoo.tuning.trial import ORACLES
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
 
 _PARTS = ("recipe", "fixed", "space", "data")
 """The attributes of a definition that are compared key by key."""
+
+_KINDS = {
+    **dict.fromkeys(_PARTS, dict), "objective": str, "seed": int, "max_parameters": int | None, "initial_points": int,
+}  # fmt: skip
+"""{attribute: its kind}; the others are words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +69,27 @@ class Definition:
 
         Raises: `InputError` for a study that is missing, damaged or of a newer schema.
         """
-        facts = KIND.read(pathlib.Path(path))
-        return cls(**{field.name: facts[field.name] for field in dataclasses.fields(cls)})
+        facts = KIND.read(KIND.path(path))
+        found = cls(**{field.name: facts[field.name] for field in dataclasses.fields(cls)})
+        try:
+            found._check()
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+            raise KIND.damaged(pathlib.Path(path), f"{type(error).__name__}: {error}") from None
+        return found
+
+    def _check(self) -> None:
+        """Raises where an attribute is not of its kind: `study.json` may say anything."""
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} is of a wrong kind")
+        for name, known in (("direction", ("min", "max")), ("oracle", ORACLES), ("pruner", (None, *PRUNERS))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is none of {', '.join(map(str, known))}")
+        _ = {name: range.text for name, range in self.ranges.items()}
 
     def write(self, path: pathlib.Path) -> None:
         """Writes `study.json` into the folder `path`."""
-        files.write_json(path / KIND.file, {"schema": KIND.schema, **dataclasses.asdict(self)})
+        KIND.write(path, {"schema": KIND.schema, **dataclasses.asdict(self)})
 
     # What it says -----------------------------------------------------------------------------------------------
 

@@ -49,6 +49,9 @@ class Options:
         return cls(**{field.name: given[field.name] for field in dataclasses.fields(cls)})
 
     def __post_init__(self):
+        for name, value in (("space", self.space), ("fixed", self.fixed)):
+            if value is not None and not isinstance(value, Mapping):
+                raise InputError(f"{name} is a mapping from fields. Received: {name}={value!r:.60}.")
         for name, value, known in (("oracle", self.oracle, ORACLES), ("pruner", self.pruner, (None, *PRUNERS))):
             if value not in known:
                 raise unknown(name, value, [one for one in known if one is not None])

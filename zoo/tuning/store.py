@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo.errors import InputError, RunError
-from zoo.tuning.trial import RUNNING, SKIPPED
+from zoo.tuning.trial import RUNNING, SKIPPED, STATUSES
 
 SCHEMA = 2
 """The version of the file. Since 2, the oracle's memory is kept in parts (facts named `oracle:...`)."""
@@ -36,6 +36,13 @@ CREATE INDEX IF NOT EXISTS trials_score ON trials (score);
 CREATE INDEX IF NOT EXISTS proposals_trial ON proposals (trial);
 """
 
+_COLUMNS = {
+    **dict.fromkeys(("number", "epochs", "begun"), int), **dict.fromkeys(("values", "status", "origin"), str),
+    **dict.fromkeys(("score", "started", "ended", "seconds"), float | int | None), "epoch": int | None,
+    "until": int | None, "reason": str | None, "host": str | None,
+}  # fmt: skip
+"""{column of a trial: its kind}: SQLite keeps whatever it was given, or finds."""
+
 _OPEN, _SCORED, _FAILED = "RUNNING", "COMPLETED", "FAILED"
 """The states of a proposal in the file: the oracle was told nothing yet, a score, or that the trial failed."""
 
@@ -56,7 +63,10 @@ class Store:
         self._path = path
         if not new and not path.exists():
             raise InputError(f"{path} is missing, the study's state: tune again in another --directory.")
-        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+        try:
+            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+        except sqlite3.Error as error:
+            raise InputError(f"{path} cannot be opened ({error}): tune again in another --directory.") from error
         self._connection.row_factory = sqlite3.Row
         try:
             self._connection.execute("PRAGMA synchronous=FULL")
@@ -70,10 +80,13 @@ class Store:
             schema = self.get("schema")
         except sqlite3.DatabaseError as error:
             self.close()
-            raise InputError(f"{path} is damaged ({error}): tune again in another --directory.") from error
+            raise self.damaged(error) from error
+        except InputError:
+            self.close()
+            raise
         if not isinstance(schema, int) or schema < 1:
             self.close()
-            raise InputError(f"{path} is damaged (schema {schema}): tune again in another --directory.")
+            raise self.damaged(f"schema {schema}")
         if schema > SCHEMA:
             self.close()
             raise InputError(f"{path} was written by a newer zoo (schema {schema}, this one reads {SCHEMA}): upgrade.")
@@ -109,11 +122,27 @@ class Store:
         if self._connection.in_transaction:  # SQLite has not undone it itself
             self._connection.execute("ROLLBACK")
 
+    @contextlib.contextmanager
+    def _reading(self):
+        """Raises an `InputError` for what is damaged in the file."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{self._path} cannot be read ({error}).") from error
+        except (sqlite3.DatabaseError, ValueError, RecursionError) as error:  # ValueError: of JSON
+            raise self.damaged(error) from error
+
+    def damaged(self, why: object) -> InputError:
+        """Returns the `InputError` for a file that does not say what it must."""
+        return InputError(f"{self._path} is damaged ({why}): tune again in another --directory.")
+
     def _all(self, statement, *values):
-        return [dict(row) for row in self._connection.execute(statement, values)]
+        with self._reading():
+            return [dict(row) for row in self._connection.execute(statement, values)]
 
     def _one(self, statement, *values):
-        row = self._connection.execute(statement, values).fetchone()
+        with self._reading():
+            row = self._connection.execute(statement, values).fetchone()
         return None if row is None else dict(row)
 
     def _change(self, table, key, value, columns):
@@ -130,7 +159,8 @@ class Store:
     def get(self, name: str, default: Any = None) -> Any:
         """Returns the fact of a name, or `default`."""
         row = self._one("SELECT value FROM facts WHERE name=?", name)
-        return default if row is None else json.loads(row["value"])
+        with self._reading():
+            return default if row is None else json.loads(row["value"])
 
     def set(self, name: str, value: Any) -> None:
         """Writes a fact."""
@@ -144,17 +174,29 @@ class Store:
         """Returns {rest of the name: value} of the facts whose names begin with `prefix`, by name."""
         after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         rows = self._all("SELECT name, value FROM facts WHERE name>=? AND name<? ORDER BY name", prefix, after)
-        return {row["name"].removeprefix(prefix): json.loads(row["value"]) for row in rows}
+        with self._reading():
+            return {row["name"].removeprefix(prefix): json.loads(row["value"]) for row in rows}
 
     # Trials -----------------------------------------------------------------------------------------------------
 
     def trials(self) -> list[dict[str, Any]]:
         """Returns every trial's row, by number."""
-        return self._all("SELECT * FROM trials ORDER BY number")
+        return [self._checked(row) for row in self._all("SELECT * FROM trials ORDER BY number")]
 
     def trial(self, number: int) -> dict[str, Any] | None:
         """Returns the row of a trial, or None."""
-        return self._one("SELECT * FROM trials WHERE number=?", number)
+        row = self._one("SELECT * FROM trials WHERE number=?", number)
+        return None if row is None else self._checked(row)
+
+    def _checked(self, row):
+        """Returns a trial's row; one that says what no trial is raises an `InputError`."""
+        with self._reading():
+            for column, kind in _COLUMNS.items():
+                if not isinstance(row[column], kind):
+                    raise ValueError(f"trial {row['number']} has no {column}")
+            if row["status"] not in STATUSES or not isinstance(json.loads(row["values"]), dict):
+                raise ValueError(f"trial {row['number']} has no status or no values")
+        return row
 
     def of_form(self, form: str) -> int | None:
         """Returns the number of the trial with this recipe in normal form, or None."""

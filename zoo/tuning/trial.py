@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import pathlib
+import warnings
 from typing import Any
 
 ORACLES = ("random", "grid", "bayesian", "hyperband")
@@ -70,10 +71,15 @@ class Trial:
 def curve(folder: pathlib.Path, objective: str) -> dict[int, float]:
     """Reads {epoch: value of `objective`} from the history of a run, epochs from 1.
 
-    A value that the history does not have is NaN. A run without a history has an empty curve.
+    A value that the history does not have is NaN. A run without a history has an empty curve, and so has one whose
+    history is damaged, which is a warning.
     """
     try:
         with open(folder / "history.csv", newline="") as file:
             return {int(row["epoch"]): float(row.get(objective) or "nan") for row in csv.DictReader(file)}
     except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        damaged = f"{folder / 'history.csv'} is damaged ({type(error).__name__})"
+        warnings.warn(f"{damaged}: the curve of this trial is left out.", stacklevel=2)
         return {}

@@ -131,7 +131,7 @@ def open_keras(path: str | os.PathLike[str], called: str) -> Any:
 
     try:
         return keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, OSError, RecursionError, zipfile.BadZipFile) as error:
         if "safe_mode" in str(error):  # Keras goes on to say how to run the code nevertheless
             raise InputError(
                 f"{called} has a Lambda layer, or another Python function, which is code that zoo never runs from a "

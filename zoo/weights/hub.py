@@ -116,7 +116,7 @@ def is_pretrained(source: object) -> bool:
     if not isinstance(source, (str, os.PathLike)):
         return False
     path = pathlib.Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # of a name that no file system takes, it says no
         return (path / "config.json").is_file() and not (path / "run.json").is_file()
     return str(source).startswith(PREFIX) or path.suffix in SUFFIXES + PICKLES
 
