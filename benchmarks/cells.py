@@ -2,7 +2,7 @@
 
     python benchmarks/cells.py
 
-The network trains as `zoo train unet dataset=cells:seed=N` does and is judged on whole pictures of the test split, by
+The network trains as `zoo train unet dataset=cells:seed=N` does and is judged on whole images of the test split, by
 the weights that the validation split chose. The baseline takes out the uneven light, thresholds by Otsu's method,
 splits what touches by a watershed on the distance to the background, and borders the pieces as the data border cells;
 its four numbers are chosen by the mean IoU on the whole training split, of all combinations of those in `GRID`.
@@ -31,10 +31,10 @@ GRID = {
 
 
 def watershed_mask(picture, smooth, light, factor, apart):
-    """Classes 0 background, 1 inside and 2 border of a picture (height, width)."""
+    """Classes 0 background, 1 inside and 2 border of an image (height, width)."""
     picture = picture.astype(float)
     flat = ndimage.gaussian_filter(picture, smooth) / ndimage.gaussian_filter(picture, light, mode="reflect")
-    middle = np.median(flat)  # more than half of a picture is background
+    middle = np.median(flat)  # more than half of an image is background
     cells = flat - middle > factor * (threshold_otsu(flat) - middle)
     cells = remove_small_objects(ndimage.binary_fill_holes(cells), max_size=40)
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(cells), 1.0)
@@ -47,7 +47,7 @@ def watershed_mask(picture, smooth, light, factor, apart):
 
 
 def mean_iou(pairs, classes=3):
-    """Of (true mask, mask found) of all pictures together."""
+    """Of (true mask, mask found) of all images together."""
     counts = sum(np.bincount((true * classes + found).ravel(), minlength=classes**2) for true, found in pairs)
     counts = counts.reshape(classes, classes)
     return float(np.mean(np.diag(counts) / (counts.sum(axis=0) + counts.sum(axis=1) - np.diag(counts))))
@@ -64,7 +64,7 @@ def baseline(source):
         return mean_iou((mask, watershed_mask(picture, **values)) for picture, mask in examples)
 
     tried = [dict(zip(GRID, values, strict=True)) for values in itertools.product(*GRID.values())]
-    coarse = sorted(tried, key=lambda values: -score(train[::16], values))[:12]  # a tenth of the pictures sifts them
+    coarse = sorted(tried, key=lambda values: -score(train[::16], values))[:12]  # a tenth of the images sifts them
     best = max(coarse, key=lambda values: score(train, values))
     return score(test, best), best
 

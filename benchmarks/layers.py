@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=tensorflow python benchmarks/layers.py       (or jax, torch)
 
-GroupNorm against `keras.layers.GroupNormalization`, on three sizes of pictures, and what both get wrong where the mean
+GroupNorm against `keras.layers.GroupNormalization`, on three sizes of images, and what both get wrong where the mean
 is a thousand times the deviation; a step of BahdanauAttention against Keras's AdditiveAttention and the two Dense
 layers that it lacks; Quadratic of low rank against the two Dense layers that it equals in work; BatchNorm against
 `keras.layers.BatchNormalization`, alone and in a step of a small residual network. A ratio is the median over rounds of

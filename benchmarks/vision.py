@@ -3,7 +3,7 @@
     KERAS_BACKEND=tensorflow python benchmarks/vision.py       (or jax, torch)
 
 A step is forward, backward and SGD with momentum on a batch that is ready in memory; ours and Keras's by `model.fit`
-over a few batches. ResNet-20 takes 128 pictures of 32 x 32 x 3; a U-Net of 32 filters, 4 levels and batch norm 8 of
+over a few batches. ResNet-20 takes 128 images of 32 x 32 x 3; a U-Net of 32 filters, 4 levels and batch norm 8 of
 128 x 128 x 3. PyTorch runs in a process of its own, eagerly, with channels last, and compiled. A ratio is the median
 over rounds of the two in turn, with its 95 % interval; below 1, ours is quicker.
 

@@ -9,14 +9,14 @@ from zoo.layers._typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable("zoo")
 class CropLike(keras.layers.Layer):
-    """Cuts off what a picture has, at the bottom and on the right, beyond the size of another.
+    """Cuts off what an image has, at the bottom and on the right, beyond the size of another.
 
     Args:
         margin: Integer, the number of pixels by which the result is smaller than the other on each side, at least 0.
             Defaults to 0.
 
     Call arguments:
-        inputs: List `[x, like]` of two tensors, pictures. Of `like` only height and width count.
+        inputs: List `[x, like]` of two tensors, images. Of `like` only height and width count.
 
     Input shape: (batch, height, width, channels) each; heights and widths may be unknown.
     Output shape: (batch, height of like - 2 margin, width of like - 2 margin, channels of x).
@@ -41,7 +41,7 @@ class CropLike(keras.layers.Layer):
         least = 2 * self.margin + 1
         if any(isinstance(size, int) and size < least for size in like[1:3]):
             raise ValueError(
-                f"CropLike leaves nothing of pictures below {least} x {least}. Received: margin={self.margin}, "
+                f"CropLike leaves nothing of images below {least} x {least}. Received: margin={self.margin}, "
                 f"like of {tuple(like)}"
             )
 

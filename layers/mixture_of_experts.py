@@ -28,7 +28,7 @@ class MixtureOfExperts(keras.layers.Layer):
             Defaults to None.
         routing: String. "token": each position of the leading axes is routed by itself, and experts get tokens,
             (tokens, features). "example": each example is routed by the mean of its features over all positions, and
-            experts get examples, (examples, ..., features), such as pictures. Defaults to "token".
+            experts get examples, (examples, ..., features), such as images. Defaults to "token".
         capacity_factor: Float or None. In training an expert takes at most ceil(capacity_factor k tokens / experts),
             first choices before second ones, with the factor rounded to two decimals; what is over gets 0 from it. None
             drops nothing. Defaults to None.

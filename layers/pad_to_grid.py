@@ -8,17 +8,17 @@ from zoo.layers._typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable("zoo")
 class PadToGrid(keras.layers.Layer):
-    """Mirrors pictures at the bottom and on the right until both sides are of a size that a network can halve.
+    """Mirrors images at the bottom and on the right until both sides are of a size that a network can halve.
 
     A side of n pixels becomes the smallest size of at least n that is `offset` beyond a multiple of `step`; pixel n is
-    pixel n - 2 again. Pictures that fit already are left alone.
+    pixel n - 2 again. Images that fit already are left alone.
 
     Args:
         step: Integer, at least 1, such as 2^depth.
         offset: Integer, at least 0 and below `step`. Defaults to 0.
 
     Call arguments:
-        inputs: Tensor of pictures.
+        inputs: Tensor of images.
 
     Input shape: (batch, height, width, channels); height and width may be unknown.
     Output shape: (batch, padded height, padded width, channels).

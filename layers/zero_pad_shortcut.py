@@ -8,7 +8,7 @@ from zoo.layers._typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable("zoo")
 class ZeroPadShortcut(keras.layers.Layer):
-    """The identity for a residual block that halves its picture: every other pixel, and zeros for new channels.
+    """The identity for a residual block that halves its image: every other pixel, and zeros for new channels.
 
     It has no parameters: option A of the paper.
 
@@ -17,7 +17,7 @@ class ZeroPadShortcut(keras.layers.Layer):
         strides: Integer, the step between the pixels that stay, at least 1. Defaults to 1.
 
     Call arguments:
-        inputs: Tensor of pictures.
+        inputs: Tensor of images.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, height / strides, width / strides, filters), rounded up.

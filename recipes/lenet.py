@@ -54,15 +54,15 @@ class LeNet(
     pool: str = choice(
         "trainable", "average", "max", default="trainable", search=("trainable", "average", "max"), help="of S2 and S4"
     )
-    padding: str = choice("valid", "same", default="valid", help="of C1; same takes 28 x 28 pictures as 32 x 32")
+    padding: str = choice("valid", "same", default="valid", help="of C1; same takes 28 x 28 images as 32 x 32")
     dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="before the classifier")
 
     def check(self) -> None:
         smallest = 12 if self.padding == "same" else 16
         if min(self.input_shape[:2]) < smallest:
             raise InputError(
-                f"LeNet with padding={self.padding} needs pictures of at least {smallest} x {smallest}. "
-                f"Received: input_shape={self.input_shape}. Pictures are resized to input_shape: give a larger one."
+                f"LeNet with padding={self.padding} needs images of at least {smallest} x {smallest}. "
+                f"Received: input_shape={self.input_shape}. Images are resized to input_shape: give a larger one."
             )
 
     def network(self) -> keras.Model:

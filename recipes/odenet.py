@@ -25,7 +25,7 @@ class ODENet(
 ):
     """ODE-Net: a residual network whose middle is one differential equation.
 
-    Chen, Rubanova, Bettencourt & Duvenaud 2018, "Neural Ordinary Differential Equations", section 3. The picture is
+    Chen, Rubanova, Bettencourt & Duvenaud 2018, "Neural Ordinary Differential Equations", section 3. The image is
     made small by three convolutions, solved as dx/dt = f(x, t) from t = 0 to 1, pooled and classified; f is two
     convolutions that see t as one more channel. `odenet/mnist` is torchdiffeq's `odenet_mnist.py`: 208,266 parameters,
     75,392 of them in f, dopri5 at tolerance 1e-3. Plain `odenet` is a narrower one for the digits.
@@ -102,8 +102,8 @@ class ODENet(
     def check(self) -> None:
         if min(self.input_shape[:2]) < 12:  # else a group may be one number, whose norm is 0
             raise InputError(
-                f"ODE-Net needs pictures of at least 12 x 12. Received: input_shape={self.input_shape}. "
-                "Pictures are resized to input_shape: give a larger one."
+                f"ODE-Net needs images of at least 12 x 12. Received: input_shape={self.input_shape}. "
+                "Images are resized to input_shape: give a larger one."
             )
         if self.filters % self._groups:
             raise InputError(f"groups must divide filters={self.filters}. Received: groups={self._groups}.")

@@ -18,7 +18,7 @@ CIFAR: dict[str, Any] = {
     "family": "small",
     "dataset": "tfds:cifar10",
     "input_shape": (32, 32, 3),
-    "epochs": 182,  # 64,000 steps of 128 on 45,000 pictures
+    "epochs": 182,  # 64,000 steps of 128 on 45,000 images
     "batch_size": 128,
     "learning_rate": 0.1,
     "nesterov": False,
@@ -160,7 +160,7 @@ class ResNet(
     """ResNet: each block adds what its convolutions make of its input to that input.
 
     He, Zhang, Ren & Sun 2016, "Deep Residual Learning for Image Recognition". `resnet/20` to `resnet/110` are its
-    networks for 32 x 32 pictures (section 4.2; 269,722 parameters at depth 20), with shortcuts of option A, which
+    networks for 32 x 32 images (section 4.2; 269,722 parameters at depth 20), with shortcuts of option A, which
     have none. `resnet/18` to `resnet/152` are those for ImageNet as everybody builds them since: the stride stands on
     the 3 x 3 convolution ("v1.5"), convolutions have no bias, batch norm has epsilon 1e-5 (25,557,032 trainable
     parameters at depth 50). Plain `resnet` is the network of depth 20, for the digits.
@@ -245,8 +245,8 @@ class ResNet(
             raise InputError(f"depth of family=imagenet must be one of {', '.join(map(str, BLOCKS))}. "
                              f"Received: depth={self.depth}.")  # fmt: skip
         if min(self.input_shape[:2]) < 8:
-            raise InputError(f"ResNet needs pictures of at least 8 x 8. Received: input_shape={self.input_shape}. "
-                             "Pictures are resized to input_shape: give a larger one.")  # fmt: skip
+            raise InputError(f"ResNet needs images of at least 8 x 8. Received: input_shape={self.input_shape}. "
+                             "Images are resized to input_shape: give a larger one.")  # fmt: skip
         if self.norm == "group" and self._widths[0] % self._groups:
             raise InputError(f"groups must divide the {self._widths[0]} channels of the narrowest stage. "
                              f"Received: groups={self._groups}.")  # fmt: skip
@@ -268,7 +268,7 @@ class ResNet(
         for layer in stem:
             x = layer(x)  # (batch, height, width, 16), or (batch, height / 4, width / 4, 64)
         for block in stages:
-            x = block(x)  # each stage but the first halves the picture and doubles the channels
+            x = block(x)  # each stage but the first halves the image and doubles the channels
         return keras.Model(images, head(pool(x)), name="resnet")
 
     def _make_stem(self) -> list[keras.layers.Layer]:

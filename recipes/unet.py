@@ -28,15 +28,15 @@ class UNet(
     `unet/original` is Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image
     Segmentation": unpadded, so that 572 x 572 pixels give the middle 388 x 388, 31,030,658 parameters, with the
     paper's border weights, elastic deformations, dropout and batches of one (its learning rate is not in the paper).
-    `unet/same` is as wide, and padded. `unet/modern` has group norm, resized pictures in place of transposed
+    `unet/same` is as wide, and padded. `unet/modern` has group norm, resized images in place of transposed
     convolutions, and soft gates in place of concatenation. Plain `unet` is a small padded one for the cells.
 
-    Every padded variant takes any height and width and gives the same; inside, pictures are mirrored to the next size
-    that halves `depth` times. The original takes any from 185 and gives 184 less; a reader mirrors pictures by 92
+    Every padded variant takes any height and width and gives the same; inside, images are mirrored to the next size
+    that halves `depth` times. The original takes any from 185 and gives 184 less; a reader mirrors images by 92
     pixels on each side first, so that files are answered whole all the same. Group and layer norm see all of a
-    picture: asked in tiles, they see a tile, and answer a little differently.
+    image: asked in tiles, they see a tile, and answer a little differently.
 
-    `jit_compile` is off because XLA compiles once more for each size of picture in evaluation.
+    `jit_compile` is off because XLA compiles once more for each size of image in evaluation.
 
     `zoo train unet` reaches a mean IoU of 0.916 on the cells' test split (mean of three seeds; a threshold and a
     watershed 0.607), in 5 to 12 minutes on 2 CPU cores that other work shared: `python benchmarks/cells.py`.
@@ -69,8 +69,8 @@ class UNet(
     }
 
     filters: int = integer(default=16, legal=(1, 1024), search=(8, 64), log=True, help="channels at full size")
-    depth: int = integer(default=3, legal=(1, 8), search=(2, 5), help="how often pictures are halved, channels doubled")
-    padding: str = choice("same", "valid", default="same", help="valid: unpadded, answers are smaller than pictures")
+    depth: int = integer(default=3, legal=(1, 8), search=(2, 5), help="how often images are halved, channels doubled")
+    padding: str = choice("same", "valid", default="same", help="valid: unpadded, answers are smaller than images")
     norm: str = choice(
         "batch", "group", "layer", "none", default="batch", search=("batch", "group", "none"),
         help="after every 3 x 3 convolution; layer is over positions and channels",
@@ -83,7 +83,7 @@ class UNet(
         help="of a group norm; none is two channels a group at full size, at most 32 groups",
     )
     up: str = choice(
-        "transpose", "resize", default="transpose", search=("transpose", "resize"), help="how pictures are doubled"
+        "transpose", "resize", default="transpose", search=("transpose", "resize"), help="how images are doubled"
     )
     skip: str = choice(
         "concat", "gate", default="concat", search=("concat", "gate"), help="gate: blend with what comes from below"
@@ -165,7 +165,7 @@ class UNet(
                 return [zoo.layers.GroupNorm(self._groups if self.norm == "group" else 1, name=name)]
 
     def _make_doubling(self, level: int) -> list[keras.layers.Layer]:
-        """Twice the picture, half the channels."""
+        """Twice the image, half the channels."""
         name, filters = f"up{level + 1}", self.filters * 2**level
         if self.up == "transpose":
             return [keras.layers.Conv2DTranspose(filters, 2, 2, kernel_initializer="he_normal", name=f"{name}_double")]

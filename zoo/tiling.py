@@ -1,4 +1,4 @@
-"""A picture asked in tiles: what is held in memory is the picture and one tile's answer."""
+"""An image asked in tiles: what is held in memory is the image and one tile's answer."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,16 +16,16 @@ def tiles(
     margin: int = 0,
     step: int = 1,
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """(rows, columns, logits) of a picture, a tile after the other: slices, and logits of just those pixels.
+    """(rows, columns, logits) of an image, a tile after the other: slices, and logits of just those pixels.
 
-    Beyond the border the picture is mirrored, as in the paper. Half of `overlap` is dropped on each side of a tile:
-    where a network sees no farther than that, an answer is that of the whole picture, but within that distance of the
-    picture's border, where the whole picture meets the network's own padding. Tiles are made a little smaller, and
+    Beyond the border the image is mirrored, as in the paper. Half of `overlap` is dropped on each side of a tile:
+    where a network sees no farther than that, an answer is that of the whole image, but within that distance of the
+    image's border, where the whole image meets the network's own padding. Tiles are made a little smaller, and
     their overlap larger, where they would not lie on the grid of the network otherwise.
 
     Args:
         answer: from float32 (1, height, width, channels) to logits (1, height - 2 margin, width - 2 margin, classes).
-        picture: (height, width, channels).
+        image: (height, width, channels).
         tile: side of the squares asked.
         overlap: pixels that neighbours share.
         margin, step: of the network, as of `zoo.tasks.Segmentation`.

@@ -51,7 +51,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["train", "lenet", "--data-dir", ""], "--data-dir is empty"),
     (["train", "lenet", "--directory", "x" * 300], "the path is too long"),
     (["train", "lenet", "momentum=0.5"], "has no effect: it counts only with optimizer=sgd or rmsprop"),
-    (["train", "lenet", "input_shape=8,8,1"], "needs pictures of at least 16 x 16"),
+    (["train", "lenet", "input_shape=8,8,1"], "needs images of at least 16 x 16"),
     (["train", "lenet", "dataset=digitz"], "Did you mean 'digits'"),
     (["train", "lenet", "dataset=folder:nowhere"], "nowhere is not there"),
     (["train", "lenet", "classes=7"], "classes=7 was given, but dataset=digits has 10 classes"),
@@ -99,7 +99,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["train", "lenet", "dataset=folder:a\0b"], "has a NUL byte"),
     (["evaluate", "ru\0n"], "has a NUL byte"),
     (["data", "prepare", "digitz"], "Did you mean 'digits'"),
-    (["data", "prepare", "folder:."], "no picture"),
+    (["data", "prepare", "folder:."], "no image"),
     (["data", "verfy", "digits"], "Did you mean 'verify'"),
     ([], "Usage: zoo"),
 ])  # fmt: skip

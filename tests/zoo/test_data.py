@@ -196,7 +196,7 @@ def test_a_path_is_named_by_what_lies_there(tmp_path, monkeypatch):
     assert name_of(pathlib.Path("folder:pets")) == "folder:pets"
     assert open_source(pathlib.Path("iris")).name == "iris"
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="folder:pets: no picture"):
+    with pytest.raises(InputError, match="folder:pets: no image"):
         zoo.recipe("lenet", dataset=pathlib.Path("pets"))
     assert zoo.recipe("lenet", init_from=tmp_path / "run").init_from == str(tmp_path / "run")
 
@@ -236,7 +236,7 @@ def test_bad_data_are_named(data, message):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder of 40 pictures of two classes, PNG and JPEG, grey and colour, of several sizes."""
+    """A folder of 40 images of two classes, PNG and JPEG, grey and colour, of several sizes."""
     rng = np.random.default_rng(0)
     for label, brightness in (("dark", 60), ("light", 200)):
         (tmp_path / "pictures" / label).mkdir(parents=True)
@@ -297,7 +297,7 @@ def test_a_bad_picture_is_named_and_skipped_only_when_asked(pictures, damage):
 
 
 def test_folders_that_cannot_train_are_refused(tmp_path, pictures):
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         open_source(f"folder:{tmp_path / 'pictures' / 'dark'}")
     shutil.rmtree(pictures / "dark")
     with pytest.raises(InputError, match="only one class, 'light'"):
@@ -353,7 +353,7 @@ def test_what_is_no_picture_is_counted_and_what_is_hidden_passed_over(pictures):
 def test_a_class_folder_without_a_picture_is_named(pictures):
     (pictures / "dull").mkdir()
     (pictures / "dull" / "notes.txt").write_text("hello")
-    with pytest.raises(InputError, match=r"no picture .* in the class folder .*/dull"):
+    with pytest.raises(InputError, match=r"no image .* in the class folder .*/dull"):
         open_source(f"folder:{pictures}")
 
 
@@ -413,7 +413,7 @@ def test_sets_of_tensorflow_datasets_train(recipe, given, splits, classes, note,
     for split in ("train", "validation"):
         images, labels = next(iter(zoo.dataset(recipe, split)))
         assert images.shape == (5, *recipe.input_shape)
-        assert labels.shape[0] == 5  # one label a picture, or where pictures are mixed a row of shares
+        assert labels.shape[0] == 5  # one label an image, or where images are mixed a row of shares
 
 
 def test_no_network_is_said_at_once_with_the_folder(monkeypatch, tmp_path):

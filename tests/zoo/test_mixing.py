@@ -8,7 +8,7 @@ from zoo.objective.losses import SmoothedCrossentropy
 from zoo.objective.metrics import Accuracy
 
 SHAPE = (16, 8, 12, 1)
-LABELS = np.arange(16)  # each picture is full of its label
+LABELS = np.arange(16)  # each image is full of its label
 
 
 def mix(mixup, cutmix, seed=(3, 4), *weights):
@@ -20,7 +20,7 @@ def mix(mixup, cutmix, seed=(3, 4), *weights):
 
 
 def neighbours(labels):
-    """(share of its own label, share of the next picture's) of each row; they are all there is."""
+    """(share of its own label, share of the next image's) of each row; they are all there is."""
     own, other = labels[LABELS, LABELS], labels[LABELS, np.roll(LABELS, -1)]
     np.testing.assert_allclose(own + other, 1, atol=1e-6)
     return own, other

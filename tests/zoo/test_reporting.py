@@ -77,7 +77,7 @@ def test_the_page_needs_nothing_else(page, run):
     assert "script" not in {tag for tag, _ in page.tags}
     assert "link" not in {tag for tag, _ in page.tags}
     fetched = [value for _, found in page.tags for key, value in found.items() if key in ("src", "href", "srcset")]
-    assert len(fetched) == 6  # three pictures, each for a light and for a dark page
+    assert len(fetched) == 6  # three images, each for a light and for a dark page
     assert all(value.startswith("data:image/png;base64,") for value in fetched)
     assert not re.search(r"https?://|@import|url\(", page.source)
 
@@ -184,7 +184,7 @@ def test_a_task_adds_what_it_likes(copy, monkeypatch):
         table = figures.Table(("<i>", "count"), [("a & b", 1_000), (None, 0.5)])
         return [
             figures.Part("words", "A table", "Just so.", table=table),
-            figures.Part("picture", "A picture", "An axis.", draw=lambda theme: figures.new(theme, 1.0)),
+            figures.Part("picture", "An image", "An axis.", draw=lambda theme: figures.new(theme, 1.0)),
         ]
 
     monkeypatch.setattr(ImageClassification, "report_parts", parts)

@@ -29,7 +29,7 @@ RNG = np.random.default_rng(0)
 
 
 def places(height, width):
-    """A picture whose pixels say where they are."""
+    """An image whose pixels say where they are."""
     return np.stack(np.mgrid[:height, :width], axis=-1).astype("uint8")
 
 
@@ -162,7 +162,7 @@ def write(path, pixels, palette=None):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder of 30 pictures of four sizes with masks of three classes, two of palettes, some pixels void."""
+    """A folder of 30 images of four sizes with masks of three classes, two of palettes, some pixels void."""
     root = tmp_path / "pictures"
     for number in range(30):
         size = [(40, 36), (37, 53), (20, 24), (64, 33)][number % 4]
@@ -342,9 +342,9 @@ def test_bad_masks_are_named_and_skipped_when_asked(pictures, damage, message, s
 def test_what_is_given_must_agree_with_the_data(pictures):
     with pytest.raises(InputError, match=r"classes=2 was given, but .* has 3 classes \(.*png has the id 2\)"):
         zoo.recipe("unet", dataset=f"folder:{pictures}", classes=2)
-    with pytest.raises(InputError, match=r"must have a picture and a mask\. It has: image, label"):
+    with pytest.raises(InputError, match=r"must have an image and a mask\. It has: image, label"):
         zoo.recipe("unet", dataset="digits")
-    with pytest.raises(InputError, match=r"must have a picture and a class label\. It has: image, mask"):
+    with pytest.raises(InputError, match=r"must have an image and a class label\. It has: image, mask"):
         zoo.recipe("lenet", dataset=f"folder:{pictures}")
 
 
@@ -360,7 +360,7 @@ def test_cells_are_drawn_by_their_seed():
                 assert one["mask"].shape == (48, 48)
                 assert set(np.unique(one["mask"])) <= {0, 1, 2}
                 seen.setdefault(one["image"].tobytes(), []).append((source.name, split))
-    assert len(seen) == 2 * 21  # no picture twice, in no split and under no seed
+    assert len(seen) == 2 * 21  # no image twice, in no split and under no seed
     for text, message in (("sead=1", "Did you mean 'seed'"), ("size=4", "between 32"), ("size", "NAME=VALUE")):
         with pytest.raises(InputError, match=message):
             open_source(f"cells:{text}")
@@ -470,7 +470,7 @@ def test_tiles_answer_as_the_whole_picture(model, size):
         found[rows, columns] = logits
     scale = np.abs(whole).max()
     np.testing.assert_allclose(found, mirrored, atol=1e-4 * scale)
-    inner = slice(far, -far - step)  # the last pixels see how the picture was made to halve
+    inner = slice(far, -far - step)  # the last pixels see how the image was made to halve
     np.testing.assert_allclose(found[inner, inner], whole[inner, inner], atol=1e-4 * scale)
 
 
@@ -482,7 +482,7 @@ def test_an_unpadded_network_answers_whole_pictures_tiled_or_not():
     whole = next(recipe.ask(model, [picture]))
     assert whole.shape == (70, 93)
     tiled = next(recipe.ask(model, [picture], tile=72, overlap=0))
-    inner = slice(0, -recipe.step)  # the last pixels see how the picture was made to halve
+    inner = slice(0, -recipe.step)  # the last pixels see how the image was made to halve
     np.testing.assert_array_equal(tiled[inner, inner], whole[inner, inner])
     assert zoo.recipe("unet/original").default_reader().margin == 92
 
@@ -569,6 +569,6 @@ def test_predict_writes_masks_and_spares_what_is_there(run, tmp_path, capsys, mo
 
 def test_a_report_shows_classes_and_pictures(run):
     page = zoo.report(run).read_text()
-    for title in ("Classes", "Confusion matrix", "Examples", "Worst pictures", "mean_iou"):
+    for title in ("Classes", "Confusion matrix", "Examples", "Worst images", "mean_iou"):
         assert title in page
     assert (run.path / "report" / "worst.png").exists()

@@ -242,7 +242,7 @@ def test_the_page_needs_nothing_else(study, page):
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "link", "iframe", "object"}
     fetched = [value for _, found in page.tags for key, value in found.items() if key in ("src", "href", "srcset")]
-    assert len(fetched) == 10  # five pictures, each for a light and for a dark page
+    assert len(fetched) == 10  # five images, each for a light and for a dark page
     assert all(value.startswith("data:image/png;base64,") for value in fetched)
     assert not re.search(r"https?://|@import|url\(", page.source)
     assert "default-src 'none'" in page.source

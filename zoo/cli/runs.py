@@ -43,7 +43,7 @@ def evaluate(
 @click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
-@click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment in squares of N pixels: large pictures.")
+@click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment in squares of N pixels: large images.")
 @click.option(
     "--overlap",
     type=click.IntRange(0),
@@ -91,7 +91,7 @@ def predict(
     asked = {"skip_bad": skip_bad, "strict": strict, "tile": tile, "overlap": overlap}
     if run.recipe.tiles:
         model, predictions = load(run), []
-        for path, target in _targets(inputs, masks).items():  # one at a time: masks are as large as pictures
+        for path, target in _targets(inputs, masks).items():  # one at a time: masks are as large as images
             for one in predict(model, [path], **asked):
                 one.write(target)
                 predictions.append(dataclasses.replace(one, mask=None))
@@ -136,7 +136,7 @@ def export(run: Any, directory: str, format: str, version: int | None, trust: bo
 @trust
 @quiet
 def report(run: Any, directory: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool) -> None:
-    """Write a page about a run or a study, with pictures.
+    """Write a page about a run or a study, with images.
 
     Of a study, the folder events is written too: `tensorboard --logdir STUDY/events` shows its trials in HParams.
     """
@@ -184,7 +184,7 @@ def _targets(inputs: Iterable[str], folder: str) -> dict[str, pathlib.Path]:
     places = list(targets.values())
     for place in places:
         if place.exists() or places.count(place) > 1:
-            why = "exists" if place.exists() else "would be the mask of two pictures"
+            why = "exists" if place.exists() else "would be the mask of two images"
             raise InputError(f"{place} {why}: name another folder with --masks.")
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     return targets

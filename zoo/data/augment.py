@@ -1,4 +1,4 @@
-"""Augmentation as a stateless function of (batch, seed): the same seed gives the same pictures, in any order.
+"""Augmentation as a stateless function of (batch, seed): the same seed gives the same images, in any order.
 
 Keras's Random* layers hold a counter, and in a parallel pipeline two equal runs would differ.
 """
@@ -11,10 +11,10 @@ from zoo.data._tensorflow import Tensor, tensorflow
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How much training pictures are changed at random; 0 (or "none") leaves that property alone.
+    """How much training images are changed at random; 0 (or "none") leaves that property alone.
 
     Attributes:
-        crop: pixels; pictures are padded by so many zeros on each side and cropped back at random.
+        crop: pixels; images are padded by so many zeros on each side and cropped back at random.
         flip: "none", "horizontal" or "both"; each with probability 1/2.
         rotation: degrees, uniform in -rotation to rotation.
         shear: degrees, as rotation.
@@ -38,7 +38,7 @@ class Augmentation:
     blur: float = 0.0
 
     def __call__(self, images: Tensor, seed: Tensor) -> Tensor:
-        """float32 (batch, height, width, channels), 0 to 255, of pictures of that shape and an integer pair."""
+        """float32 (batch, height, width, channels), 0 to 255, of images of that shape and an integer pair."""
         tf = tensorflow()
         images = tf.cast(images, tf.float32)
         draw = _Draw(tf.shape(images)[0], seed)
@@ -92,7 +92,7 @@ class Augmentation:
 
 
 class _Draw:
-    """Random numbers, one a picture and purpose, all drawn at once: a row a purpose, so one more changes no other."""
+    """Random numbers, one an image and purpose, all drawn at once: a row a purpose, so one more changes no other."""
 
     _rows = ("rotation", "shear", "zoom", "horizontal", "vertical", "x", "y", "left", "top", "blur")
     _rows += ("brightness", "contrast", "saturation")
@@ -114,7 +114,7 @@ class _Draw:
 
 
 def _blurred(images: Tensor, sigma: Tensor, reach: int) -> Tensor:
-    """Each picture blurred with its own sigma: two passes of shifted sums, edges mirrored."""
+    """Each image blurred with its own sigma: two passes of shifted sums, edges mirrored."""
     tf = tensorflow()
     offsets = tf.range(-reach, reach + 1, dtype=tf.float32)
     weights = tf.exp(-0.5 * (offsets / tf.maximum(sigma[:, None], 1e-3)) ** 2)

@@ -17,8 +17,8 @@ RIM = 3
 class Cells(fields.Declared):
     """What `cells:NAME=VALUE,...` may say."""
 
-    size: int = fields.integer(default=128, legal=(32, 4096), help="height and width of a picture")
-    count: int = fields.integer(default=14, legal=(1, 10_000), help="cells in a picture, give or take a third")
+    size: int = fields.integer(default=128, legal=(32, 4096), help="height and width of an image")
+    count: int = fields.integer(default=14, legal=(1, 10_000), help="cells in an image, give or take a third")
     radius: float = fields.real(default=12.0, legal=(6, 200), help="of a cell in pixels, give or take a third")
     overlap: float = fields.real(default=0.25, legal=(0, 0.5), help="of a cell that another may hide, at most")
     noise: float = fields.real(default=0.04, legal=(0, 1), help="deviation, as a fraction of white")
@@ -64,7 +64,7 @@ class ZooCells(OptionsBuilder):
 
 
 def draw(cells: Cells, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(picture, mask) of `Cells`, uint8 (size, size): classes 0 background, 1 inside, 2 border."""
+    """(image, mask) of `Cells`, uint8 (size, size): classes 0 background, 1 inside, 2 border."""
     from scipy import ndimage
 
     number = _places(cells, rng)

@@ -1,4 +1,4 @@
-"""Pieces of pictures and of their masks, cut at random: a stateless function of (picture, seed)."""
+"""Pieces of images and of their masks, cut at random: a stateless function of (image, seed)."""
 
 import dataclasses
 import math
@@ -9,13 +9,13 @@ from zoo.data._tensorflow import Tensor, tensorflow
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Crops:
-    """Cuts a piece out of a picture, moved and bent at random, and the same piece out of its masks.
+    """Cuts a piece out of an image, moved and bent at random, and the same piece out of its masks.
 
-    The piece is read off the whole picture in one interpolation, so a turned piece shows what lies beside it. Beyond
-    the picture it is mirrored; what is mirrored is told, for it has no mask of its own.
+    The piece is read off the whole image in one interpolation, so a turned piece shows what lies beside it. Beyond
+    the image it is mirrored; what is mirrored is told, for it has no mask of its own.
 
     Attributes:
-        height, width: of a piece. Where the picture is smaller it lies anywhere in it.
+        height, width: of a piece. Where the image is smaller it lies anywhere in it.
         flip: "none", "horizontal" or "both"; each with probability 1/2.
         rotation: degrees, uniform in -rotation to rotation.
         zoom: factor, log-uniform in 1 / (1 + zoom) to 1 + zoom.
@@ -36,7 +36,7 @@ class Crops:
         """A piece of each, float32 (height, width, channels) and (height, width), and where it is not mirrored.
 
         Args:
-            picture: (height, width, channels).
+            image: (height, width, channels).
             masks: a sequence of (height, width), read at the nearest pixel.
             seed: an integer pair.
         """
@@ -50,7 +50,7 @@ class Crops:
         return tf.cast(_read(picture, near_y, near_x), tf.float32), masks, inside
 
     def _places(self, size: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
-        """(y, x), float32 (height, width): which place of a picture of `size` each pixel of the piece shows."""
+        """(y, x), float32 (height, width): which place of an image of `size` each pixel of the piece shows."""
         tf = tensorflow()
         draw = tf.unstack(tf.random.stateless_uniform([8], seed) * 2 - 1)  # each -1 to 1
         angle = draw[0] * math.radians(self.rotation)
@@ -98,7 +98,7 @@ def _read(picture: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def _interpolated(picture: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """The picture at (y, x), bilinear between the four pixels around."""
+    """The image at (y, x), bilinear between the four pixels around."""
     tf = tensorflow()
     above, left = tf.floor(y), tf.floor(x)
     down, right = (y - above)[..., None], (x - left)[..., None]

@@ -39,7 +39,7 @@ class FolderSource(Source):
         labels = sorted({label for pictures in found.values() for label, _ in pictures})
         if not labels:
             raise InputError(
-                f"dataset={spec}: no picture ({picture_files.KINDS}) in the subfolders of {root}; each class is a "
+                f"dataset={spec}: no image ({picture_files.KINDS}) in the subfolders of {root}; each class is a "
                 "subfolder."
             )
         _refuse_empty(spec, places.get("train", root), {label for label, _ in found.get("train", found.get(None, []))})
@@ -77,7 +77,7 @@ class FolderSource(Source):
             self.notes += ("no validation split: training goes without",)
         self.sizes: Mapping[str, int] = {split: len(paths) for split, (paths, *_) in self._splits.items() if paths}
         if "train" not in self.sizes:
-            raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
+            raise InputError(f"dataset={spec}: no image of {root} falls into the training split; add more.")
         colour = any(fact["channels"] and fact["channels"] >= 3 for fact in facts.values())
         self.features: Mapping[str, Feature] = {"image": Image(3 if colour else 1, bits), "label": Label(tuple(labels))}
         listing = json.dumps([[path.relative_to(root).as_posix(), fact["sha256"]] for path, fact in facts.items()])
@@ -158,18 +158,18 @@ def _folders(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _pictures(root: pathlib.Path) -> tuple[list[tuple[str, pathlib.Path]], list[pathlib.Path]]:
-    """([(class, path)] of the pictures in the subfolders of `root`, the other files there), both sorted."""
+    """([(class, path)] of the images in the subfolders of `root`, the other files there), both sorted."""
     found = [(label.name, path) for label in _classes(root) for path in visible_files(label)]
     pictures = [(label, path) for label, path in found if path.suffix.lower() in picture_files.ENDINGS]
     return pictures, [path for _, path in found if path.suffix.lower() not in picture_files.ENDINGS]
 
 
 def _refuse_empty(spec: str, root: pathlib.Path, labels: set[str]) -> None:
-    """Raises for a class folder that has no picture to train on."""
+    """Raises for a class folder that has no image to train on."""
     for folder in _classes(root):
         if folder.name not in labels:
             raise InputError(
-                f"dataset={spec}: no picture ({picture_files.KINDS}) in the class folder {folder}. Add some, or remove "
+                f"dataset={spec}: no image ({picture_files.KINDS}) in the class folder {folder}. Add some, or remove "
                 "it."
             )
 

@@ -52,7 +52,7 @@ class MaskFolderSource(Source):
         places = own or {None: root}
         pairs = [(split, *pair) for split, place in places.items() for pair in _pairs(spec, place, others)]
         if not pairs:
-            raise InputError(f"dataset={spec}: no picture ({picture_files.KINDS}) in the folder images of {root}.")
+            raise InputError(f"dataset={spec}: no image ({picture_files.KINDS}) in the folder images of {root}.")
         masks = {mask for _, _, mask in pairs}
         paths = [path for pair in pairs for path in pair[1:] if path is not None]
         facts = inspect(
@@ -98,7 +98,7 @@ class MaskFolderSource(Source):
             self.notes += ("no validation split: training goes without",)
         self.sizes: Mapping[str, int] = {split: len(images) for split, (images, *_) in self._splits.items() if images}
         if "train" not in self.sizes:
-            raise InputError(f"dataset={spec}: no picture of {root} falls into the training split; add more.")
+            raise InputError(f"dataset={spec}: no image of {root} falls into the training split; add more.")
         listing = [[path.relative_to(root).as_posix(), fact["sha256"]] for path, fact in facts.items()]
         self.fingerprint: str = hashlib.sha256(json.dumps([listing, labels]).encode()).hexdigest()
 
@@ -175,7 +175,7 @@ def _decode_mask(path: pathlib.Path) -> dict[str, Any]:
 def _pairs(
     spec: str, place: pathlib.Path, others: list[pathlib.Path]
 ) -> list[tuple[pathlib.Path | None, pathlib.Path | None]]:
-    """[(picture or None, mask or None)] of one name each, sorted; `others` gets the files that are neither."""
+    """[(image or None, mask or None)] of one name each, sorted; `others` gets the files that are neither."""
     found = {}
     for kind, endings in (("images", picture_files.ENDINGS), ("masks", (".png",))):
         folder = _folder(place, kind)

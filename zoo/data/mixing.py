@@ -1,4 +1,4 @@
-"""Pictures of a batch mixed with one another, as a stateless function of (batch, seed)."""
+"""Images of a batch mixed with one another, as a stateless function of (batch, seed)."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ MIXING = 7
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mixing:
-    """Each picture is mixed with the next of its batch, and so is its label. 0 leaves pictures alone.
+    """Each image is mixed with the next of its batch, and so is its label. 0 leaves images alone.
 
     Attributes:
         mixup: alpha; share x + (1 - share) x', the share of Beta(alpha, alpha).
@@ -47,7 +47,7 @@ class Mixing:
     def _boxed(self, images: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
         tf = tensorflow()
         height, width = images.shape[1:3]
-        side = tf.sqrt(1 - _beta(self.cutmix, images, seed))  # of the box, as a fraction of the picture's
+        side = tf.sqrt(1 - _beta(self.cutmix, images, seed))  # of the box, as a fraction of the image's
         middle = tf.random.stateless_uniform([2, tf.shape(images)[0]], seed)
         down = _within(middle[0], side, height)  # (batch, height)
         across = _within(middle[1], side, width)

@@ -35,7 +35,7 @@ def open_source(spec: Any, *, data_dir: str | os.PathLike[str] | None = None, sk
             data in memory: `(x, y)` of arrays or of lists of texts, a `tf.data.Dataset` of batches, or a mapping from
             split to either. A `pathlib.Path` is a name as `name_of` tells.
         data_dir: where prepared data lie; None is `ZOO_DATA`, else TensorFlow Datasets' own folder.
-        skip_bad: leave out pictures, rows and numbers that cannot be read, instead of an error.
+        skip_bad: leave out images, rows and numbers that cannot be read, instead of an error.
     Raises: `InputError` for a name that is unknown, or data that cannot be used.
     """
     if isinstance(spec, os.PathLike):

@@ -290,7 +290,7 @@ class _Packed:
 
 
 def _shape_number(first: Tensor, *_: Tensor) -> Tensor:
-    """A number for each shape of an example's first tensor, a picture."""
+    """A number for each shape of an example's first tensor, an image."""
     tf = tensorflow()
     height, width = tf.unstack(tf.shape(first, tf.int64)[:2])
     return height * 2**32 + width

@@ -45,7 +45,7 @@ class Label:
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
-    """A feature: class ids of a picture's pixels, uint8 (height, width); `VOID` marks pixels outside the loss.
+    """A feature: class ids of an image's pixels, uint8 (height, width); `VOID` marks pixels outside the loss.
 
     Attributes:
         names: of the classes, in the order of their ids.

@@ -23,7 +23,7 @@ HOST = ("storage.googleapis.com", 443)
 """Asked once, for three seconds, before TensorFlow Datasets retries for minutes."""
 
 MASKS = {"oxford_iiit_pet": ("segmentation_mask", ("pet", "background", "outline"), 1)}
-"""Sets whose masks are pictures to TensorFlow Datasets: name -> (feature, names of the classes, id of the first)."""
+"""Sets whose masks are images to TensorFlow Datasets: name -> (feature, names of the classes, id of the first)."""
 
 
 def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
@@ -181,7 +181,7 @@ class TfdsSource(Source):
 
     @staticmethod
     def _describe(info: Any) -> tuple[dict[str, str], dict[str, Feature]]:
-        """({our name of a feature: its name there}, {our name: what it is}) of pictures or texts and what they mean."""
+        """({our name of a feature: its name there}, {our name: what it is}) of images or texts and what they mean."""
         import tensorflow_datasets as tfds
 
         texts = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.Text)]
@@ -203,7 +203,7 @@ class TfdsSource(Source):
             keys, features = {"text": texts[0]}, {"text": Text()}
         else:
             raise InputError(
-                f"{info.full_name} has no picture with a class label or a mask, no text and no pair of texts; it has "
+                f"{info.full_name} has no image with a class label or a mask, no text and no pair of texts; it has "
                 f"{', '.join(info.features)}."
             )
         if label is not None:

@@ -39,7 +39,7 @@ def raw_images(examples: Iterable[Mapping[str, Any]]) -> list[np.ndarray]:
 
 
 def _each(inputs: Iterable[Any]) -> list[tuple[str, Any]]:
-    """[(name, path or array of a picture)] of inputs, of which one may be an array of many pictures."""
+    """[(name, path or array of an image)] of inputs, of which one may be an array of many images."""
     found = []
     for number, one in enumerate(inputs):
         if isinstance(one, (str, os.PathLike)):
@@ -165,7 +165,7 @@ class ImageReader(keras.layers.Layer):
         return tf.ensure_shape(pixels, [None] * (len(images.shape) - 1) + [channels])
 
     def read_bytes(self, data: Tensor) -> Tensor:
-        """A batch of the bytes of pictures, strings (batch,), to uint8 (batch, *image_shape)."""
+        """A batch of the bytes of images, strings (batch,), to uint8 (batch, *image_shape)."""
         tf = tensorflow()
 
         spec = tf.TensorSpec(self.image_shape, tf.uint8)

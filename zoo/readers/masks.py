@@ -39,7 +39,7 @@ class MaskReader(ImageReader):
         return tf.cast(tf.round(self._fit_channels(self.to_8_bits(images))), tf.uint8)
 
     def frame(self, images: Tensor) -> Tensor:
-        """Pictures (batch, height, width, channels), as the network takes them: float32, mirrored by `margin`."""
+        """Images (batch, height, width, channels), as the network takes them: float32, mirrored by `margin`."""
         tf = tensorflow()
 
         if self.margin:
@@ -50,7 +50,7 @@ class MaskReader(ImageReader):
         return tf.cast(images, tf.float32)
 
     def read_bytes(self, data: Tensor) -> Tensor:
-        """A batch of PNG or JPEG bytes of pictures of one size, to uint8 (batch, height, width, image_shape[2])."""
+        """A batch of PNG or JPEG bytes of images of one size, to uint8 (batch, height, width, image_shape[2])."""
         tf = tensorflow()
 
         def read(one):
@@ -60,7 +60,7 @@ class MaskReader(ImageReader):
         pixels = tf.RaggedTensorSpec([None], tf.uint8, ragged_rank=0)
         shapes, pixels = tf.map_fn(read, data, fn_output_signature=(tf.TensorSpec([3], tf.int32), pixels))
         one_size = tf.reduce_all(shapes == shapes[:1])
-        with tf.control_dependencies([tf.Assert(one_size, ["Pictures asked together must be of one size:", shapes])]):
+        with tf.control_dependencies([tf.Assert(one_size, ["Images asked together must be of one size:", shapes])]):
             shape = tf.concat([tf.shape(shapes)[:1], shapes[0]], axis=0)
         return tf.ensure_shape(tf.reshape(pixels.flat_values, shape), [None, None, None, self.image_shape[-1]])
 

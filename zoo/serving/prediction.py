@@ -68,7 +68,7 @@ def predict(
             which each line is a text. One or a list.
         skip_bad: leave out inputs that cannot be read.
         strict: refuse texts that the network can only read in part.
-        tile, overlap: of a picture that is segmented, as of `zoo.tiling.tiles`: for one that is too large to be asked
+        tile, overlap: of an image that is segmented, as of `zoo.tiling.tiles`: for one that is too large to be asked
             whole. Without an overlap, tiles share what the network sees.
         trust: run the recipe file that the run names, whoever wrote it.
     Raises: `InputError` where an input cannot be read, with its name.

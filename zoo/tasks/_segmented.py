@@ -14,7 +14,7 @@ from zoo.tasks import _classes
 
 @dataclasses.dataclass(frozen=True)
 class Segmented:
-    """What a network says of one picture.
+    """What a network says of one image.
 
     Attributes:
         name: the file's path, or the number of the array.
@@ -48,7 +48,7 @@ class Segmented:
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A picture with its mask and the network's, and the mean IoU of the two."""
+    """An image with its mask and the network's, and the mean IoU of the two."""
 
     number: int
     picture: np.ndarray
@@ -104,11 +104,11 @@ def confusion(counts: np.ndarray, labels: Sequence[str], split: str) -> figures.
 
 
 def gallery(name: str, title: str, caption: str, judged: Sequence[Judged], labels: Sequence[str]) -> figures.Part:
-    """The `Part` with pictures in rows: as they are, with their masks, with the network's."""
+    """The `Part` with images in rows: as they are, with their masks, with the network's."""
     pictures, captions = [], []
     for one in judged:
         pictures += [one.picture, *(figures.tinted(one.picture, mask) for mask in (one.true, one.said))]
-        captions += [[f"picture {one.number + 1}", f"mean IoU {one.iou:.3f}"], ["true"], ["said"]]
+        captions += [[f"image {one.number + 1}", f"mean IoU {one.iou:.3f}"], ["true"], ["said"]]
     colours = ", ".join(f"{label} {colour}" for label, colour in zip(labels[1:], figures.CLASS_COLOURS, strict=False))
     return figures.Part(
         name=name,

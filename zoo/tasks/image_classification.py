@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ImageClassification(Recipe):
-    """Pictures into one of several classes.
+    """Images into one of several classes.
 
     Images of any size are resized to `input_shape`, as `resize` says; the network takes float32 pixels from 0 to 255
     and returns logits (batch, classes).
@@ -98,7 +98,7 @@ class ImageClassification(Recipe):
         height, width, _ = self.input_shape
         has = f"dataset={source.name} has"
         return {
-            "input_shape": ((height, width, image.channels), f"{has} pictures of {image.channels} channels"),
+            "input_shape": ((height, width, image.channels), f"{has} images of {image.channels} channels"),
             "classes": (len(label.names), f"{has} {len(label.names)} classes"),
         }
 
@@ -159,11 +159,11 @@ class ImageClassification(Recipe):
 
     @staticmethod
     def _wanted(source: Source) -> tuple[Image, Label]:
-        """The picture and the label among the features of `source`."""
+        """The image and the label among the features of `source`."""
         found = [[f for f in source.features.values() if isinstance(f, kind)] for kind in (Image, Label)]
         if not all(found):
             raise InputError(
-                f"dataset={source.name} must have a picture and a class label. It has: {', '.join(source.features)}."
+                f"dataset={source.name} must have an image and a class label. It has: {', '.join(source.features)}."
             )
         return found[0][0], found[1][0]
 
@@ -199,7 +199,7 @@ def _judge(outcome: "Outcome", most: int = 20) -> tuple[np.ndarray, np.ndarray, 
 def _mistakes(
     worst: list[_Mistake], true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], split: str
 ) -> figures.Part:
-    """The `Part` with the pictures of the `worst` mistakes, as the network sees them."""
+    """The `Part` with the images of the `worst` mistakes, as the network sees them."""
     count = int((true != predicted).sum())
     caption = f"{count:,} of the {len(true):,} examples of the {split} split were misclassified. "
     if not worst:
@@ -224,7 +224,7 @@ def _mistakes(
 
 
 class _Preparation:
-    """`zoo.data.pipeline.Preparation` of pictures and labels: uint8 until the last step."""
+    """`zoo.data.pipeline.Preparation` of images and labels: uint8 until the last step."""
 
     def __init__(
         self, reader: ImageReader, augmentation: Augmentation, mixing: Mixing, weights: _classes.BalancedWeights | None

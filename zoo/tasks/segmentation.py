@@ -27,21 +27,21 @@ if typing.TYPE_CHECKING:
     from zoo.reporting import Outcome
 
 PROBE_SIZE = (61, 53)
-"""Height and width of probe pictures, at most: odd, so that an export is verified on what does not halve."""
+"""Height and width of probe images, at most: odd, so that an export is verified on what does not halve."""
 
 
 class Segmentation(Recipe, monitor="val_mean_iou"):
-    """A class for each pixel of a picture.
+    """A class for each pixel of an image.
 
-    Pictures are never resized. A network trains on pieces of `input_shape`, cut at random; smaller pictures are
-    mirrored, and what is mirrored is outside the loss. It is judged on whole pictures, in batches of one size. It takes
+    Images are never resized. A network trains on pieces of `input_shape`, cut at random; smaller images are
+    mirrored, and what is mirrored is outside the loss. It is judged on whole images, in batches of one size. It takes
     float32 pixels from 0 to 255 of any height and width and returns logits (batch, height, width, classes).
     """
 
     tiles: typing.ClassVar[bool] = True
 
     batch_size: int = fields.integer(
-        default=8, legal=(1, 1_000_000), search=(2, 32), log=True, help="pieces in one step, pictures in evaluation"
+        default=8, legal=(1, 1_000_000), search=(2, 32), log=True, help="pieces in one step, images in evaluation"
     )
     input_shape: tuple[int, int, int] = fields.integers(
         default=(128, 128, 3), legal=(1, 65_536), help="height, width and channels of a training piece"
@@ -85,7 +85,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
 
     @property
     def step(self) -> int:
-        """The grid of the network: a picture moved by so many pixels has the same answer, moved."""
+        """The grid of the network: an image moved by so many pixels has the same answer, moved."""
         return 1
 
     @property
@@ -120,7 +120,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         has = f"dataset={source.name} has"
         because = f" ({mask.why})" if mask.why else ""
         return {
-            "input_shape": ((height, width, image.channels), f"{has} pictures of {image.channels} channels"),
+            "input_shape": ((height, width, image.channels), f"{has} images of {image.channels} channels"),
             "classes": (len(mask.names), f"{has} {len(mask.names)} classes{because}"),
         }
 
@@ -147,11 +147,11 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
     def ask(
         self, model: typing.Any, pictures: Iterable[np.ndarray], tile: int | None = None, overlap: int | None = None
     ) -> Iterator[np.ndarray]:
-        """The mask, uint8 (height, width), of each picture, one after the other.
+        """The mask, uint8 (height, width), of each image, one after the other.
 
         Args:
-            pictures: uint8 (height, width, channels) of any sizes.
-            tile, overlap: as of `zoo.tiling.tiles`; without a tile, a picture is asked whole, and without an overlap,
+            images: uint8 (height, width, channels) of any sizes.
+            tile, overlap: as of `zoo.tiling.tiles`; without a tile, an image is asked whole, and without an overlap,
                 tiles share what the network sees on both sides of them.
         """
         overlap = 2 * self.reach if overlap is None else overlap
@@ -204,15 +204,15 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         return [
             scores(counts, labels, split),
             confusion(counts, labels, split),
-            gallery("examples", "Examples", f"The first pictures of the {split} split.", first, labels),
+            gallery("examples", "Examples", f"The first images of the {split} split.", first, labels),
             gallery(
-                "worst", "Worst pictures", f"Those of the {split} split with the lowest mean IoU, the worst first.",
+                "worst", "Worst images", f"Those of the {split} split with the lowest mean IoU, the worst first.",
                 worst, labels,
             ),
         ]  # fmt: skip
 
     def _judge(self, outcome: "Outcome", most: int = 4) -> tuple[np.ndarray, list[Judged], list[Judged]]:
-        """(pixels by true and predicted class, the `most` first pictures, the `most` of the lowest mean IoU)."""
+        """(pixels by true and predicted class, the `most` first images, the `most` of the lowest mean IoU)."""
         counts, first, worst, number = np.zeros((self.classes, self.classes), int), [], [], 0
         for images, masks, logits in outcome.batches():
             height, width = masks.shape[1:]
@@ -231,11 +231,11 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
 
     @staticmethod
     def _wanted(source: Source) -> tuple[Image, Mask]:
-        """The picture and the mask among the features of `source`."""
+        """The image and the mask among the features of `source`."""
         found = [[f for f in source.features.values() if isinstance(f, kind)] for kind in (Image, Mask)]
         if not all(found):
             raise InputError(
-                f"dataset={source.name} must have a picture and a mask. It has: {', '.join(source.features)}."
+                f"dataset={source.name} must have an image and a mask. It has: {', '.join(source.features)}."
             )
         return found[0][0], found[1][0]
 
@@ -248,7 +248,7 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
 
 
 class _Preparation:
-    """`zoo.data.pipeline.Preparation` of pictures and masks."""
+    """`zoo.data.pipeline.Preparation` of images and masks."""
 
     def __init__(
         self, recipe: Segmentation, reader: MaskReader, class_weights: _classes.BalancedWeights | None
@@ -261,7 +261,7 @@ class _Preparation:
         self._class_weights = class_weights
 
     def read(self, example: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """(picture, mask), and the weights of borders where they count."""
+        """(image, mask), and the weights of borders where they count."""
         tf = tensorflow()
 
         picture, mask = self._reader.read_example(example), example["mask"]

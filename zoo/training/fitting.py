@@ -58,7 +58,7 @@ def train(
         until: stop after so many epochs in all; the run is paused, its schedule stays that of all its epochs.
         callbacks: Keras callbacks; those with `get_state` and `set_state` (JSON) are resumed exactly.
         data_dir: where prepared data lie; None is ZOO_DATA, else TensorFlow Datasets' own folder.
-        skip_bad: leave out pictures that cannot be read.
+        skip_bad: leave out images that cannot be read.
         quiet: print nothing.
         trust: of a run to go on with, run the recipe file that it names, whoever wrote it.
         given: values of fields.
