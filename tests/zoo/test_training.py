@@ -249,7 +249,15 @@ class Interrupting(keras.callbacks.Callback):
             assert self.times == 1, "the second one acts at once"
 
 
-def test_ctrl_c_sigterm_and_sighup_keep_the_whole_epochs_and_say_how_to_go_on(uninterrupted, tmp_path):
+@pytest.fixture
+def listening():
+    """Ctrl-C is not ignored, as it is where a shell runs the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_sigterm_and_sighup_keep_the_whole_epochs_and_say_how_to_go_on(uninterrupted, tmp_path, listening):
     ways = ((1, signal.SIGINT, 1, "Ctrl-C"), (1, signal.SIGINT, 2, "Ctrl-C"), (2, signal.SIGTERM, 1, "SIGTERM"),
             (2, signal.SIGHUP, 1, "SIGHUP"))  # fmt: skip
     for epoch, number, times, reason in ways:
