@@ -251,10 +251,12 @@ class Interrupting(keras.callbacks.Callback):
 
 @pytest.fixture
 def listening():
-    """Ctrl-C is not ignored, as it is where a shell runs the tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """No signal is ignored, as SIGINT is where a shell runs the tests in the background, and SIGHUP under nohup."""
+    ways = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in ways.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_ctrl_c_sigterm_and_sighup_keep_the_whole_epochs_and_say_how_to_go_on(uninterrupted, tmp_path, listening):
