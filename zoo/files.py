@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and locks that die with their process."""
+"""Files that are whole or not there, locks that die with their process, and whether files may be fetched."""
 
 import atexit
 import contextlib
@@ -17,6 +17,11 @@ import time
 from collections.abc import Collection, Iterator
 
 from zoo.errors import RunError
+
+
+def offline() -> bool:
+    """Returns whether ZOO_OFFLINE forbids every connection: any value but the empty one and 0."""
+    return os.environ.get("ZOO_OFFLINE", "") not in ("", "0")
 
 
 def write(path: str | os.PathLike[str], data: str | bytes) -> None:

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from zoo import files
 from zoo.data import open_source, pipeline, tfds_source
 from zoo.data.augment import Augmentation
 from zoo.data.memory_source import part_of
@@ -422,6 +423,14 @@ def test_no_network_is_said_at_once_with_the_folder(monkeypatch, tmp_path):
         open_source("tfds:mnist", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize(("value", "forbids"), [(None, False), ("", False), ("0", False), ("1", True), ("true", True)])
+def test_any_value_but_0_is_offline(value, forbids, monkeypatch):
+    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ZOO_OFFLINE", value)
+    assert files.offline() == forbids
+
+
 def test_offline_opens_no_socket(monkeypatch, tmp_path):
     def refuse(*_, **__):
         raise AssertionError("a socket was opened")
@@ -430,7 +439,7 @@ def test_offline_opens_no_socket(monkeypatch, tmp_path):
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    with pytest.raises(InputError, match="ZOO_OFFLINE=1 forbids it"):
+    with pytest.raises(InputError, match="ZOO_OFFLINE forbids it"):
         open_source("tfds:mnist", data_dir=tmp_path)
     run = zoo.train("lenet", epochs=1, directory=tmp_path / "run", data_dir=tmp_path, quiet=True)
     assert zoo.evaluate(run, data_dir=tmp_path)["accuracy"] > 0.2

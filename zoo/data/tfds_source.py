@@ -32,14 +32,9 @@ def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     return pathlib.Path(root).expanduser().absolute()
 
 
-def offline() -> bool:
-    """Whether ZOO_OFFLINE=1 forbids every connection."""
-    return os.environ.get("ZOO_OFFLINE") == "1"
-
-
 def reachable() -> bool:
     """Whether a download can be tried at all."""
-    if offline():
+    if files.offline():
         return False
     try:
         socket.create_connection(HOST, timeout=3).close()
@@ -125,7 +120,7 @@ class TfdsSource(Source):
             if builder.is_prepared():
                 return builder
             if not self.local and not reachable():
-                why = "ZOO_OFFLINE=1 forbids it" if offline() else "there is no network"
+                why = "ZOO_OFFLINE forbids it" if files.offline() else "there is no network"
                 raise InputError(
                     f"dataset={self.name} is not in {root} and cannot be downloaded: {why}. Prepare it on a machine "
                     f"with a network (zoo data prepare {self.name}) and copy it to {builder.data_dir}."

@@ -9,6 +9,7 @@ import pathlib
 import re
 from typing import Any
 
+from zoo import files
 from zoo.errors import InputError, install_line
 from zoo.weights import gguf
 from zoo.weights.tensors import PICKLES, SUFFIXES, files_of
@@ -141,13 +142,12 @@ def locate(source: str | os.PathLike[str]) -> Located:
 @functools.cache
 def _fetched(source: str, repo: str, revision: str | None) -> pathlib.Path:
     """The folder of a repository's files in the hub's cache."""
-    offline = os.environ.get("ZOO_OFFLINE", "") not in ("", "0")
     try:
         import huggingface_hub
         from huggingface_hub import constants, errors
     except ImportError:
         raise InputError(f"{source} needs huggingface_hub: {install_line('hub')}.") from None
-    offline = offline or constants.HF_HUB_OFFLINE
+    offline = files.offline() or constants.HF_HUB_OFFLINE
     try:
         return pathlib.Path(
             huggingface_hub.snapshot_download(
