@@ -17,55 +17,65 @@ class Blocks(Declared):
 
     tuned: typing.ClassVar[tuple[str, ...]] = ("dropout", "depth", "width")
 
-    depth: int = integer(default=2, legal=(1, 1000), search=(1, 6), help="blocks in a stack")
+    depth: int = integer(default=2, legal=(1, 1000), search=(1, 6), help="number of Transformer blocks per stack")
     width: int = integer(
-        default=128, legal=(1, 65_536), search=(64, 512), step=64, help="of the sequences between blocks"
+        default=128, legal=(1, 65_536), search=(64, 512), step=64, help="model dimension: features per token"
     )
-    heads: int = integer(default=4, legal=(1, 1024), help="of each attention; must divide width")
+    heads: int = integer(default=4, legal=(1, 1024), help="attention heads; must divide width")
     kv_heads: int | None = integer(
         default=None, legal=(1, 1024), optional=True,
-        help="heads of keys and values, each for several of heads; must divide it; as many if none",
+        help="heads of keys and values (grouped-query attention); must divide heads; none: as many as heads",
     )  # fmt: skip
     ffn: str = choice(
         "dense", "gated", "quadratic", "moe", default="dense", search=("dense", "gated", "quadratic", "moe"),
-        help="second half of a block; gated: GLU; moe: a mixture of experts",
+        help="feed-forward part of a block; gated: GLU; moe: mixture of experts",
     )  # fmt: skip
     hidden: int = integer(
-        default=512, legal=(1, 1_000_000), search=(128, 2048), log=True, help="units within it, or within an expert"
+        default=512,
+        legal=(1, 1_000_000),
+        search=(128, 2048),
+        log=True,
+        help="hidden units of the feed-forward part, or of each expert",
     )
     activation: str = choice(
         "relu", "gelu", "gelu_tanh", "silu", default="relu", search=("relu", "gelu", "gelu_tanh", "silu"),
-        when={"ffn": ("dense", "gated", "moe")}, help="of those units, or of their gates",
+        when={"ffn": ("dense", "gated", "moe")}, help="activation of the feed-forward part",
     )  # fmt: skip
     experts: int = integer(
-        default=4, legal=(1, 4096), search=(2, 16), log=True, when={"ffn": "moe"}, help="experts in a mixture"
+        default=4, legal=(1, 4096), search=(2, 16), log=True, when={"ffn": "moe"}, help="number of experts"
     )
-    top_k_experts: int = integer(
-        default=2, legal=(1, 64), search=(1, 2), when={"ffn": "moe"}, help="experts that each token goes to"
+    top_k_experts: int = integer(default=2, legal=(1, 64), search=(1, 2), when={"ffn": "moe"}, help="experts per token")
+    norm: str = choice(
+        "pre",
+        "post",
+        default="pre",
+        search=("pre", "post"),
+        help="place of the norms: before (pre) or after (post) attention and feed-forward part",
     )
-    norm: str = choice("pre", "post", default="pre", search=("pre", "post"), help="of the halves of a block")
-    norm_kind: str = choice("layer", "rms", default="layer", help="layer norms, or norms by the root mean square")
-    epsilon: float = real(default=1e-6, legal=(1e-15, 0.1), help="added to what a norm takes the root of")
-    bias: bool = flag(default=True, help="whether norms and the dense layers of blocks have biases")
+    norm_kind: str = choice("layer", "rms", default="layer", help="layer norm or RMSNorm")
+    epsilon: float = real(default=1e-6, legal=(1e-15, 0.1), help="epsilon of the norms")
+    bias: bool = flag(default=True, help="whether norms and dense layers have biases")
     qkv_bias: bool = flag(
-        default=False, when={"bias": False}, help="whether queries, keys and values have biases all the same"
+        default=False, when={"bias": False}, help="whether queries, keys and values have biases even with bias=false"
     )
     positions: str = choice(
         "sinusoidal", "learned", "rotary", default="sinusoidal", search=("sinusoidal", "learned", "rotary"),
-        help="added to tokens; rotary: queries and keys are rotated by them",
+        help="position encoding",
     )  # fmt: skip
     rotary_base: float = real(
         default=10_000.0,
         legal=(1, 1e9),
         when={"positions": "rotary"},
-        help="theta, the base of the wavelengths",
+        help="base (theta) of the rotary wavelengths",
     )
     rotary_scaling: tuple[float, ...] = reals(
         default=(1.0,), length=0, legal=(1e-6, 1e9), when={"positions": "rotary"},
-        help="slows rotations: by a factor; by factor, low, high, length as Llama 3.1 does",
+        help="scaling of rotary positions: a factor, or factor, low, high, length as in Llama 3.1",
     )  # fmt: skip
-    dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="of what each half of a block adds")
-    attention_dropout: float = real(default=0.0, legal=(0, 0.95), help="of attention weights")
+    dropout: float = real(
+        default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="dropout of the output of attention and feed-forward part"
+    )
+    attention_dropout: float = real(default=0.0, legal=(0, 0.95), help="dropout of attention weights")
 
     def check(self) -> None:
         super().check()
@@ -172,10 +182,10 @@ class Writes(Declared):
     untied_bias: typing.ClassVar[bool] = True
     """Whether an output matrix of its own has a bias where `head_bias` says nothing."""
 
-    tied: bool = flag(default=False, help="whether the output's matrix is the embedding's")
+    tied: bool = flag(default=False, help="whether the output layer shares the embedding matrix")
     head_bias: bool | str | None = choice(
         True, False, "fixed", default=None, optional=True,
-        help="whether logits have a bias; fixed: one that is not trained, to rule out ids; if none, unless tied",
+        help="whether logits have a bias; fixed: an untrained one that masks ids; none: only if not tied",
     )  # fmt: skip
 
     def make_head(self, vocabulary: int) -> keras.layers.Layer:

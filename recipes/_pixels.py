@@ -101,10 +101,13 @@ class Pixels(Declared):
         default=(0.5,),
         length=0,
         legal=(0, 1),
-        help="subtracted from pixels, as a fraction of white; one, or one a channel",
+        help="subtracted from pixels, as a fraction of white; one value, or one per channel",
     )
     std: tuple[float, ...] = reals(
-        default=(0.5,), length=0, legal=(1e-3, 10), help="what pixels are then divided by; one, or one a channel"
+        default=(0.5,),
+        length=0,
+        legal=(1e-3, 10),
+        help="pixels are divided by it afterwards; one value, or one per channel",
     )
 
     def check(self) -> None:

@@ -113,7 +113,9 @@ ARCHITECTURES = (
 class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropout=0.1, epsilon=1e-12):
     """The network that `bert` trains and `bert_classifier` goes on with."""
 
-    segments: int = integer(default=2, legal=(1, 64), help="parts of a text that are told apart, each ending with END")
+    segments: int = integer(
+        default=2, legal=(1, 64), help="segment embeddings: parts of a text that are told apart, each ending with END"
+    )
 
     def encode(self, text: Tensor, embedding: typing.Any) -> Tensor:
         """(batch, time, width) of `text`, ids (batch, time)."""

@@ -38,10 +38,13 @@ class LeNet(
     variants: ClassVar[dict[str, dict[str, Any]]] = {"5": {}, "modern": {"activation": "relu", "pool": "max"}}
 
     filters: tuple[int, int] = integers(
-        default=(6, 16), legal=(1, 512), search=((6, 16), (12, 32), (20, 50)), help="channels of C1 and C3"
+        default=(6, 16),
+        legal=(1, 512),
+        search=((6, 16), (12, 32), (20, 50)),
+        help="channels of the convolutions C1 and C3",
     )
     hidden: tuple[int, int] = integers(
-        default=(120, 84), legal=(1, 8192), search=((120, 84), (240, 84)), help="units of C5 and F6"
+        default=(120, 84), legal=(1, 8192), search=((120, 84), (240, 84)), help="units of the dense layers C5 and F6"
     )
     activation: str = choice(
         "tanh",
@@ -49,13 +52,20 @@ class LeNet(
         "gelu",
         default="tanh",
         search=("tanh", "relu", "gelu"),
-        help="after every convolution and hidden dense layer",
+        help="activation of convolutions and hidden dense layers",
     )
     pool: str = choice(
-        "trainable", "average", "max", default="trainable", search=("trainable", "average", "max"), help="of S2 and S4"
+        "trainable",
+        "average",
+        "max",
+        default="trainable",
+        search=("trainable", "average", "max"),
+        help="pooling of S2 and S4",
     )
-    padding: str = choice("valid", "same", default="valid", help="of C1; same takes 28 x 28 images as 32 x 32")
-    dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="before the classifier")
+    padding: str = choice(
+        "valid", "same", default="valid", help="padding of C1; same: 28 x 28 images are treated as 32 x 32"
+    )
+    dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="dropout before the classifier")
 
     def check(self) -> None:
         smallest = 12 if self.padding == "same" else 16

@@ -37,7 +37,7 @@ class MLP(TabularPrediction, dataset="moons", epochs=60, batch_size=32, learning
         "moe",
         default="dense",
         search=("dense", "maxout", "quadratic", "gated", "moe"),
-        help="what a hidden layer is made of; none is a linear model",
+        help="kind of hidden layer; none: a linear model",
     )
     units: tuple[int, ...] = integers(
         default=(32,),
@@ -45,35 +45,40 @@ class MLP(TabularPrediction, dataset="moons", epochs=60, batch_size=32, learning
         legal=(1, 65_536),
         search=((32,), (64,), (128,), (64, 64)),
         when={"hidden": ("dense", "maxout", "quadratic", "gated", "moe")},
-        help="of each hidden layer",
+        help="units of each hidden layer",
     )
     activation: str = choice(
         "relu", "tanh", "gelu", "silu", default="relu", search=("relu", "tanh", "gelu"), when={"hidden": "dense"},
-        help="of dense hidden layers",
+        help="activation of dense hidden layers",
     )  # fmt: skip
     pieces: int = integer(
-        default=2, legal=(2, 64), search=(2, 6), when={"hidden": "maxout"}, help="linear maps in a maxout unit"
+        default=2, legal=(2, 64), search=(2, 6), when={"hidden": "maxout"}, help="linear maps per maxout unit"
     )
     rank: int | None = integer(
         default=None, legal=(1, 4096), optional=True, when={"hidden": "quadratic"},
-        help="of a quadratic unit's matrix; none is full",
+        help="rank of each quadratic unit's matrix; none: full rank",
     )  # fmt: skip
     experts: str = choice(
-        "linear", "mlp", default="linear", search=("linear", "mlp"), when={"hidden": "moe"}, help="what is mixed"
+        "linear", "mlp", default="linear", search=("linear", "mlp"), when={"hidden": "moe"}, help="kind of expert"
     )
     expert_count: int = integer(
-        default=4, legal=(1, 1024), search=(2, 16), log=True, when={"hidden": "moe"}, help="experts in a mixture"
+        default=4, legal=(1, 1024), search=(2, 16), log=True, when={"hidden": "moe"}, help="number of experts"
     )
     expert_units: int = integer(
-        default=16, legal=(1, 65_536), search=(8, 64), log=True, when={"experts": "mlp"}, help="hidden in each expert"
+        default=16,
+        legal=(1, 65_536),
+        search=(8, 64),
+        log=True,
+        when={"experts": "mlp"},
+        help="hidden units of each expert",
     )
     top_k: int | None = integer(
-        default=None, legal=(1, 1024), optional=True, when={"hidden": "moe"}, help="experts that answer; none is all"
+        default=None, legal=(1, 1024), optional=True, when={"hidden": "moe"}, help="experts used per row; none: all"
     )
     dropout: float = real(
         default=0.0, legal=(0, 0.95), search=(0.0, 0.5),
         when={"hidden": ("dense", "maxout", "quadratic", "gated", "moe")},
-        help="after every hidden layer",
+        help="dropout after every hidden layer",
     )  # fmt: skip
 
     def check(self) -> None:

@@ -58,10 +58,20 @@ class ODENet(
 
     filters: int = integer(default=32, legal=(1, 4096), search=(16, 128), log=True, help="channels of the state")
     groups: int | None = integer(
-        default=None, legal=(1, 4096), optional=True, help="of the group norms; none is filters, at most 32"
+        default=None,
+        legal=(1, 4096),
+        optional=True,
+        help="groups of the group norms; none: as many as filters, at most 32",
     )
     activation: str = choice(
-        "relu", "gelu", "silu", "softplus", "tanh", default="relu", search=("relu", "softplus"), help="after every norm"
+        "relu",
+        "gelu",
+        "silu",
+        "softplus",
+        "tanh",
+        default="relu",
+        search=("relu", "softplus"),
+        help="activation after every norm",
     )
     solver: str = choice(
         "dopri5",
@@ -74,14 +84,14 @@ class ODENet(
         "alf",
         default="dopri5",
         search=("dopri5", "rk4", "alf"),
-        help="the first three choose their steps",
+        help="ODE solver; the first three choose their step size",
     )
     steps: int = integer(
         default=4,
         legal=(1, 10_000),
         search=(1, 16),
         when={"solver": ("rk4", "heun", "midpoint", "euler", "alf")},
-        help="equal steps from t = 0 to 1",
+        help="number of equal steps from t = 0 to 1",
     )
     tolerance: float = real(
         default=1e-3,
@@ -89,14 +99,14 @@ class ODENet(
         search=(1e-5, 1e-2),
         log=True,
         when={"solver": ("dopri5", "tsit5", "bosh3")},
-        help="relative and absolute error of a step",
+        help="relative and absolute tolerance of a step",
     )
     gradient: str = choice(
         "checkpoint",
         "adjoint",
         default="checkpoint",
         search=("checkpoint", "adjoint"),
-        help="exact, or in constant memory",
+        help="checkpoint: exact gradients; adjoint: constant memory",
     )
 
     def check(self) -> None:

@@ -182,11 +182,15 @@ class ResNet(
 
     families: ClassVar[tuple[Family, ...]] = FAMILIES
 
-    family: str = choice("small", "imagenet", default="small", help="3 stages from 16 channels, or 4 from 64")
-    depth: int = integer(
-        default=20, legal=(8, 2000), search=(20, 56), step=6, help="layers with weights: 6n + 2, or 18 to 152"
+    family: str = choice(
+        "small", "imagenet", default="small", help="small: 3 stages from 16 channels; imagenet: 4 stages from 64"
     )
-    width: float = real(default=1.0, legal=(0.25, 16), search=(0.5, 2.0), help="times as many channels, in eights")
+    depth: int = integer(
+        default=20, legal=(8, 2000), search=(20, 56), step=6, help="number of layers with weights: 6n + 2, or 18 to 152"
+    )
+    width: float = real(
+        default=1.0, legal=(0.25, 16), search=(0.5, 2.0), help="factor on the number of channels, in multiples of 8"
+    )
     norm: str = choice(
         "batch",
         "group",
@@ -194,14 +198,14 @@ class ResNet(
         "none",
         default="batch",
         search=("batch", "group", "layer"),
-        help="after every convolution; layer is over positions and channels",
+        help="norm after every convolution; layer: over positions and channels",
     )
     groups: int | None = integer(
         default=None,
         legal=(1, 4096),
         optional=True,
         when={"norm": "group"},
-        help="of a group norm; none is two channels a group in the narrowest stage, at most 32 groups",
+        help="groups of the group norms; none: two channels per group in the narrowest stage, at most 32 groups",
     )
     activation: str = choice(
         "relu", "gelu", "silu", "elu", default="relu", search=("relu", "gelu", "silu"), help="after norms and sums"
@@ -211,20 +215,22 @@ class ResNet(
         "A",
         "B",
         default="family",
-        help="where channels grow: A pads zeros, B projects; A in the small family, B in the other",
+        help="shortcut where channels grow: A pads with zeros, B projects; family: A for small, B for imagenet",
     )
-    stem: str = choice("family", "small", "imagenet", default="family", help="3 x 3, or 7 x 7 and a pool, both halving")
+    stem: str = choice(
+        "family", "small", "imagenet", default="family", help="small: 3 x 3; imagenet: 7 x 7 and pooling"
+    )
     zero_init_residual: bool = flag(
         default=False,
         search=(True, False),
         when={"norm": ("batch", "group", "layer")},
-        help="blocks start as the identity: their last norm's gamma is 0",
+        help="whether the last norm of a block starts with gamma = 0, so that blocks start as the identity",
     )
     drop_path: float = real(
-        default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="probability of dropping the last block's body"
+        default=0.0, legal=(0, 0.95), search=(0.0, 0.3), help="stochastic depth: probability of dropping the last block"
     )
     stage: str = choice(
-        "residual", "ode", default="residual", help="ode: one differential equation for all but one block"
+        "residual", "ode", default="residual", help="ode: an ODE block in place of all but one block of a stage"
     )
     head: str = choice(
         "dense",
@@ -232,7 +238,7 @@ class ResNet(
         "quadratic",
         default="dense",
         search=("dense", "moe", "quadratic"),
-        help="from features to logits",
+        help="layer from features to logits",
     )
 
     def check(self) -> None:

@@ -63,21 +63,34 @@ class Seq2Seq(
 
     exports_attention: typing.ClassVar[bool] = True
 
-    cell: str = choice("gru", "lstm", "rnn", default="gru", search=("gru", "lstm"), help="rnn: tanh alone")
-    embedding: int = integer(default=64, legal=(1, 65_536), search=(32, 256), log=True, help="width of tokens")
+    cell: str = choice(
+        "gru", "lstm", "rnn", default="gru", search=("gru", "lstm"), help="recurrent cell; rnn: tanh without gates"
+    )
+    embedding: int = integer(
+        default=64, legal=(1, 65_536), search=(32, 256), log=True, help="width of token embeddings"
+    )
     units: int = integer(
-        default=128, legal=(1, 65_536), search=(64, 512), log=True, help="of the states, in each direction"
+        default=128,
+        legal=(1, 65_536),
+        search=(64, 512),
+        log=True,
+        help="units of the recurrent state, in each direction",
     )
-    attention: int = integer(default=128, legal=(1, 65_536), search=(64, 512), log=True, help="width of the alignment")
+    attention: int = integer(
+        default=128, legal=(1, 65_536), search=(64, 512), log=True, help="units of Bahdanau's attention"
+    )
     readout: int = integer(
-        default=128, legal=(1, 65_536), search=(64, 512), log=True, help="maxout units before the answer"
+        default=128, legal=(1, 65_536), search=(64, 512), log=True, help="maxout units before the output layer"
     )
-    dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="of the readout")
+    dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="dropout before the output layer")
     scheduled_sampling: float = real(
-        default=0.0, legal=(0, 1), search=(0.0, 0.5), help="share of the target that training replaces by answers"
+        default=0.0,
+        legal=(0, 1),
+        search=(0.0, 0.5),
+        help="share of target tokens that are replaced by the network's own in training",
     )
     initialization: str = choice(
-        "glorot", "bahdanau", default="glorot", help="bahdanau: small normal weights, attention that starts uniform"
+        "glorot", "bahdanau", default="glorot", help="bahdanau: small normal weights and uniform attention at the start"
     )
 
     def network(self) -> keras.Model:

@@ -68,27 +68,41 @@ class UNet(
         "modern": {"filters": 32, "depth": 4, "norm": "group", "up": "resize", "skip": "gate"},
     }
 
-    filters: int = integer(default=16, legal=(1, 1024), search=(8, 64), log=True, help="channels at full size")
-    depth: int = integer(default=3, legal=(1, 8), search=(2, 5), help="how often images are halved, channels doubled")
-    padding: str = choice("same", "valid", default="same", help="valid: unpadded, answers are smaller than images")
+    filters: int = integer(default=16, legal=(1, 1024), search=(8, 64), log=True, help="channels at full resolution")
+    depth: int = integer(
+        default=3, legal=(1, 8), search=(2, 5), help="number of levels; each halves the image and doubles the channels"
+    )
+    padding: str = choice(
+        "same", "valid", default="same", help="padding of convolutions; valid: masks are smaller than images"
+    )
     norm: str = choice(
         "batch", "group", "layer", "none", default="batch", search=("batch", "group", "none"),
-        help="after every 3 x 3 convolution; layer is over positions and channels",
+        help="norm after every 3 x 3 convolution; layer: over positions and channels",
     )  # fmt: skip
     groups: int | None = integer(
         default=None,
         legal=(1, 1024),
         optional=True,
         when={"norm": "group"},
-        help="of a group norm; none is two channels a group at full size, at most 32 groups",
+        help="groups of the group norms; none: two channels per group at full resolution, at most 32 groups",
     )
     up: str = choice(
-        "transpose", "resize", default="transpose", search=("transpose", "resize"), help="how images are doubled"
+        "transpose",
+        "resize",
+        default="transpose",
+        search=("transpose", "resize"),
+        help="upsampling: transposed convolution, or bilinear resizing and a convolution",
     )
     skip: str = choice(
-        "concat", "gate", default="concat", search=("concat", "gate"), help="gate: blend with what comes from below"
+        "concat",
+        "gate",
+        default="concat",
+        search=("concat", "gate"),
+        help="how skip connections join: concatenation, or a soft gate",
     )
-    dropout: float = real(default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="at the end of the path down")
+    dropout: float = real(
+        default=0.0, legal=(0, 0.95), search=(0.0, 0.5), help="dropout at the end of the contracting path"
+    )
 
     def check(self) -> None:
         least = 2 * self.margin + 1

@@ -207,9 +207,13 @@ class ViT(
     }
     families: ClassVar[tuple[Family, ...]] = (TRANSFORMERS, TIMM)
 
-    patch: int = integer(default=4, legal=(1, 1024), help="height and width of a patch; must divide those of images")
+    patch: int = integer(default=4, legal=(1, 1024), help="height and width of a patch; must divide the image's")
     pool: str = choice(
-        "class", "mean", default="class", search=("class", "mean"), help="features: the class token's answer, or a mean"
+        "class",
+        "mean",
+        default="class",
+        search=("class", "mean"),
+        help="features: the class token, or the mean over patches",
     )
 
     def check(self) -> None:

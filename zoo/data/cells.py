@@ -18,14 +18,16 @@ class Cells(fields.Declared):
     """What `cells:NAME=VALUE,...` may say."""
 
     size: int = fields.integer(default=128, legal=(32, 4096), help="height and width of an image")
-    count: int = fields.integer(default=14, legal=(1, 10_000), help="cells in an image, give or take a third")
-    radius: float = fields.real(default=12.0, legal=(6, 200), help="of a cell in pixels, give or take a third")
-    overlap: float = fields.real(default=0.25, legal=(0, 0.5), help="of a cell that another may hide, at most")
-    noise: float = fields.real(default=0.04, legal=(0, 1), help="deviation, as a fraction of white")
-    train: int = fields.integer(default=200, legal=(1, 1_000_000), help="pictures")
-    validation: int = fields.integer(default=40, legal=(1, 1_000_000), help="pictures")
-    test: int = fields.integer(default=60, legal=(1, 1_000_000), help="pictures")
-    seed: int = fields.integer(default=0, legal=(0, 2**31 - 1), help="of everything")
+    count: int = fields.integer(default=14, legal=(1, 10_000), help="cells per image, plus or minus a third")
+    radius: float = fields.real(default=12.0, legal=(6, 200), help="radius of a cell in pixels, plus or minus a third")
+    overlap: float = fields.real(default=0.25, legal=(0, 0.5), help="largest part of a cell that another may cover")
+    noise: float = fields.real(
+        default=0.04, legal=(0, 1), help="standard deviation of the noise, as a fraction of white"
+    )
+    train: int = fields.integer(default=200, legal=(1, 1_000_000), help="number of training images")
+    validation: int = fields.integer(default=40, legal=(1, 1_000_000), help="number of validation images")
+    test: int = fields.integer(default=60, legal=(1, 1_000_000), help="number of test images")
+    seed: int = fields.integer(default=0, legal=(0, 2**31 - 1), help="seed of all images")
 
 
 class ZooCells(OptionsBuilder):

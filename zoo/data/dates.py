@@ -30,10 +30,10 @@ FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 class Dates(fields.Declared):
     """What `dates:NAME=VALUE,...` may say."""
 
-    train: int = fields.integer(default=20_000, legal=(1, 60_000), help="texts")
-    validation: int = fields.integer(default=1_000, legal=(1, 5_000), help="texts")
-    test: int = fields.integer(default=4_000, legal=(1, 5_000), help="texts")
-    seed: int = fields.integer(default=0, legal=(0, 2**31 - 1), help="of everything")
+    train: int = fields.integer(default=20_000, legal=(1, 60_000), help="number of training texts")
+    validation: int = fields.integer(default=1_000, legal=(1, 5_000), help="number of validation texts")
+    test: int = fields.integer(default=4_000, legal=(1, 5_000), help="number of test texts")
+    seed: int = fields.integer(default=0, legal=(0, 2**31 - 1), help="seed of all texts")
 
 
 class ZooDates(OptionsBuilder):

@@ -34,7 +34,7 @@ PARAGRAPH = 40
 class English(fields.Declared):
     """What `english:split=...` may say."""
 
-    split: int = fields.integer(default=0, legal=(0, 2), help="which topics are of validation and test")
+    split: int = fields.integer(default=0, legal=(0, 2), help="which topics are in validation and test")
 
 
 class ZooEnglish(OptionsBuilder):

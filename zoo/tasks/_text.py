@@ -41,12 +41,16 @@ class Texts(Recipe):
     texts: typing.ClassVar[bool] = True
 
     tokens: str = fields.choice(
-        *KINDS, *PUBLISHED, default="characters", help="what a text is cut into; the last three come from checkpoints"
+        *KINDS, *PUBLISHED, default="characters", help="kind of token; the last three come from checkpoints"
     )
     vocabulary: int = fields.integer(
-        default=128, legal=(1, 10_000_000), help="ids of tokens, special ones counted; given, it is the most there are"
+        default=128,
+        legal=(1, 10_000_000),
+        help="size of the vocabulary, special tokens included; if given, an upper limit",
     )
-    length: int = fields.integer(default=64, legal=(3, 1_000_000), help="ids of a text at most, its end counted")
+    length: int = fields.integer(
+        default=64, legal=(3, 1_000_000), help="largest number of tokens per text, END included"
+    )
 
     def check(self) -> None:
         super().check()
@@ -163,7 +167,7 @@ class WholeTexts(Texts):
         default=None,
         legal=(1, 100_000_000),
         optional=True,
-        help="ids of a training batch, padding counted, of all its texts; batch_size counts if none",
+        help="tokens per training batch, padding included; none: batch_size counts texts",
     )
 
     def fitted(self, source: Source) -> dict[str, tuple[int, str]]:

@@ -32,46 +32,69 @@ class ImageClassification(Recipe):
     """
 
     input_shape: tuple[int, int, int] = fields.integers(
-        default=(32, 32, 3), legal=(1, 65_536), help="height, width and channels the network sees"
+        default=(32, 32, 3), legal=(1, 65_536), help="height, width and channels of the network's input"
     )
-    classes: int = fields.integer(default=10, legal=(2, 10_000_000), help="how many, taken from the data")
+    classes: int = fields.integer(default=10, legal=(2, 10_000_000), help="number of classes, taken from the data")
     resize: str = fields.choice(
-        "stretch", "crop", default="stretch", help="to input_shape; crop keeps proportions and takes the middle"
+        "stretch",
+        "crop",
+        default="stretch",
+        help="how images become input_shape: stretch, or crop the centre in proportion",
     )
     crop_fraction: float = fields.real(
-        default=0.875, legal=(0.05, 1), when={"resize": "crop"}, help="part of an edge that the middle is"
+        default=0.875,
+        legal=(0.05, 1),
+        when={"resize": "crop"},
+        help="edge of the centre crop as a fraction of the resized image's",
     )
-    interpolation: str = fields.choice("bilinear", "bicubic", default="bilinear", help="of resizing, antialiased")
+    interpolation: str = fields.choice(
+        "bilinear", "bicubic", default="bilinear", help="interpolation of resizing, antialiased"
+    )
     label_smoothing: float = fields.real(
-        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over all classes"
+        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="probability mass spread over all classes"
     )
     class_weight: str = _classes.class_weight()
-    crop: int = fields.integer(default=0, legal=(0, 1024), search=(0, 4), help="pixels padded, then cropped back")
-    flip: str = fields.choice(
-        "none", "horizontal", "both", default="none", search=("none", "horizontal"), help="mirrored at random"
+    crop: int = fields.integer(
+        default=0, legal=(0, 1024), search=(0, 4), help="random crop after padding by so many pixels"
     )
-    rotation: float = fields.real(default=0.0, legal=(0, 180), search=(0.0, 20.0), help="degrees at most, at random")
-    shear: float = fields.real(default=0.0, legal=(0, 80), search=(0.0, 15.0), help="degrees at most, at random")
-    zoom: float = fields.real(default=0.0, legal=(0, 10), search=(0.0, 0.2), help="0.1: 1/1.1 to 1.1 times, at random")
-    shift: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.15), help="fraction of the size, at random")
-    brightness: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="fraction of white, at random")
-    contrast: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="0.2: 0.8 to 1.2 times, at random")
+    flip: str = fields.choice(
+        "none", "horizontal", "both", default="none", search=("none", "horizontal"), help="random flip"
+    )
+    rotation: float = fields.real(
+        default=0.0, legal=(0, 180), search=(0.0, 20.0), help="random rotation, degrees at most"
+    )
+    shear: float = fields.real(default=0.0, legal=(0, 80), search=(0.0, 15.0), help="random shear, degrees at most")
+    zoom: float = fields.real(default=0.0, legal=(0, 10), search=(0.0, 0.2), help="random zoom; 0.1: by 1/1.1 to 1.1")
+    shift: float = fields.real(
+        default=0.0, legal=(0, 1), search=(0.0, 0.15), help="random shift, as a fraction of the size"
+    )
+    brightness: float = fields.real(
+        default=0.0, legal=(0, 1), search=(0.0, 0.4), help="random brightness, as a fraction of white"
+    )
+    contrast: float = fields.real(
+        default=0.0, legal=(0, 1), search=(0.0, 0.4), help="random contrast; 0.2: by 0.8 to 1.2"
+    )
     saturation: float = fields.real(
         default=0.0,
         legal=(0, 1),
         search=(0.0, 0.4),
         when={"input_shape": fields.channels(3)},
-        help="0.2: 0.8 to 1.2 times, at random",
+        help="random saturation; 0.2: by 0.8 to 1.2",
     )
-    blur: float = fields.real(default=0.0, legal=(0, 16), search=(0.0, 1.0), help="Gaussian sigma, pixels at most")
+    blur: float = fields.real(
+        default=0.0, legal=(0, 16), search=(0.0, 1.0), help="random Gaussian blur, sigma in pixels at most"
+    )
     mixup: float = fields.real(
         default=0.0,
         legal=(0, 10),
         search=(0.0, 0.4),
-        help="blended with another; alpha of the share's Beta(alpha, alpha)",
+        help="mixup: alpha of the Beta(alpha, alpha) of the mixing share; 0: off",
     )
     cutmix: float = fields.real(
-        default=0.0, legal=(0, 10), search=(0.0, 1.0), help="a box of another; alpha of its area's Beta(alpha, alpha)"
+        default=0.0,
+        legal=(0, 10),
+        search=(0.0, 1.0),
+        help="CutMix: alpha of the Beta(alpha, alpha) of the box's area; 0: off",
     )
 
     def make_loss(self) -> Any:

@@ -36,15 +36,17 @@ class LanguageModel(RunningText):
     ends: typing.ClassVar[bool] = False
 
     answer_length: int = fields.integer(
-        default=32, legal=(1, 1_000_000), help="tokens that a text is continued by at most; with its end within length"
+        default=32,
+        legal=(1, 1_000_000),
+        help="largest number of generated tokens; they and the prompt's end fit into length",
     )
-    temperature: float = fields.real(
-        default=1.0, legal=(0.01, 100), help="divides the logits that an answer is drawn from"
-    )
+    temperature: float = fields.real(default=1.0, legal=(0.01, 100), help="sampling temperature")
     top_k: int | None = fields.integer(
-        default=None, legal=(1, 1_000_000), optional=True, help="an answer is drawn from so many likeliest tokens"
+        default=None, legal=(1, 1_000_000), optional=True, help="sampling from the k likeliest tokens"
     )
-    top_p: float = fields.real(default=1.0, legal=(0.001, 1), help="and from the fewest that are together so likely")
+    top_p: float = fields.real(
+        default=1.0, legal=(0.001, 1), help="nucleus sampling: from the fewest tokens whose probabilities sum to p"
+    )
 
     def check(self) -> None:
         super().check()

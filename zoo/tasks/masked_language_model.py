@@ -34,7 +34,7 @@ class MaskedLanguageModel(RunningText):
     hold), 10 % are replaced by another, and 10 % stay. Targets are the chosen tokens, and 0 elsewhere.
     """
 
-    masked: float = fields.real(default=0.15, legal=(0.01, 0.9), help="share of the tokens that are to be found again")
+    masked: float = fields.real(default=0.15, legal=(0.01, 0.9), help="share of tokens to predict")
 
     # Data -------------------------------------------------------------------------------------------------------
 

@@ -41,19 +41,23 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
     tiles: typing.ClassVar[bool] = True
 
     batch_size: int = fields.integer(
-        default=8, legal=(1, 1_000_000), search=(2, 32), log=True, help="pieces in one step, images in evaluation"
+        default=8,
+        legal=(1, 1_000_000),
+        search=(2, 32),
+        log=True,
+        help="crops per training step, images per evaluation step",
     )
     input_shape: tuple[int, int, int] = fields.integers(
-        default=(128, 128, 3), legal=(1, 65_536), help="height, width and channels of a training piece"
+        default=(128, 128, 3), legal=(1, 65_536), help="height, width and channels of a training crop"
     )
-    classes: int = fields.integer(default=2, legal=(2, VOID), help="how many, taken from the data")
+    classes: int = fields.integer(default=2, legal=(2, VOID), help="number of classes, taken from the data")
     loss: str = fields.choice(
         "cross_entropy",
         "dice",
         "both",
         default="cross_entropy",
         search=("cross_entropy", "dice", "both"),
-        help="of pixels, of overlap, or their sum",
+        help="cross-entropy of pixels, Dice loss, or their sum",
     )
     class_weight: str = _classes.class_weight(when={"loss": ("cross_entropy", "both")})
     w0: float = fields.real(
@@ -61,22 +65,33 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         legal=(0, 1000),
         search=(0.0, 10.0),
         when={"loss": ("cross_entropy", "both")},
-        help="weight of class 0 where two regions of class 1 touch",
+        help="border weight: of background between two touching regions of class 1",
     )
     sigma: float = fields.real(
-        default=5.0, legal=(0.1, 100), when={"w0": fields.above(0)}, help="pixels over which that weight falls"
+        default=5.0, legal=(0.1, 100), when={"w0": fields.above(0)}, help="width of the border weight, in pixels"
     )
     flip: str = fields.choice(
-        "none", "horizontal", "both", default="none", search=("none", "horizontal", "both"), help="mirrored at random"
+        "none", "horizontal", "both", default="none", search=("none", "horizontal", "both"), help="random flip"
     )
-    rotation: float = fields.real(default=0.0, legal=(0, 180), search=(0.0, 180.0), help="degrees at most, at random")
-    zoom: float = fields.real(default=0.0, legal=(0, 10), search=(0.0, 0.3), help="0.1: 1/1.1 to 1.1 times, at random")
-    shift: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.2), help="fraction of the size, at random")
+    rotation: float = fields.real(
+        default=0.0, legal=(0, 180), search=(0.0, 180.0), help="random rotation, degrees at most"
+    )
+    zoom: float = fields.real(default=0.0, legal=(0, 10), search=(0.0, 0.3), help="random zoom; 0.1: by 1/1.1 to 1.1")
+    shift: float = fields.real(
+        default=0.0, legal=(0, 1), search=(0.0, 0.2), help="random shift, as a fraction of the size"
+    )
     elastic: float = fields.real(
-        default=0.0, legal=(0, 100), search=(0.0, 10.0), help="pixels, the deviation of shifts at 3 x 3 points"
+        default=0.0,
+        legal=(0, 100),
+        search=(0.0, 10.0),
+        help="elastic deformation: standard deviation of the shifts on a 3 x 3 grid, in pixels",
     )
-    brightness: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="fraction of white, at random")
-    contrast: float = fields.real(default=0.0, legal=(0, 1), search=(0.0, 0.4), help="0.2: 0.8 to 1.2 times, at random")
+    brightness: float = fields.real(
+        default=0.0, legal=(0, 1), search=(0.0, 0.4), help="random brightness, as a fraction of white"
+    )
+    contrast: float = fields.real(
+        default=0.0, legal=(0, 1), search=(0.0, 0.4), help="random contrast; 0.2: by 0.8 to 1.2"
+    )
 
     @property
     def margin(self) -> int:

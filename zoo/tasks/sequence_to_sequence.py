@@ -41,17 +41,17 @@ class SequenceToSequence(WholeTexts):
     sized_by: typing.ClassVar[dict[str, tuple[str, ...]]] = {"length": ("source",), "target_length": ("target",)}
 
     target_vocabulary: int = fields.integer(
-        default=128, legal=(1, 10_000_000), help="as vocabulary, of what is written"
+        default=128, legal=(1, 10_000_000), help="size of the target vocabulary; as vocabulary"
     )
     target_length: int = fields.integer(
-        default=64, legal=(2, 1_000_000), help="ids of an answer at most, its end counted"
+        default=64, legal=(2, 1_000_000), help="largest number of generated tokens, END included"
     )
     label_smoothing: float = fields.real(
-        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over the vocabulary"
+        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="probability mass spread over the vocabulary"
     )
-    beam_width: int = fields.integer(default=1, legal=(1, 1000), help="hypotheses that decoding follows; 1 is greedy")
+    beam_width: int = fields.integer(default=1, legal=(1, 1000), help="beam width; 1: greedy decoding")
     length_penalty: float = fields.real(
-        default=0.6, legal=(0, 10), when={"beam_width": fields.above(1)}, help="GNMT's, in a beam search"
+        default=0.6, legal=(0, 10), when={"beam_width": fields.above(1)}, help="length penalty of beam search (GNMT's)"
     )
 
     def check(self) -> None:

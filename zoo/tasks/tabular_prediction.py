@@ -63,21 +63,26 @@ class TabularPrediction(Recipe):
     """
 
     target: str | None = fields.text(
-        default=None, optional=True, examples=("species",), help="the column to predict; a built-in table names its own"
+        default=None, optional=True, examples=("species",), help="column to predict; built-in tables name their own"
     )
     categorical: str | None = fields.text(
         default=None,
         optional=True,
         examples=("zip,district",),
-        help="columns of categories, though they look like numbers",
+        help="numeric columns to read as categories",
     )
     ignore: str | None = fields.text(default=None, optional=True, examples=("id,name",), help="columns to leave out")
     loss: str = fields.choice(
-        CLASSIFICATION, *REGRESSION, default=CLASSIFICATION, help="cross_entropy: classes; the others: a number"
+        CLASSIFICATION,
+        *REGRESSION,
+        default=CLASSIFICATION,
+        help="cross_entropy: classification; the others: regression",
     )
-    inputs: int = fields.integer(default=2, legal=(1, 1_000_000), help="numbers the network sees, taken from the data")
+    inputs: int = fields.integer(
+        default=2, legal=(1, 1_000_000), help="number of the network's inputs, taken from the data"
+    )
     classes: int = fields.integer(
-        default=2, legal=(2, 10_000_000), when={"loss": CLASSIFICATION}, help="how many, taken from the data"
+        default=2, legal=(2, 10_000_000), when={"loss": CLASSIFICATION}, help="number of classes, taken from the data"
     )
     class_weight: str = _classes.class_weight(when={"loss": CLASSIFICATION})
 

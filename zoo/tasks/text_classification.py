@@ -26,9 +26,9 @@ class TextClassification(WholeTexts):
     The network takes `text` (batch, time), START, the ids of the text and END, and returns logits (batch, classes).
     """
 
-    classes: int = fields.integer(default=2, legal=(2, 10_000_000), help="how many, taken from the data")
+    classes: int = fields.integer(default=2, legal=(2, 10_000_000), help="number of classes, taken from the data")
     label_smoothing: float = fields.real(
-        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="mass of the target that is spread over all classes"
+        default=0.0, legal=(0, 0.9), search=(0.0, 0.2), help="probability mass spread over all classes"
     )
     class_weight: str = _classes.class_weight()
 

@@ -34,7 +34,11 @@ class TextEmbedding(WholeTexts):
     sized_by: typing.ClassVar[dict[str, tuple[str, ...]]] = {"length": ("source", "target")}
 
     temperature: float = fields.real(
-        default=0.05, legal=(1e-3, 100), search=(0.02, 0.2), log=True, help="divides cosines, before their softmax"
+        default=0.05,
+        legal=(1e-3, 100),
+        search=(0.02, 0.2),
+        log=True,
+        help="temperature of the contrastive softmax: cosines are divided by it",
     )
 
     def check(self) -> None:
