@@ -35,7 +35,7 @@ def filled(context: click.Context, parameter: click.Parameter, value: str | None
 
 quiet: Decorator = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
 data_dir: Decorator = click.option(
-    "--data-dir", callback=filled, metavar="DIR", help="Where prepared data lie (default: ZOO_DATA)."
+    "--data-dir", callback=filled, metavar="DIR", help="Folder of prepared data (default: ZOO_DATA)."
 )
 skip_bad: Decorator = click.option("--skip-bad", is_flag=True, help="Leave out what cannot be read.")
 trust: Decorator = click.option(

@@ -87,10 +87,10 @@ def show(recipe: Any, fields: tuple[str, ...], quiet: bool) -> None:
     metavar="RUN",
     help="The run's folder (default: runs/<recipe>-<digest of the fields>).",
 )
-@click.option("--resume", callback=filled, metavar="RUN", help="Go on with this run.")
-@click.option("--until", type=click.IntRange(1), metavar="N", help="Pause after N epochs in all.")
-@click.option("--best-of", callback=filled, metavar="STUDY", help="Train a study's best trial again, over seeds.")
-@click.option("--seeds", type=click.IntRange(2), metavar="N", help="With --best-of: over so many seeds (default: 3).")
+@click.option("--resume", callback=filled, metavar="RUN", help="Resume the training of this run.")
+@click.option("--until", type=click.IntRange(1), metavar="N", help="Pause when N epochs are trained in all.")
+@click.option("--best-of", callback=filled, metavar="STUDY", help="Retrain a study's best trial over several seeds.")
+@click.option("--seeds", type=click.IntRange(2), metavar="N", help="With --best-of: number of seeds (default: 3).")
 @data_dir
 @skip_bad
 @trust
@@ -108,7 +108,7 @@ def train(
     trust: bool,
     quiet: bool,
 ) -> None:
-    """Train a recipe, or go on with a run.
+    """Train a recipe, or resume a run.
 
     RECIPE is a name, a variant or a file: lenet, lenet/modern, ./my_recipe.py. The same command on the same folder
     goes on where it stopped.

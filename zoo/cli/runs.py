@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", callback=filled, metavar="RUN|SOURCE")
-@click.option("--split", default="test", show_default=True, help="train, validation or test.")
-@click.option("--dataset", help="Other data, by name.")
+@click.option("--split", default="test", show_default=True, help="Split: train, validation or test.")
+@click.option("--dataset", help="Name of other data (default: those of the training).")
 @data_dir
 @skip_bad
 @trust
@@ -41,19 +41,19 @@ def evaluate(
 @click.command()
 @click.argument("run", callback=filled, metavar="RUN|SOURCE")
 @click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Print the N likeliest classes.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
-@click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment in squares of N pixels: large images.")
+@click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment large images in tiles of N x N pixels.")
 @click.option(
     "--overlap",
     type=click.IntRange(0),
     metavar="N",
-    help="Pixels that neighbouring tiles share (default: what the network sees).",
+    help="Overlap of neighbouring tiles, in pixels (default: the receptive field).",
 )
 @click.option(
-    "--masks", metavar="DIR", callback=filled, default="predictions", show_default=True, help="Where masks go."
+    "--masks", metavar="DIR", callback=filled, default="predictions", show_default=True, help="Folder for the masks."
 )
-@click.option("--strict", is_flag=True, help="Refuse texts that can be read in part only.")
+@click.option("--strict", is_flag=True, help="Refuse texts that are too long or have out-of-vocabulary tokens.")
 @skip_bad
 @trust
 @quiet
@@ -70,7 +70,7 @@ def predict(
     trust: bool,
     quiet: bool,
 ) -> None:
-    """Print what a run, or a pretrained source such as hf:OWNER/NAME, says of files or texts.
+    """Print what a run, or a pretrained source such as hf:OWNER/NAME, predicts for files or texts.
 
     Of a run that reads texts, an argument that names an existing file is a file of lines, each of them a text; any
     other is a text. Without inputs, texts are the lines of standard input, and each answer is a line.
@@ -110,12 +110,12 @@ def predict(
 @click.argument("directory", callback=filled)
 @click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx, litert or safetensors.")
 @click.option(
-    "--version", type=click.IntRange(1), metavar="N", help="Write to DIRECTORY/N, as TensorFlow Serving reads it."
+    "--version", type=click.IntRange(1), metavar="N", help="Write to DIRECTORY/N, the layout of TensorFlow Serving."
 )
 @trust
 @quiet
 def export(run: Any, directory: str, format: str, version: int | None, trust: bool, quiet: bool) -> None:
-    """Write a run, a study's best, or a pretrained source as a model to serve, verified.
+    """Export a run, a study's best trial, or a pretrained source as a verified model.
 
     DIRECTORY must not exist; the model in it needs nothing of this package. With --format safetensors it is a
     checkpoint that transformers or timm loads.
@@ -130,13 +130,13 @@ def export(run: Any, directory: str, format: str, version: int | None, trust: bo
 
 @click.command()
 @click.argument("run", callback=filled, metavar="RUN|STUDY")
-@click.option("--directory", callback=filled, metavar="DIR", help="Where to write (default: RUN/report).")
+@click.option("--directory", callback=filled, metavar="DIR", help="Folder of the report (default: RUN/report).")
 @data_dir
 @skip_bad
 @trust
 @quiet
 def report(run: Any, directory: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool) -> None:
-    """Write a page about a run or a study, with images.
+    """Write an HTML report of a run or a study.
 
     Of a study, the folder events is written too: `tensorboard --logdir STUDY/events` shows its trials in HParams.
     """
@@ -161,7 +161,7 @@ def report(run: Any, directory: str | None, data_dir: str | None, skip_bad: bool
 @data_dir
 @quiet
 def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: bool) -> None:
-    """Train weights that come with the package afresh, and compare the score with their card.
+    """Retrain weights that come with the package, and compare the score with their card.
 
     Status 0 where the score is within the card's band, or better; 1 where it is not.
     """

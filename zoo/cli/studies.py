@@ -18,28 +18,33 @@ from zoo.tuning.trial import MOST_DISK, MOST_SEED, MOST_WORKERS
 @click.option(
     "--space", multiple=True, metavar="FIELD=RANGE|all", help="Search FIELD: 1e-4..1e-1:log, 8..64:step=8, a,b."
 )
-@click.option("--oracle", help="random, grid, bayesian (default) or hyperband.")
+@click.option("--oracle", help="Search algorithm: random, grid, bayesian (default) or hyperband.")
 @click.option(
     "--objective",
     callback=filled,
     metavar="NAME",
-    help="What becomes best, such as val_loss (default: the field monitor).",
+    help="Metric to optimise, such as val_loss (default: the field monitor).",
 )
-@click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Of the oracle (default: 0).")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Seed of the oracle (default: 0).")
 @click.option("--pruner", help="median or halving: stop trials that do badly.")
 @click.option("--max-trials", type=click.IntRange(1), metavar="N", help="End after N trials.")
 @click.option("--max-time", metavar="TIME", help="End after TIME, such as 90s, 15m, 2h.")
 @click.option("--max-trial-time", metavar="TIME", help="Stop each trial after TIME.")
 @click.option("--max-epochs-total", type=click.IntRange(1), metavar="N", help="End after N epochs of all trials.")
 @click.option("--max-parameters", type=click.IntRange(1), metavar="N", help="Skip larger networks.")
-@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="Trials at once (default: 1).")
-@click.option("--gpus-per-trial", type=click.IntRange(0), metavar="N", help="GPUs that each trial has for itself.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    metavar="N",
+    help="Trials that run at once (default: 1).",
+)
+@click.option("--gpus-per-trial", type=click.IntRange(0), metavar="N", help="GPUs reserved for each trial.")
 @click.option("--engine", help="local (default), or ray: trials on the nodes of a Ray cluster.")
 @click.option(
     "--address", metavar="HOST:PORT", help="With --engine ray: the head node, as `ray start --head` prints it."
 )
-@click.option("--keep", type=click.IntRange(1), metavar="N", help="Best trials that keep their weights (default: 3).")
-@click.option("--max-disk", type=click.FloatRange(0, MOST_DISK), metavar="GB", help="What these may take.")
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the weights of the N best trials (default: 3).")
+@click.option("--max-disk", type=click.FloatRange(0, MOST_DISK), metavar="GB", help="Largest size of these weights.")
 @click.option(
     "--directory",
     callback=filled,
@@ -92,7 +97,7 @@ def tune(
 
 @click.command()
 @click.argument("study", callback=filled)
-@click.option("--top", type=click.IntRange(1), metavar="N", help="Print the first N trials only.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Print the N best trials only.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header line.")
 @click.option("--json", is_flag=True, help="Print a JSON list.")
 def leaderboard(study: Any, top: int | None, csv: bool, json: bool) -> None:
