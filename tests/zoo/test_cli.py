@@ -78,6 +78,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["show", "lenett"], "Did you mean 'lenet'"),
     (["show", "lenet", "pool=maxx"], "Did you mean 'max'"),
     (["list", "--task", "image_clasification"], "Did you mean 'image_classification'"),
+    (["list", "lenet", "two\nlines\r"], r"unexpected extra argument (two\nlines\r)"),
     (["tune", "lenett"], "Did you mean 'lenet'"),
     (["tune", "lenet", "--space", "dropuot=0..0.5"], "Did you mean 'dropout'"),
     (["tune", "lenet", "--space", "dropout=0..2"], "Received: dropout=2"),

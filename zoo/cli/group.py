@@ -64,10 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.NoSuchOption as error:
-        error.message += " A field is given as NAME=VALUE, such as epochs=12."
+        error.message = f"{printable(error.message)} A field is given as NAME=VALUE, such as epochs=12."
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
+        if type(error).__name__ != "NoArgsIsHelpError":  # whose message is the help, of many lines
+            error.message = printable(error.message)
         error.show()
         sys.exit(error.exit_code)
     except click.Abort as error:  # click's word for Ctrl-C
