@@ -131,6 +131,17 @@ class Damaged:
                     self._shell(faults, command)
         shutil.rmtree(copy)
 
+    @contextlib.contextmanager
+    def _damaged(self, faults, name, how):
+        """Yields a copy whose file `name` is damaged, and none of whose files may be changed; then removes it."""
+        faults.cases += 1
+        copy = self.home / "copy"
+        shutil.copytree(self.whole, copy)
+        mutate(copy, name, how)
+        with faults.untouched(f"{name} {how}", copy):
+            yield copy
+        shutil.rmtree(copy)
+
     def _before(self, command):
         if command not in self._known:
             with _without_export_processes():
@@ -245,15 +256,10 @@ class DamagedExport(Damaged):
         return [*verbs, ("train", "lenet", "--directory", folder), ("train", "lenet", f"init_from={folder}")]
 
     def hold(self, faults, name, how):
-        faults.cases += 1
-        copy = self.home / "copy"
-        shutil.copytree(self.whole, copy)
-        mutate(copy, name, how)
-        with faults.untouched(f"{name} {how}", copy):
+        with self._damaged(faults, name, how) as copy:
             for command in self._verbs(copy):
                 if self._shell(faults, command).status == 0:
                     faults.misread.append(f"{command[0]} took an export for what it is not, {name} {how}")
-        shutil.rmtree(copy)
 
 
 class DamagedKeras(Damaged):
@@ -266,17 +272,12 @@ class DamagedKeras(Damaged):
         self._taken = self._started(self.whole / "model.keras")
 
     def hold(self, faults, name, how):
-        faults.cases += 1
-        copy = self.home / "copy"
-        shutil.copytree(self.whole, copy)
-        mutate(copy, name, how)
-        with faults.untouched(f"{name} {how}", copy):
+        with self._damaged(faults, name, how) as copy:
             answer = call(faults, f"init_from, {name} {how}", lambda: self._started(copy / "model.keras"))
         if answer.value is not None:
             same = all(np.array_equal(array, self._taken[path]) for path, array in answer.value.items())
             if not same and not answer.said:
                 faults.misread.append(f"init_from, {name} {how}: other weights")
-        shutil.rmtree(copy)
 
     def _started(self, path):
         weights.put(self._model, self._fresh)

@@ -65,7 +65,7 @@ def read_csv(path: str | os.PathLike[str], skip_bad: bool = False) -> CsvFile:
                 count = "1 cell" if len(row) == 1 else f"{len(row)} cells"
                 raise InputError(
                     f"{path}, line {above + line}: {count}, but the header has {len(header)}. "
-                    "Mend the row, or leave such rows out with --skip-bad."
+                    "Correct the row, or leave such rows out with --skip-bad."
                 )
             else:
                 dropped += bool(row)
