@@ -219,7 +219,7 @@ def test_show_says_what_there_is_to_say(run_cli):
     assert status == 0
     assert "lenet/modern: LeNet-5" in out
     (line,) = [line for line in out.splitlines() if line.startswith("dropout")]
-    assert re.fullmatch(r"dropout +0\.3 +0\.0 +0\.\.0\.95 +0\.\.0\.5 +before the classifier", line)
+    assert re.fullmatch(r"dropout +0\.3 +0\.0 +0\.\.0\.95 +0\.\.0\.5 +dropout before the classifier", line)
     (line,) = [line for line in out.splitlines() if line.startswith("momentum")]
     assert "only with optimizer=sgd or rmsprop" in line
     assert "parameters     61,706 (61,706 trainable)" in out
