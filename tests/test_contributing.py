@@ -49,6 +49,7 @@ def test_a_newcomers_recipe_is_found_through_its_entry_point_trains_and_keeps_th
     assert "Done" in run("zoo", "train", "./my_package/tiny_net.py", "epochs=1", "--directory", "by-file")
 
 
+@pytest.mark.rest
 @pytest.mark.backend
 def test_a_newcomers_layer_keeps_the_laws(tmp_path):
     found = files("CONTRIBUTING.md")

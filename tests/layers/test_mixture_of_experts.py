@@ -173,6 +173,7 @@ def test_experts_that_are_not_alike_train_where_shapes_are_known_at_run_time():
             tf.function(lambda x: layer(x, training=True), jit_compile=True)(x)
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize(
     "expert",
     [
@@ -349,6 +350,7 @@ def test_experts_of_two_mixtures_come_back_shared(tmp_path):
     assert other.supports_jit == second.supports_jit  # on TensorFlow, that experts are alike, and so can be stacked
 
 
+@pytest.mark.rest
 def test_the_router_is_not_quantised():
     model = keras.Sequential([keras.Input((8,)), MixtureOfExperts(dense(units=16), 2)])
     layer, x = model.layers[0], normal(30, 8)

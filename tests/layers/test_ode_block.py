@@ -412,6 +412,7 @@ def test_an_optional_second_argument_is_time_where_it_is_called_t():
     np.testing.assert_allclose(array(ODEBlock(Other(), "midpoint", steps=1)(x)), 3.0)
 
 
+@pytest.mark.rest
 def test_training_reaches_the_dynamics_in_both_passes():
     """The dynamics are another function in training; the exact gradient shows which one the backward pass took."""
 
@@ -486,6 +487,7 @@ class Convolutions(keras.layers.Layer):
         return x
 
 
+@pytest.mark.rest
 def test_convolutions_with_time_train():
     block = ODEBlock(Convolutions(8), solver="dopri5", steps=None, rtol=1e-3, atol=1e-3)
     layers = [keras.Input((6, 6, 8)), block, keras.layers.Flatten(), keras.layers.Dense(2)]
@@ -759,6 +761,7 @@ def test_refuses_dynamics_that_are_none(what, jit, steps, compile_dynamics, grad
         model.fit(noise(4, 3), noise(4, 3), verbose=0)
 
 
+@pytest.mark.rest
 def test_allows_what_changes_nothing():
     frozen = keras.layers.BatchNormalization()
     frozen.trainable = False
@@ -787,6 +790,7 @@ def test_readings_inside_the_dynamics_are_silent():
 # Noise --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rest
 def test_frozen_noise_is_one_noise_for_every_gradient():
     losses, states = [], []
     for gradient in ("checkpoint", "backprop", "adjoint", "reversible"):
@@ -803,6 +807,7 @@ def test_frozen_noise_is_one_noise_for_every_gradient():
     np.testing.assert_array_equal(states, [[0, 6]] * 4)  # one draw for each of six solves
 
 
+@pytest.mark.rest
 def test_frozen_noise_converges():
     """More steps, the same noise: there is a solution. Refused noise would be another at every step."""
     keras.utils.set_random_seed(0)
@@ -936,6 +941,7 @@ def test_the_inverse_is_mended(arguments, tolerance):
     assert errors[1] <= max(errors[0], 2e-6)
 
 
+@pytest.mark.rest
 def test_the_inverse_has_a_gradient():
     block, x = ODEBlock(Timed(), steps=8), noise(4, 3)
     y = array(block(x))
@@ -957,6 +963,7 @@ class Decaying(keras.layers.Layer):
         return self.inner(x, t) - self.rate * x
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize(
     "arguments", [{"solver": "rk4", "gradient": "reversible", "steps": 32}, {"solver": "alf", "steps": 128}]
 )

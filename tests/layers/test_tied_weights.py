@@ -92,6 +92,7 @@ def _first_kernel(u):
     return {"dense/kernel": keras.ops.take(u, TURNS)}
 
 
+@pytest.mark.rest
 def test_trains_and_comes_back_from_a_file(tmp_path):
     x = normal(32, 4)
     y = x @ normal(4)[TURNS]

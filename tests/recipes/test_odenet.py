@@ -36,6 +36,7 @@ def test_time_reaches_the_dynamics_as_a_channel():
     assert np.abs(early - late).max() > 1e-3
 
 
+@pytest.mark.rest
 def test_evaluations_are_in_the_history():
     model = zoo.build("odenet", solver="rk4", steps=3, filters=8, input_shape=(16, 16, 1))
     images, labels = digits(8, (16, 16, 1))

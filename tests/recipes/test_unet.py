@@ -103,6 +103,7 @@ def test_the_way_up_sees_what_was_seen_on_the_way_down(skip):
         assert np.abs(one - other).max() > 1e-3
 
 
+@pytest.mark.rest
 @pytest.mark.backend
 def test_every_layer_learns():
     model = zoo.build("unet", dropout=0.2, skip="gate", up="resize", norm="group", groups=2, **TINY)

@@ -204,6 +204,7 @@ def test_quiet_prints_results_only(run_cli):
     assert run_cli("show", "lenet", "--quiet")[1].splitlines()[0] == "parameters     61,750 (61,750 trainable)"
 
 
+@pytest.mark.slow
 def test_without_a_directory_the_same_command_goes_on_and_other_fields_get_another(run_cli, tmp_path):
     run_cli("train", "lenet", "epochs=2", "--until", "1", "--quiet")
     run_cli("train", "lenet", "epochs=2", "--quiet")

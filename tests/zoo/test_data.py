@@ -81,6 +81,7 @@ def test_an_epoch_visits_every_example_once_but_for_a_rest_that_changes():
     assert left[0] != left[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["random access", "stream"])
 def test_what_does_not_fit_in_memory_is_still_shuffled_by_seed_and_epoch(kind, monkeypatch, pictures):
     monkeypatch.setattr(pipeline, "CACHE_BYTES", 0)

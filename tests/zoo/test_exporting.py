@@ -88,6 +88,7 @@ def test_an_export_describes_itself(exported, finished):
     assert (exported / "labels.txt").read_text().split() == description["labels"]
 
 
+@pytest.mark.slow
 def test_a_version_is_laid_out_as_tensorflow_serving_reads_it(finished, tmp_path, capsys):
     target = zoo.export(finished, tmp_path / "digits", version=7, quiet=False)
     assert target == tmp_path / "digits" / "7"

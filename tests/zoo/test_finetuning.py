@@ -326,6 +326,7 @@ def tuned(base, tmp_path_factory):
     return zoo.train(SMALL, init_from=str(base.path), directory=folder, **FINE)
 
 
+@pytest.mark.rest
 @pytest.mark.backend
 def test_a_resumed_fine_tuning_is_the_one_it_would_have_been(base, tuned, tmp_path):
     """Resumed where its layers are unfrozen."""

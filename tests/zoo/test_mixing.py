@@ -76,6 +76,7 @@ def test_loss_and_accuracy_take_distributions(smoothing):
     np.testing.assert_allclose(float(metric.result()), (target.argmax(1) == logits.argmax(1)).mean())
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_with_both():
     model = zoo.build("lenet", dataset="digits", mixup=0.2, cutmix=1.0, class_weight="balanced")
     history = model.fit(

@@ -835,6 +835,7 @@ def agree_with_pieces(published, processor, texts):
     assert back == [processor.decode(processor.encode(text)) for text in texts]
 
 
+@pytest.mark.slow
 def test_pieces_of_scores_are_those_of_sentencepiece():
     processor = learned_pieces()
     tokens, scores, types = lists_of(processor)

@@ -195,6 +195,7 @@ def test_a_task_adds_what_it_likes(copy, monkeypatch):
     assert not (copy / "report").exists()
 
 
+@pytest.mark.slow
 def test_writing_again_replaces_and_repeats(copy):
     first = zoo.report(copy).read_bytes()
     page = copy / "report" / "index.html"

@@ -414,6 +414,7 @@ def run(tmp_path_factory):
     return zoo.train("unet", directory=tmp_path_factory.mktemp("runs") / "run", quiet=True, **HARD)
 
 
+@pytest.mark.rest
 @pytest.mark.backend
 def test_a_run_that_was_cut_short_ends_as_one_that_was_not(run, tmp_path):
     class Failing(keras.callbacks.Callback):
@@ -427,6 +428,7 @@ def test_a_run_that_was_cut_short_ends_as_one_that_was_not(run, tmp_path):
     assert run.facts["status"] == "done"
 
 
+@pytest.mark.slow
 def test_evaluation_is_of_all_pixels_of_the_split(run):
     found = zoo.evaluate(run)
     model = zoo.load(run)
@@ -567,6 +569,7 @@ def test_predict_writes_masks_and_spares_what_is_there(run, tmp_path, capsys, mo
     assert "predictions/big.png exists: name another folder with --masks" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_report_shows_classes_and_pictures(run):
     page = zoo.report(run).read_text()
     for title in ("Classes", "Confusion matrix", "Examples", "Worst images", "mean_iou"):

@@ -120,6 +120,7 @@ def test_the_best_evaluates_to_its_score(whole):
     assert zoo.evaluate(best, "validation")["loss"] == pytest.approx(whole.best_trial().score, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_study_in_parts_is_the_whole(whole, tmp_path):
     """Ended by one budget after another, in the middle of trials too, it is the study that was never ended."""
     study = tune(tmp_path / "parts", max_epochs_total=4, keep=2)  # trial 1 is paused after its first epoch
@@ -352,6 +353,7 @@ def test_the_best_is_trained_afresh_over_seeds(whole, tmp_path, capsys):
     assert "over 2 seeds: test" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_hypermodel_serves_keras_tuner(tmp_path):
     """Every range is declared before the first trial; the model and its fit are the chosen recipe's."""
     import warnings

@@ -357,6 +357,7 @@ def test_a_folder_of_other_things_is_left_alone(study, tmp_path):
         report.report(study, study.path)
 
 
+@pytest.mark.slow
 def test_a_page_is_made_without_keras(tmp_path):
     code = (
         "import sys, pathlib; from tests.zoo.studies import drawn; from zoo.tuning.report import leaderboard, page;"

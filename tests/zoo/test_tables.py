@@ -585,6 +585,7 @@ def alone(export, columns, folder):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_an_export_takes_columns_where_there_is_only_tensorflow(run, tmp_path):
     target = zoo.export(run, tmp_path / "export")
     columns = {
@@ -765,6 +766,7 @@ def test_reports_show_what_a_table_has_to_show(run, regression, tmp_path):
     assert page.read_text().count(pages.number(zoo.evaluate(regression)["absolute_error"])) >= 2  # card and table
 
 
+@pytest.mark.slow
 def test_a_report_on_a_plane_shows_the_regions_and_the_experts(tmp_path):
     run = zoo.train("mlp", hidden="moe", epochs=1, directory=tmp_path / "run", quiet=True)
     page = zoo.report(run)

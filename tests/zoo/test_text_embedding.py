@@ -141,6 +141,7 @@ def run(tmp_path_factory):
     return zoo.train("sentence_encoder", dataset=DATES, epochs=1, directory=folder, quiet=True, **small)
 
 
+@pytest.mark.slow
 def test_a_run_is_judged_asked_and_shown(run, capsys):
     assert {"loss", "accuracy", "recall_at_1"} == set(found := zoo.evaluate(run, "test"))
     assert 0 <= found["recall_at_1"] <= 1

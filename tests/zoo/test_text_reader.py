@@ -315,6 +315,7 @@ def there_and_back(reader):
     return lambda text: {"text": reader.writer.decode(reader.read_texts(text))}
 
 
+@pytest.mark.slow
 def test_an_export_reads_and_writes_where_there_is_only_tensorflow(tokenizers, tmp_path):
     archive = keras.export.ExportArchive()
     for kind, tokenizer in tokenizers.items():

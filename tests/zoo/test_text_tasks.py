@@ -83,6 +83,7 @@ def test_an_answer_that_breaks_off_pays_for_its_shortness():
     assert scores(whole, whole) == {"exact_match": 1, "bleu": pytest.approx(100), "chrf": pytest.approx(100)}
 
 
+@pytest.mark.slow
 def test_a_translator_trains_and_is_asked(translator, pairs):
     run = translator
     assert {"token_accuracy", "perplexity"} < set(zoo.evaluate(run, "validation", dataset=pairs))
@@ -104,6 +105,7 @@ def test_a_translator_trains_and_is_asked(translator, pairs):
     assert alone.score == pytest.approx(answers[0].score, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:Text #", "default:.*out of the vocabulary")
 def test_the_command_line_reads_texts_and_lines(translator, monkeypatch, capsys, tmp_path):
     def asked(*arguments, lines=b""):
@@ -162,6 +164,7 @@ def test_a_language_model_goes_on(writer):
     assert [metric.name for metric in words.make_metrics()] == ["token_accuracy", "perplexity"]
 
 
+@pytest.mark.slow
 def test_weights_and_vocabulary_of_an_encoder_are_carried_over(encoder, classified):
     with pytest.warns(UserWarning, match="^1 token of 1 text is out of the vocabulary, such as 'zebra'"):
         (answer,) = zoo.predict(encoder, ["the zebra sat"])  # nobody has seen a zebra: it is found anew
@@ -176,6 +179,7 @@ def test_weights_and_vocabulary_of_an_encoder_are_carried_over(encoder, classifi
     assert zoo.predict(fine, ["a dog ran"])[0].label in ("0", "1")
 
 
+@pytest.mark.slow
 def test_what_networks_on_text_do_is_shown(translator, writer, encoder, classified, pairs, labelled):
     from zoo.reporting import Outcome
 

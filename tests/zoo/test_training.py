@@ -259,6 +259,7 @@ def listening():
         signal.signal(number, handler)
 
 
+@pytest.mark.slow
 def test_ctrl_c_sigterm_and_sighup_keep_the_whole_epochs_and_say_how_to_go_on(uninterrupted, tmp_path, listening):
     ways = ((1, signal.SIGINT, 1, "Ctrl-C"), (1, signal.SIGINT, 2, "Ctrl-C"), (2, signal.SIGTERM, 1, "SIGTERM"),
             (2, signal.SIGHUP, 1, "SIGHUP"))  # fmt: skip
@@ -286,6 +287,7 @@ def test_nohup_is_honoured(tmp_path):
     assert run.status == "done"
 
 
+@pytest.mark.slow
 def test_a_run_stays_where_it_began_when_the_working_folder_changes(tmp_path, monkeypatch, capsys):
     class Wandering(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -309,6 +311,7 @@ def test_a_run_stays_where_it_began_when_the_working_folder_changes(tmp_path, mo
     assert not [*(tmp_path / "0").iterdir(), *(tmp_path / "1").iterdir()]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_previous_checkpoint_is_intact(tmp_path, monkeypatch, uninterrupted):
     write = weights.write
 
@@ -482,6 +485,7 @@ def test_init_from_a_keras_file_and_from_nothing_that_fits(finished, tmp_path):
         zoo.build("lenet", init_from=str(tmp_path / "cut.keras"))
 
 
+@pytest.mark.slow
 def test_a_keras_file_has_its_labels_and_opens_without_the_zoo(finished, tmp_path):
     from zoo.base.models import attach
 
@@ -545,7 +549,8 @@ def test_training_leaves_global_state_alone(tmp_path):
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_and_resumes(precision, tmp_path):
     whole = train(tmp_path / "whole", "lenet", epochs=2, precision=precision)
     train(tmp_path / "half", "lenet", epochs=2, precision=precision, until=1)
