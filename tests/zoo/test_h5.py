@@ -93,5 +93,5 @@ def test_a_file_that_is_not_read_says_why(make, message, tmp_path):
 def test_a_file_that_is_damaged_is_refused(data, tmp_path):
     if data is not None:
         (tmp_path / "x.weights.h5").write_bytes(data)
-    with pytest.raises(InputError, match=r"no whole \.h5 file of Keras|There is no file"):
+    with pytest.raises(InputError, match=r"not a complete \.h5 file of Keras|There is no file"):
         zoo.build("lenet", init_from=str(tmp_path / "x.weights.h5"))

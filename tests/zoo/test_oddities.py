@@ -58,7 +58,7 @@ def odd_table(root):
 
 TABLE = [
     "1 unreadable row left out",
-    "3 empty lines passed over",
+    "3 empty lines skipped",
     "the last column, which has no name and no values, is left out",
     "the first column, which has no name, is taken as the index and left out",
     "left out beside the splits 1 other: extra.csv",
@@ -122,7 +122,7 @@ def odd_pairs(root):
 def test_pairs_with_one_of_each_oddity_count_them(tmp_path):
     assert notes_of(tmp_path, "transformer", **odd_pairs(tmp_path / "odd")) == [
         "1 unreadable row left out",
-        "1 empty line passed over",
+        "1 empty line skipped",
         "left out the column id",
         "2 rows with an empty cell left out",
         "1 row like another",

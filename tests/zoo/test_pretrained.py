@@ -126,7 +126,7 @@ def test_safetensors_are_read_whole_and_in_shards(tmp_path):
 def test_a_file_that_is_cut_off_is_refused(tmp_path, damage):
     save_file({"a": np.zeros(9)}, tmp_path / "net.safetensors")
     (tmp_path / "net.safetensors").write_bytes(damage((tmp_path / "net.safetensors").read_bytes()))
-    with pytest.raises(InputError, match="no whole safetensors file"):
+    with pytest.raises(InputError, match="not a complete safetensors file"):
         open_tensors(tmp_path / "net.safetensors")
 
 
@@ -411,7 +411,7 @@ def test_what_contradicts_a_checkpoint_names_both(name, given, message):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda tensors: tensors.pop("transformer.h.1.ln_2.bias"), "lacks weights of gpt: decoder2/feed_forward_norm"),
-    (lambda tensors: tensors.update(more=np.zeros(1)), "has weights that gpt has not: more"),
+    (lambda tensors: tensors.update(more=np.zeros(1)), "has weights that gpt does not have: more"),
     (lambda tensors: tensors.update({"transformer.wte.weight": np.zeros((9, 16))}), "does not fit embedding"),
     (lambda tensors: tensors.update({"transformer.h.0.ln_1.bias": np.zeros(9, "float32")}), r"is \(9,\), not \(16,\)"),
 ])  # fmt: skip
@@ -626,7 +626,7 @@ def test_a_state_dictionary_runs_no_code(tmp_path):
     with pytest.raises(InputError, match="holds more than tensors, and its code is not run"):
         open_tensors(tmp_path / "net.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "net.pth").read_bytes()[:-90])
-    with pytest.raises(InputError, match="no whole state dictionary"):
+    with pytest.raises(InputError, match="not a complete state dictionary"):
         open_tensors(tmp_path / "cut.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(InputError, match="holds more than tensors by name"):

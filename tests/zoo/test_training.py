@@ -76,7 +76,7 @@ def test_an_exception_in_an_epoch_loses_that_epoch_alone(uninterrupted, tmp_path
             if len(Run.open(tmp_path / "run").history) == 1 and batch == 3:
                 raise OSError("the lights went out")
 
-    with pytest.warns(UserWarning, match="Failing start afresh"), pytest.raises(OSError, match="lights"):
+    with pytest.warns(UserWarning, match="Failing restart from scratch"), pytest.raises(OSError, match="lights"):
         train(tmp_path / "run", callbacks=[Failing()], **HARD)
     assert Run.open(tmp_path / "run").status == "failed"
     assert_same(uninterrupted, train(tmp_path / "run", **HARD))
@@ -97,7 +97,7 @@ def test_a_damaged_checkpoint_is_passed_over(uninterrupted, paused, tmp_path):
     shutil.copytree(paused.path, tmp_path / "run")
     newest = tmp_path / "run" / "checkpoints" / "000002" / "weights.npz"
     newest.write_bytes(newest.read_bytes()[:-100])
-    with pytest.warns(UserWarning, match="000002 is damaged and passed over"):
+    with pytest.warns(UserWarning, match="000002 is damaged and skipped"):
         assert_same(uninterrupted, train(tmp_path / "run", **HARD))
 
 
@@ -266,7 +266,7 @@ def test_ctrl_c_sigterm_and_sighup_keep_the_whole_epochs_and_say_how_to_go_on(un
     for epoch, number, times, reason in ways:
         said = f"epoch {epoch} is kept. To go on: zoo train --resume {tmp_path / 'run'}"
         with (
-            pytest.warns(UserWarning, match="Interrupting start afresh"),
+            pytest.warns(UserWarning, match="Interrupting restart from scratch"),
             pytest.raises(zoo.Interrupted, match=said) as stopped,
         ):
             train(tmp_path / "run", callbacks=[Interrupting(epoch, number, times)], **HARD)
@@ -279,7 +279,7 @@ def test_ctrl_c_sigterm_and_sighup_keep_the_whole_epochs_and_say_how_to_go_on(un
 def test_nohup_is_honoured(tmp_path):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with pytest.warns(UserWarning, match="Interrupting start afresh"):
+        with pytest.warns(UserWarning, match="Interrupting restart from scratch"):
             run = train(tmp_path / "run", epochs=1, callbacks=[Interrupting(0, signal.SIGHUP)])
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
@@ -300,7 +300,7 @@ def test_a_run_stays_where_it_began_when_the_working_folder_changes(tmp_path, mo
             keras.utils.save_img(tmp_path / "images" / kind / f"{number}.png", np.full((28, 28, 1), shade + number))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "CACHE_BYTES", 0)  # images are read in every epoch
-    with pytest.warns(UserWarning, match="Wandering start afresh"):
+    with pytest.warns(UserWarning, match="Wandering restart from scratch"):
         run = zoo.train(
             SMALL, dataset="folder:images", input_shape=(28, 28, 1), epochs=2, directory="run", callbacks=[Wandering()]
         )

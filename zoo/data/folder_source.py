@@ -44,7 +44,7 @@ class FolderSource(Source):
             )
         _refuse_empty(spec, places.get("train", root), {label for label, _ in found.get("train", found.get(None, []))})
         if len(labels) == 1:
-            raise InputError(f"dataset={spec}: only one class, {labels[0]!r}, in {root}; two are the least.")
+            raise InputError(f"dataset={spec}: only one class, {labels[0]!r}, in {root}; at least two are needed.")
         facts = inspect(root, [path for pictures in found.values() for _, path in pictures], data_dir, decode_picture)
         bad = [path for path, fact in facts.items() if fact["channels"] is None]
         if bad and not skip_bad:

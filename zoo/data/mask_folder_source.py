@@ -116,7 +116,7 @@ class MaskFolderSource(Source):
                 "numbered from 0 without gaps, or named in labels.txt, one a line."
             )
         if not highest:
-            raise InputError(f"dataset={self.name}: only one class in its masks, the id 0; two are the least.")
+            raise InputError(f"dataset={self.name}: only one class in its masks, the id 0; at least two are needed.")
         return Mask(tuple(str(number) for number in range(highest + 1)), f"{path} has the id {highest}")
 
     def examples(self, split: str) -> "tf.data.Dataset[Any]":

@@ -162,7 +162,7 @@ class CsvSource(TableSource):
         )
         empty = sum(file.empty for file in files.values())
         if empty:
-            self.notes += (f"{counted(empty, 'empty line')} passed over",)
+            self.notes += (f"{counted(empty, 'empty line')} skipped",)
         self.notes += tuple(dict.fromkeys(note for file in files.values() for note in file.notes))
         if own:
             self.notes += beside(path, paths.values(), "the splits")

@@ -75,7 +75,7 @@ def _read(folder: pathlib.Path, files: tuple[tuple[str, int], ...]) -> Published
     main = next((name for name in (WHOLE, VOCABULARY, *(pair[0] for pair in LISTS)) if name in names), None)
     if main is None:
         raise InputError(
-            f"{folder} has no tokenizer that is read. There must be {WHOLE}, {VOCABULARY}, "
+            f"{folder} has no tokenizer that the zoo reads. There must be {WHOLE}, {VOCABULARY}, "
             f"or {' or '.join(' and '.join(pair) for pair in LISTS)}."
         )
     read = {}
@@ -247,7 +247,9 @@ class Draft:
             **{name: getattr(self, name) for name in TAKES.get(self.kind, ())},
         )
         if template is not None and self.pattern == "missing":
-            warnings.warn("The chat template is not used: its parts would be read otherwise than texts.", stacklevel=2)
+            warnings.warn(
+                "The chat template is not used: its parts would be tokenized differently within a text.", stacklevel=2
+            )
             template = None
         names = {role: roles[role] for role in ("start", "end") if role in of}
         rows = (*first, *(self.rows[token] for token in tokens))

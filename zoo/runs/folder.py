@@ -93,7 +93,7 @@ class Kind:
             )
         if facts.pop("digest", None) not in (None, _digest(facts)):
             changed = f"{path / self.file} is not as zoo wrote it"
-            warnings.warn(f"{changed}: it was edited, or it is damaged and says what it should not.", stacklevel=3)
+            warnings.warn(f"{changed}: it was edited or damaged, and may hold wrong values.", stacklevel=3)
         return facts
 
     def write(self, path: pathlib.Path, facts: Mapping[str, Any]) -> None:

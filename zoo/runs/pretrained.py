@@ -64,7 +64,9 @@ class Pretrained:
         if arrays.missing:
             raise InputError(f"{self.source} lacks weights of {self.recipe.label}: {_listed(arrays.missing)}.")
         if arrays.surplus:
-            raise InputError(f"{self.source} has weights that {self.recipe.label} has not: {_listed(arrays.surplus)}.")
+            raise InputError(
+                f"{self.source} has weights that {self.recipe.label} does not have: {_listed(arrays.surplus)}."
+            )
         weights.put(model, arrays)
 
     def facts(self) -> dict[str, Any]:

@@ -235,7 +235,7 @@ class Run:
             cause = error.__cause__ or error  # files.write names the file; the reason is enough here
             raise RunError(
                 f"Epoch {epoch} could not be saved: {getattr(cause, 'strerror', None) or error}. "
-                f"When that is mended: zoo train --resume {self.path}."
+                f"Once that is fixed: zoo train --resume {self.path}."
             ) from error
         keep = {name, f"{epoch - 1:06d}", f"{best:06d}" if best is not None else name}
         for old in folder.iterdir():
@@ -260,7 +260,7 @@ class Run:
         for name in newest_first:
             if is_whole(folder / name):
                 break
-            warnings.warn(f"{folder / name} is damaged and passed over.", stacklevel=2)
+            warnings.warn(f"{folder / name} is damaged and skipped.", stacklevel=2)
         else:
             return None
         last = folder / name

@@ -65,7 +65,7 @@ def compare_texts(answers: Mapping[str, np.ndarray], expected: Mapping[str, np.n
     worst = float(np.abs(theirs - ours).max()) / scale
     if not worst <= TOLERANCE:
         other = [one.decode() for one in answers["text"][np.abs(theirs - ours) > TOLERANCE * scale][:1]]
-        sys.exit(f"{signature} answers otherwise than the trained network, such as {other}.")
+        sys.exit(f"{signature} gives other answers than the trained network, such as {other}.")
     return worst
 
 

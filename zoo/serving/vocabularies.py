@@ -117,7 +117,7 @@ def _published(recipe: "Recipe", reader: TextReader, source: str | None, arrays:
     other = (theirs.start, theirs.end) != (reader.start, reader.end)
     if trained or other:
         if WHOLE not in found:
-            raise InputError(f"{recipe.label} reads texts otherwise than {located.source}, which has no {WHOLE}.")
+            raise InputError(f"{recipe.label} reads texts differently from {located.source}, which has no {WHOLE}.")
         whole, settings = json.loads(found[WHOLE]), json.loads(found.get(CONFIG, b"{}"))
         if trained:
             rows[START] = apart = max(rows) + 1

@@ -301,7 +301,7 @@ def _refuse_texts(reader: TableReader) -> None:
         if len(values) > MOST_CATEGORIES:
             raise InputError(
                 f"Column {column['name']!r} has {len(values):,} different texts, such as {values[-1][:40]!r}; "
-                f"{MOST_CATEGORIES:,} are the most. Leave it out with ignore={column['name']}."
+                f"at most {MOST_CATEGORIES:,} are allowed. Leave it out with ignore={column['name']}."
             )
 
 

@@ -239,7 +239,7 @@ def _with_state(callbacks: Iterable[keras.callbacks.Callback]) -> list[Any]:
     others = [type(c).__name__ for c in callbacks if c not in stateful]
     if others:
         warnings.warn(
-            f"{', '.join(others)} start afresh when the run is resumed: they have no get_state and set_state.",
+            f"{', '.join(others)} restart from scratch when the run is resumed: they have no get_state and set_state.",
             stacklevel=3,
         )
     return stateful

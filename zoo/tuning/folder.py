@@ -73,7 +73,7 @@ class Folder:
             folder = cls.open(path)
             if changed := folder.definition.differences(definition):
                 raise InputError(
-                    f"{path} holds a study that was defined otherwise: {'; '.join(changed)}. "
+                    f"{path} holds a study with another definition: {'; '.join(changed)}. "
                     "Repeat the definition (budgets and workers may change), or name another --directory."
                 )
             return folder

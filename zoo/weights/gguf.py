@@ -52,7 +52,7 @@ class GGUF(Mapping[str, np.ndarray]):
             self.metadata: dict[str, Any] = {name: field.contents() for name, field in reader.fields.items()}
             self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         except (ValueError, KeyError, IndexError, TypeError, OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is no whole GGUF file: {str(error).splitlines()[0].rstrip('.')}.") from None
+            raise InputError(f"{path} is not a complete GGUF file: {str(error).splitlines()[0].rstrip('.')}.") from None
         self._dequantize = gguf.dequantize
 
     def __getitem__(self, name: str) -> np.ndarray:

@@ -40,7 +40,8 @@ def read_h5(path: pathlib.Path, wanted: Iterable[str]) -> dict[str, np.ndarray]:
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise InputError(f"{path} {error}") from None
-        raise InputError(f"{path} is no whole .h5 file of Keras: {str(error).splitlines()[0].rstrip('.')}.") from None
+        why = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"{path} is not a complete .h5 file of Keras: {why}.") from None
     if not stored:
         raise InputError(f"{path} has no weights of Keras: save them by model.save_weights('x.weights.h5').")
     return {

@@ -61,7 +61,7 @@ class Located:
             return gguf.open_gguf(self.path).config()
         if not (self.folder / "config.json").is_file():
             if self.path.is_dir():
-                raise InputError(f"{self.source} has no config.json: it is no checkpoint that is read.")
+                raise InputError(f"{self.source} has no config.json: it is not a checkpoint that the zoo reads.")
             return None
         config = _mapping(self.folder / "config.json")
         for name in ("preprocessor", "generation"):

@@ -31,7 +31,7 @@ def open_tensors(path: pathlib.Path) -> Mapping[str, np.ndarray]:
         return _of_folder(path)
     refuse_pickle(path)
     if path.suffix not in SUFFIXES:
-        raise InputError(f"{path} is no file of weights that is read: {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path} is not a weights file that the zoo reads: {', '.join(SUFFIXES)}.")
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
     if path.suffix == SUFFIX:
@@ -91,7 +91,7 @@ class _Safetensors(Mapping[str, np.ndarray]):
                     stack.pop_all()  # it stays open as long as this mapping
                 self._files.update(dict.fromkeys(file.keys(), file))
             except (SafetensorError, OSError) as error:
-                raise InputError(f"{path} is no whole safetensors file: {str(error).rstrip('.')}.") from None
+                raise InputError(f"{path} is not a complete safetensors file: {str(error).rstrip('.')}.") from None
 
     def __getitem__(self, name: str) -> np.ndarray:
         array = self._files[name].get_tensor(name)
@@ -140,7 +140,7 @@ def _of_torch(path: pathlib.Path) -> Mapping[str, np.ndarray]:
         why = str(error).splitlines()[0].rstrip(".")
         if isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower():
             why = "it holds more than tensors, and its code is not run"
-        raise InputError(f"{path} is no whole state dictionary: {why}.") from None
+        raise InputError(f"{path} is not a complete state dictionary: {why}.") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

@@ -64,7 +64,7 @@ def train(job: Job, connection: Connection) -> tuple:
         if size > job.max_parameters:
             return ("skipped", f"{size:,} parameters, above max_parameters={job.max_parameters:,}")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="_Reporter start afresh")
+        warnings.filterwarnings("ignore", message="_Reporter restart from scratch")
         training.train(
             recipe,
             directory=job.directory,
