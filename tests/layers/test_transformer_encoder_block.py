@@ -50,6 +50,17 @@ def test_conforms(arguments, options):
     )
 
 
+def test_dropout_acts_in_training_alone():
+    x = normal(3, 5, 8)
+    block = TransformerEncoderBlock(2, 12, dropout=0.5, seed=1)
+    sure = TransformerEncoderBlock(2, 12)
+    block(x), sure(x)
+    sure.set_weights(block.get_weights()[: len(sure.get_weights())])
+    close(block(x), sure(x))
+    close(block(x, training=False), sure(x))
+    assert np.abs(numbers(block(x, training=True)) - numbers(sure(x))).max() > 0.1
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "gelu_tanh"])
