@@ -14,24 +14,21 @@ from typing import Any
 
 import keras_tuner
 import numpy as np
-import scipy.optimize
 from keras_tuner.engine.trial import Trial
 
 from zoo.tuning.memory import Items, Tracked
 from zoo.tuning.space import Space
+from zoo.tuning.surrogate import Surrogate
 from zoo.tuning.trial import WAIT
 
 _RUNNING, _IDLE, _COMPLETED, _FAILED = "RUNNING", "IDLE", "COMPLETED", "FAILED"
 """keras-tuner's words for the states of a proposal."""
 
-_STARTS = 50
-"""How many points bayesian starts from to find the best one; as many as keras-tuner."""
+_DRAWS = 20
+"""How many of bayesian's first draws may be impossible, or tried, before one is drawn as by random."""
 
 _COLLISIONS = 2000
 """How many draws in a row may have been tried before until the space counts as exhausted; keras-tuner's own are 20."""
-
-_STEP = np.finfo(float).eps ** 0.5
-"""The step of finite differences; scipy's own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,30 +75,47 @@ class _Random(_Ours, keras_tuner.oracles.RandomSearchOracle):
 
 
 class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
-    """keras-tuner's oracle, faster. Its own queries the model once for each finite difference of a gradient, which
-    takes seconds for a dozen fields. Here one query returns the value and all differences; the point is the same.
+    """keras-tuner's oracle with another model of the scores: `zoo.tuning.surrogate`.
+
+    keras-tuner's own places alternatives in a row, so that one lies between two others; it gives inactive fields the
+    values of others, has one length scale for all fields, and takes a loss of 10^11 as it is.
     """
 
-    def populate_space(self, trial_id):
-        done = sum(trial.status == _COMPLETED for trial in self.trials.values())
-        if done < self.num_initial_points:
-            return self._random_populate_space()
-        self.gpr.fit(*self._vectorize_trials())
-        bounds = self._get_hp_bounds()
-        starts = self._random_state.uniform(*bounds.T, (_STARTS, len(bounds)))
-        options = {"jac": True, "bounds": bounds, "method": "L-BFGS-B"}
-        found = [scipy.optimize.minimize(self._confidence_bound, start, **options) for start in starts]
-        values = self._vector_to_values(min(found, key=lambda one: one.fun).x)
-        if not self.possible(values):
-            return self._random_populate_space()
-        return {"status": _RUNNING, "values": values}
+    surrogate: Surrogate
+    space: Space
 
-    def _confidence_bound(self, x):
-        """Returns (lower confidence bound of the score at a point of the unit cube, its gradient)."""
-        steps = np.where(x + _STEP > 1, -_STEP, _STEP)
-        mean, deviation = self.gpr.predict(np.vstack([x, x + np.diag(steps)]), return_std=True)
-        value, *others = mean - self.beta * deviation
-        return value, (others - value) / steps
+    def take(self, space):
+        """Takes the study's `Space`."""
+        self.space = space
+        self.surrogate = Surrogate(space.ranges, space.conditions, space.default())
+        self._points = {}
+
+    def _point(self, trial):
+        """Returns the point of a trial, which never changes."""
+        if trial.trial_id not in self._points:
+            self._points[trial.trial_id] = self.space.read(trial.hyperparameters.values)
+        return self._points[trial.trial_id]
+
+    def populate_space(self, trial_id):
+        known, running = [], []
+        for trial in self.trials.values():
+            point = self._point(trial)
+            if trial.status == _COMPLETED:
+                known.append((point, trial.score if self.objective.direction == "min" else -trial.score))
+            elif trial.status == _FAILED:
+                known.append((point, math.inf))
+            else:
+                running.append(point)
+        if sum(score < math.inf for _, score in known) < self.num_initial_points:
+            count = len(known) + len(running)
+            points = [self.surrogate.draw_first(count, self._random_state) for _ in range(_DRAWS)]
+        else:
+            points = self.surrogate.propose(*zip(*known, strict=True), running, self._random_state)
+        for point in points:
+            values = self.space.write(self.space.active(point))
+            if self._compute_values_hash(values) not in self._tried_so_far and self.possible(values):
+                return {"status": _RUNNING, "values": values}
+        return self._random_populate_space()
 
     def get_state(self):
         """Includes the random generator, which keras-tuner would start afresh."""
@@ -224,6 +238,7 @@ class Oracle:
                 self._oracle = _Grid(**options)
             case "bayesian":
                 self._oracle = _Bayesian(max_trials=None, num_initial_points=initial_points, **options)
+                self._oracle.take(space)
             case "hyperband":
                 self._oracle = _Hyperband(max_epochs=epochs, **options)
         self._space = space

@@ -72,6 +72,36 @@ class Range:
         found = self.low + min(round((value - self.low) / self.step), last) * self.step
         return found if self.whole else float(f"{found:.12g}")
 
+    @property
+    def ordered(self) -> bool:
+        """Whether its values lie between one another: numbers do, and alternatives that are numbers."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+
+    def place(self, value: Any) -> float:
+        """Returns where a value of an ordered range, or the one nearest to it, lies on its scale, from 0 to 1."""
+        value = self.nearest(value)
+        if self.values:
+            return (sorted(self.values).index(value) + 0.5) / len(self.values)
+        low, high, value = self._scaled(self.low, self.high + self.whole, value + 0.5 * self.whole)
+        return min(max((value - low) / (high - low), 0.0), 1.0)
+
+    def at(self, place: float) -> Any:
+        """Returns the value that lies at a place from 0 to 1, or next to it: the inverse of `place`.
+
+        Uniform places give every whole number, and every alternative, the same share of the scale.
+        """
+        place = min(max(float(place), 0.0), 1.0)
+        if self.values:
+            values = sorted(self.values) if self.ordered else self.values
+            return values[min(int(place * len(values)), len(values) - 1)]
+        low, high = self._scaled(self.low, self.high + self.whole)
+        value = low + place * (high - low)
+        value = math.exp(value) if self.log else value
+        return self.nearest(math.floor(value) if self.whole else value)
+
+    def _scaled(self, *numbers):
+        return [math.log(number) for number in numbers] if self.log else list(map(float, numbers))
+
     def parameter(self, name: str, default: Any, conditions: list) -> "HyperParameter":
         """Returns keras-tuner's hyperparameter. Its Choice refuses None and tuples, so it gets values as JSON."""
         from keras_tuner.engine import hyperparameters

@@ -37,10 +37,12 @@ class Space:
 
     Attributes:
         ranges: {field: `Range`} of what is searched, parents before the fields that depend on them.
+        conditions: {field: {searched field: values under which the former may be active}}.
         fixed: {field: value}.
     """
 
     ranges: dict[str, Range]
+    conditions: dict[str, dict[str, list[Any]]]
     fixed: dict[str, Any]
 
     def __init__(self, base: "Recipe", ranges: Mapping[str, Range], fixed: Mapping[str, Any], named: bool = True):
@@ -50,7 +52,7 @@ class Space:
         self._searched = dict(ranges)
         self.fixed = dict(fixed)
         self._check_fixed()
-        self.ranges, self._conditions = {}, {}
+        self.ranges, self.conditions = {}, {}
         for name in [VARIANT, *self._cls.fields()]:
             if name in ranges:
                 self._add(name, named)
@@ -67,7 +69,7 @@ class Space:
     def _add(self, name, named):
         conditions = {} if name == VARIANT else self._allowed(name)
         if conditions is not None:
-            self.ranges[name], self._conditions[name] = self._searched[name], conditions
+            self.ranges[name], self.conditions[name] = self._searched[name], conditions
         elif named:
             why = self._cls.inactive(name, self._values({}))
             raise InputError(f"The space of {name} has no effect: it counts only with {why}.")
@@ -176,7 +178,7 @@ class Space:
         def add(name):
             if name not in added:
                 added.add(name)
-                parents = self._conditions[name]
+                parents = self.conditions[name]
                 for parent in parents:
                     add(parent)
                 told = [
