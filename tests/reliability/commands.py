@@ -5,6 +5,7 @@ name a folder that is not theirs, so that none of them trains.
 """
 
 import itertools
+import os
 import pathlib
 
 import click
@@ -113,6 +114,8 @@ def _pointed(folders, run):
         yield from ([verb, folder] for verb in ("evaluate", "report", "leaderboard"))
         yield from ([verb, folder, "there"] for verb in ("predict", "export"))
         yield from (["train", option, folder] for option in ("--resume", "--best-of"))
+        if not os.path.isdir(folder):
+            yield ["runs", folder]
         yield ["train", "lenet", f"init_from={folder}"]
     for file in folders:
         yield ["predict", str(run), file]
@@ -124,7 +127,8 @@ def _options(theirs, run):
     base = {
         "train": ["lenet", "--directory", theirs], "tune": ["lenet", "--max-trials", "1", "--directory", theirs],
         "evaluate": [str(run)], "predict": [str(run), "x.png"], "export": [str(run), theirs], "report": ["nowhere"],
-        "leaderboard": ["nowhere"], "show": ["lenet"], "list": [], "reproduce": ["nowhere"], "data": ["list"],
+        "leaderboard": ["nowhere"], "runs": ["nowhere"], "show": ["lenet"], "list": [], "reproduce": ["nowhere"],
+        "data": ["list"],
     }  # fmt: skip
     turns = itertools.cycle(WRONG.values())
     for verb, command in group.commands.items():

@@ -1,10 +1,12 @@
 """`Trial`: what a study knows about one trial, and the words that the study uses for trials and oracles."""
 
-import csv
 import dataclasses
+import math
 import pathlib
 import warnings
 from typing import Any
+
+from zoo.runs import history
 
 ORACLES = ("random", "grid", "bayesian", "hyperband")
 """The oracles, by the names that `zoo.tune` takes."""
@@ -75,11 +77,8 @@ def curve(folder: pathlib.Path, objective: str) -> dict[int, float]:
     history is damaged, which is a warning.
     """
     try:
-        with open(folder / "history.csv", newline="") as file:
-            return {int(row["epoch"]): float(row.get(objective) or "nan") for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        return {row["epoch"]: row.get(objective, math.nan) for row in history.read(folder)}
+    except history.UNREADABLE as error:
         damaged = f"{folder / 'history.csv'} is damaged ({type(error).__name__})"
         warnings.warn(f"{damaged}: the curve of this trial is left out.", stacklevel=2)
         return {}
