@@ -99,6 +99,8 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["train", "len\0et"], "has a NUL byte"),
     (["train", "lenet", "dataset=folder:a\0b"], "has a NUL byte"),
     (["evaluate", "ru\0n"], "has a NUL byte"),
+    (["compare", "nowhere"], "Name 2 to 16 runs"),
+    (["compare", "nowhere", "there"], "There is no run in nowhere"),
     (["runs", "nowhere"], "There is no folder nowhere"),
     (["runs", ""], "folder is empty"),
     (["data", "prepare", "digitz"], "Did you mean 'digits'"),

@@ -7,10 +7,11 @@ import shutil
 
 import pytest
 
+import zoo
 from tests.reliability import commands
-from zoo import cli, files
+from zoo import cli, figures, files
 from zoo.cli.screen import NARROWEST, fitted
-from zoo.overview import listing
+from zoo.overview import comparing, listing
 
 ARTEFACTS = pathlib.Path(__file__).parents[1] / "artefacts"
 
@@ -122,3 +123,70 @@ def test_numbers_that_are_not_finite_are_valid_json():
         "result": {"score": None, "all": [1.5, None, None], "path": "a"},
     }
     assert "NaN" not in text
+
+
+# zoo compare ----------------------------------------------------------------------------------------------------------
+
+
+def changed(home, name, **values):
+    """A copy of the run of a LeNet with other values of fields."""
+    folder = shutil.copytree(ARTEFACTS / "lenet", home / name)
+    facts = json.loads((folder / "run.json").read_text())
+    facts["recipe"]["values"].update(values)
+    facts.pop("digest", None)
+    (folder / "run.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_the_fields_that_differ_and_the_scores_are_told(tmp_path):
+    same, other = changed(tmp_path, "same"), changed(tmp_path, "other", learning_rate=0.5, momentum=0.3)
+    found = comparing.read([same, other])
+    assert comparing.differing(found) == ["learning_rate"]  # momentum counts with another optimizer only
+    header, *rows = comparing.as_cells(found)
+    assert header == ("", "same", "other")
+    cells = {row[0]: row[1:] for row in rows}
+    assert cells["learning_rate"][1] == "0.5"
+    row = listing.history.read(same)[found[0].epoch - 1]
+    assert cells["validation loss"] == (f"{row['val_loss']:.4f}",) * 2
+    assert comparing.differing(comparing.read([same, changed(tmp_path, "third")])) == []
+    mixed = comparing.read([same, ARTEFACTS / "mlp", ARTEFACTS / "study"])
+    assert comparing.differing(mixed)[0] == "recipe"
+
+
+def test_names_tell_runs_apart(tmp_path):
+    found = comparing.read([changed(tmp_path, "a/run"), changed(tmp_path, "b/run"), changed(tmp_path, "c")])
+    assert comparing.names_of(found)[:2] == ["a/run", "b/run"]
+
+
+def test_a_page_has_every_run_and_escapes_its_name(tmp_path):
+    runs = [changed(tmp_path, "<b>&one"), changed(tmp_path, "two", learning_rate=0.5)]
+    page = comparing.write(comparing.read(runs), tmp_path / "page").read_text()
+    assert "<b>&one" not in page
+    assert "&lt;b&gt;&amp;one" in page
+    assert page.count("two") >= 2
+    assert {path.name for path in (tmp_path / "page").iterdir()} == {"index.html", "curves.png"}
+    comparing.write(comparing.read(runs), tmp_path / "page")  # over an older one
+    (tmp_path / "page" / "thesis.txt").write_text("precious")
+    with pytest.raises(zoo.InputError, match="something other than a report"):
+        comparing.write(comparing.read(runs), tmp_path / "page")
+
+
+def test_curves_are_those_of_the_histories(tmp_path):
+    runs = comparing.read([ARTEFACTS / "lenet", ARTEFACTS / "mlp"])
+    figure = figures.compared({run.entry.path.name: (run.rows, run.epoch) for run in runs}, ["loss"], figures.LIGHT)
+    drawn = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}
+    for run in runs:
+        assert drawn[run.entry.path.name] == [row["val_loss"] for row in run.rows]
+
+
+def test_runs_that_cannot_be_compared_are_refused(tmp_path):
+    run, bare = changed(tmp_path, "run"), changed(tmp_path, "bare")
+    (bare / "history.csv").unlink()
+    for paths, message in (
+        ([run], "2 to 16"),
+        ([run, tmp_path / "." / "run"], "named twice"),
+        ([run, bare], "no epoch to compare"),
+        ([run] * 17, "2 to 16"),
+    ):
+        with pytest.raises(zoo.InputError, match=message):
+            comparing.read(paths)

@@ -28,8 +28,8 @@ def zoo() -> None:
 
 for command in (
     *(recipes.list_, recipes.show, recipes.train, studies.tune),
-    *(overview.runs, runs.evaluate, runs.predict, runs.export, studies.leaderboard, runs.report, runs.reproduce),
-    data.data,
+    *(runs.evaluate, runs.predict, runs.export, overview.runs, overview.compare, studies.leaderboard, runs.report),
+    *(runs.reproduce, data.data),
 ):
     zoo.add_command(command)
 

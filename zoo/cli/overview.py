@@ -1,11 +1,11 @@
-"""The verbs about runs and studies side by side: runs."""
+"""The verbs about runs and studies side by side: runs, compare."""
 
 from typing import Any
 
 import click
 
 from zoo.cli.answers import answers, say
-from zoo.cli.options import filled
+from zoo.cli.options import filled, quiet, trust
 from zoo.cli.screen import print_table
 
 
@@ -25,3 +25,31 @@ def runs(folder: str) -> list[dict[str, Any]]:
     else:
         say(f"There is no run and no study in {folder}. `zoo train` makes a run.", err=True)
     return [listing.as_json(entry) for entry in found]
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN|STUDY...")
+@click.option(
+    "--directory",
+    callback=filled,
+    metavar="DIR",
+    default="comparison",
+    show_default=True,
+    help="Folder of the page.",
+)
+@trust
+@quiet
+@answers("compare")
+def compare(runs: tuple[str, ...], directory: str, trust: bool, quiet: bool) -> dict[str, Any]:
+    """Compare runs: the fields that differ, the scores, and a page with the curves over each other.
+
+    A study stands for its best trial. The scores are those that training reported at each run's best epoch.
+    """
+    from zoo.overview import comparing
+
+    found = comparing.read(runs, trust)
+    page = comparing.write(found, directory)
+    print_table(comparing.as_cells(found), fit=True)
+    if not quiet:
+        say(f"Page written to {page}")
+    return comparing.as_json(found, page)
