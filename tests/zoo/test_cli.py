@@ -101,6 +101,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     (["evaluate", "ru\0n"], "has a NUL byte"),
     (["compare", "nowhere"], "Name 2 to 16 runs"),
     (["compare", "nowhere", "there"], "There is no run in nowhere"),
+    (["watch", "nowhere"], "There is no run in nowhere"),
     (["runs", "nowhere"], "There is no folder nowhere"),
     (["runs", ""], "folder is empty"),
     (["data", "prepare", "digitz"], "Did you mean 'digits'"),

@@ -1,17 +1,24 @@
 """Runs and studies side by side: what a folder holds, read without Keras, whatever is damaged in it."""
 
+import contextlib
+import functools
+import io
 import json
 import os
 import pathlib
 import shutil
+import sqlite3
+import subprocess
+import sys
 
 import pytest
+import rich.console
 
 import zoo
 from tests.reliability import commands
 from zoo import cli, figures, files
 from zoo.cli.screen import NARROWEST, fitted
-from zoo.overview import comparing, listing
+from zoo.overview import comparing, listing, plotting, watching
 
 ARTEFACTS = pathlib.Path(__file__).parents[1] / "artefacts"
 
@@ -190,3 +197,104 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     ):
         with pytest.raises(zoo.InputError, match=message):
             comparing.read(paths)
+
+
+# zoo watch ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_followed_until_its_process_ends(tmp_path, capsys):
+    run = changed(tmp_path, "run", epochs=3)
+    rows = (run / "history.csv").read_text().splitlines()
+    (run / "history.csv").write_text("\n".join(rows[:2]) + "\n")
+    held = contextlib.ExitStack()
+    held.enter_context(files.locked(run / "run.lock"))
+    seen = []
+
+    def wait(seconds):
+        seen.append(capsys.readouterr().out)
+        if len(seen) == 1:
+            files.write(run / "history.csv", "\n".join(rows) + "\n")
+        else:
+            held.close()
+
+    entry = watching.watch(run, wait)
+    assert [text.count("epoch") for text in seen] == [1, 1]
+    assert seen[1].startswith("epoch 2  loss ")
+    assert capsys.readouterr().out.startswith(f"{run}: done after epoch 2 of 3; best validation loss")
+    assert entry == listing.look(run)
+
+
+def test_a_study_is_followed_until_its_process_ends(tmp_path, capsys):
+    study = shutil.copytree(ARTEFACTS / "study", tmp_path / "study")
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    held = contextlib.ExitStack()
+    held.enter_context(files.locked(study / "study.lock"))
+    watching.watch(study, lambda seconds: held.close())
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in out] == ["Trial 0", "Trial 1", str(study)]
+    assert {path: path.read_bytes() for path in study.rglob("*") if path in before} == before
+
+
+def test_where_no_process_lives_it_says_so_and_ends(tmp_path, run_cli):
+    for name, verb in (("lenet", "trains"), ("study", "tunes")):
+        status, out, _ = run_cli("watch", ARTEFACTS / name)
+        assert (status, out.splitlines()[0]) == (0, f"No process {verb} {ARTEFACTS / name}: this is what there is.")
+
+
+def test_ctrl_c_ends_the_watching_with_130(tmp_path, run_cli, monkeypatch):
+    run = changed(tmp_path, "run")
+
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching, "watch", functools.partial(watching.watch, wait=interrupted))
+    with files.locked(run / "run.lock"):
+        assert run_cli("watch", run)[0] == 130
+
+
+def test_the_picture_of_a_terminal_shows_the_best_and_what_runs(tmp_path):
+    console = rich.console.Console(width=90, file=io.StringIO())
+    console.print(watching._Run(ARTEFACTS / "lenet").picture(90, 60))
+    text = console.file.getvalue()
+    assert all(word in text for word in ("lenet in ", "loss  training  validation", "accuracy", "validation loss"))
+    study = shutil.copytree(ARTEFACTS / "study", tmp_path / "study")
+    with contextlib.closing(sqlite3.connect(study / "study.sqlite")) as state, state:
+        state.execute("UPDATE trials SET status='running', until=2 WHERE number=0")
+    with files.locked(study / "study.lock"):
+        console.print(watching._Study(study).picture(90, 60))
+    text = console.file.getvalue()
+    assert "val_loss  trial 1  trial 0" in text
+    assert "2/2" in text
+
+
+def test_a_chart_has_its_highest_value_above_and_its_lowest_below():
+    text = plotting.chart("loss", {"a": {1: 3.0, 2: float("nan"), 9: 1.0}, "b": {}}, 40, 5, 9).plain
+    lines = text.splitlines()
+    assert lines[0] == "loss  a"
+    assert len(lines) == 7
+    assert max(map(len, lines)) <= 40
+    drawn = [[column for column, letter in enumerate(line) if letter >= "\u2800"] for line in lines]
+    assert (drawn[1][0], drawn[5][-1]) == (len("3 "), 39)
+    assert (lines[1][:2], lines[5][:2]) == ("3 ", "1 ")
+    assert all(drawn[1:6])
+    for curves in ({}, {"a": {1: 2.0}}, {"a": {1: 2.0, 2: 2.0}}):
+        assert plotting.chart("loss", curves, 40, 5, 1).plain.startswith("loss")
+
+
+@pytest.mark.slow
+def test_none_of_these_verbs_loads_keras(tmp_path):
+    code = """
+import contextlib, sys
+from zoo import cli
+lenet, study = sys.argv[1:]
+for arguments in (["runs", lenet], ["watch", lenet], ["watch", study], ["compare", lenet, study]):
+    with contextlib.suppress(SystemExit):
+        cli.main(arguments)
+    found = [name for name in ("keras", "tensorflow", "jax", "torch", "keras_tuner") if name in sys.modules]
+    assert not found, (arguments, found)
+"""
+    command = [sys.executable, "-c", code, str(ARTEFACTS / "lenet"), str(ARTEFACTS / "study")]
+    environment = {**os.environ, "PYTHONPATH": str(ARTEFACTS.parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "Page written" in done.stdout

@@ -1,4 +1,4 @@
-"""The verbs about runs and studies side by side: runs, compare."""
+"""The verbs about runs and studies side by side: runs, watch, compare."""
 
 from typing import Any
 
@@ -25,6 +25,20 @@ def runs(folder: str) -> list[dict[str, Any]]:
     else:
         say(f"There is no run and no study in {folder}. `zoo train` makes a run.", err=True)
     return [listing.as_json(entry) for entry in found]
+
+
+@click.command()
+@click.argument("run", callback=filled, metavar="RUN|STUDY")
+@answers("watch")
+def watch(run: str) -> dict[str, Any]:
+    """Show the curves of a run, or the trials of a study, while it runs.
+
+    It ends with the process that trains, or on Ctrl-C, which does not stop the training. Where no process runs, it
+    shows what there is, and says so. In a file, it prints a line for each epoch, or each trial that ends.
+    """
+    from zoo.overview import listing, watching
+
+    return listing.as_json(watching.watch(run))
 
 
 @click.command()

@@ -148,7 +148,7 @@ def _study(path: pathlib.Path) -> Entry:
         path=path,
         kind="study",
         recipe=study.name,
-        status="running" if STUDY.held(path) else "interrupted" if unfinished else "ended",
+        status="running" if study.running else "interrupted" if unfinished else "ended",
         epochs=sum(trial.epochs for trial in trials),
         trials=len(trials),
         monitor=study.objective,

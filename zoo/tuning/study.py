@@ -107,6 +107,11 @@ class Study:
         """{field: value} of the fields that were given and are not searched."""
         return from_json(self._ledger.definition.fixed)
 
+    @property
+    def running(self) -> bool:
+        """Whether a living process runs the study, or writes to it at this moment."""
+        return KIND.held(self.path)
+
     def recipe(self, trial: Trial) -> "Recipe":
         """Returns the recipe of a trial."""
         return self._ledger.recipe(trial)
