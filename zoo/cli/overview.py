@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from zoo.cli import completing
 from zoo.cli.answers import answers, say
 from zoo.cli.options import filled, quiet, trust
 from zoo.cli.screen import print_table
@@ -28,7 +29,7 @@ def runs(folder: str) -> list[dict[str, Any]]:
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|STUDY")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|STUDY")
 @answers("watch")
 def watch(run: str) -> dict[str, Any]:
     """Show the curves of a run, or the trials of a study, while it runs.
@@ -42,7 +43,7 @@ def watch(run: str) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN|STUDY...")
+@click.argument("runs", nargs=-1, required=True, shell_complete=completing.runs, metavar="RUN|STUDY...")
 @click.option(
     "--directory",
     callback=filled,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli import completing
 from zoo.cli.answers import answers, say
 from zoo.cli.given import named, open_source, parsed, resumed
 from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.argument("pattern", default="*")
+@click.argument("pattern", default="*", shell_complete=completing.recipes)
 @click.option("--task", help="Only recipes of this task, such as image_classification.")
 @quiet
 @answers("list")
@@ -41,7 +42,7 @@ def list_(pattern: str, task: str | None, quiet: bool) -> list[dict[str, Any]]:
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=completing.recipes)
 @fields
 @quiet
 @answers("show")
@@ -105,7 +106,7 @@ def _described(made: "Recipe", name: str, field: "Field") -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("recipe", required=False)
+@click.argument("recipe", required=False, shell_complete=completing.recipes)
 @fields
 @click.option(
     "--directory",
@@ -113,9 +114,17 @@ def _described(made: "Recipe", name: str, field: "Field") -> dict[str, Any]:
     metavar="RUN",
     help="The run's folder (default: runs/<recipe>-<digest of the fields>).",
 )
-@click.option("--resume", callback=filled, metavar="RUN", help="Resume the training of this run.")
+@click.option(
+    "--resume", callback=filled, shell_complete=completing.runs, metavar="RUN", help="Resume the training of this run."
+)
 @click.option("--until", type=click.IntRange(1), metavar="N", help="Pause when N epochs are trained in all.")
-@click.option("--best-of", callback=filled, metavar="STUDY", help="Retrain a study's best trial over several seeds.")
+@click.option(
+    "--best-of",
+    callback=filled,
+    shell_complete=completing.runs,
+    metavar="STUDY",
+    help="Retrain a study's best trial over several seeds.",
+)
 @click.option("--seeds", type=click.IntRange(2), metavar="N", help="With --best-of: number of seeds (default: 3).")
 @data_dir
 @skip_bad

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli import completing
 from zoo.cli.answers import Failed, answers, say, wanted
 from zoo.cli.given import open_run, open_source
 from zoo.cli.options import data_dir, filled, quiet, skip_bad, trust
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|SOURCE")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|SOURCE")
 @click.option("--split", default="test", show_default=True, help="Split: train, validation or test.")
 @click.option("--dataset", help="Name of other data (default: those of the training).")
 @data_dir
@@ -42,7 +43,7 @@ def evaluate(
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|SOURCE")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|SOURCE")
 @click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Print the N likeliest classes.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
@@ -114,7 +115,7 @@ def predict(
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|STUDY|SOURCE")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|STUDY|SOURCE")
 @click.argument("directory", callback=filled)
 @click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx, litert or safetensors.")
 @click.option(
@@ -139,7 +140,7 @@ def export(run: Any, directory: str, format: str, version: int | None, trust: bo
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|STUDY")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|STUDY")
 @click.option("--directory", callback=filled, metavar="DIR", help="Folder of the report (default: RUN/report).")
 @data_dir
 @skip_bad

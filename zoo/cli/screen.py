@@ -12,7 +12,6 @@ import click
 from zoo.cli.answers import say
 from zoo.errors import InputError, install_line
 from zoo.fields import aligned
-from zoo.figures import cut
 
 NARROWEST = 8
 """Characters of a column that `fitted` does not cut."""
@@ -36,6 +35,8 @@ def fitted(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
     The first column, which is a name or a path, keeps the end of its cells, the others their beginning. Every column
     keeps eight characters, so a table of very many columns is wider.
     """
+    from zoo.figures import cut
+
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     room = width - 2 * (len(widths) - 1)
     most = max([*widths, NARROWEST])

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from zoo.cli import completing
 from zoo.cli.answers import answers, say, wanted
 from zoo.cli.given import named, pairs_of, without
 from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
@@ -14,7 +15,7 @@ from zoo.tuning.trial import MOST_DISK, MOST_SEED, MOST_WORKERS
 
 
 @click.command()
-@click.argument("recipe", metavar="RECIPE|JOB.yaml")
+@click.argument("recipe", metavar="RECIPE|JOB.yaml", shell_complete=completing.recipes)
 @fields
 @click.option(
     "--space", multiple=True, metavar="FIELD=RANGE|all", help="Search FIELD: 1e-4..1e-1:log, 8..64:step=8, a,b."
@@ -102,7 +103,7 @@ def tune(
 
 
 @click.command()
-@click.argument("study", callback=filled)
+@click.argument("study", callback=filled, shell_complete=completing.runs)
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Print the N best trials only.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header line.")
 @answers("leaderboard")

@@ -6,8 +6,6 @@ import pathlib
 import warnings
 from typing import Any
 
-from zoo.runs import history
-
 ORACLES = ("random", "grid", "bayesian", "hyperband")
 """The oracles, by the names that `zoo.tune` takes."""
 
@@ -76,6 +74,8 @@ def curve(folder: pathlib.Path, objective: str) -> dict[int, float]:
     A value that the history does not have is NaN. A run without a history has an empty curve, and so has one whose
     history is damaged, which is a warning.
     """
+    from zoo.runs import history  # the command line reads the constants above, and needs no run for them
+
     try:
         return {row["epoch"]: row.get(objective, math.nan) for row in history.read(folder)}
     except history.UNREADABLE as error:
