@@ -80,6 +80,7 @@ def lines(root, run):
 def _unknown():
     """Verbs that are none, and none."""
     yield from ([wrong] for wrong in ("trian", *WRONG.values()) if wrong not in ("-7",))
+    yield from (["--install-completion", wrong] for wrong in WRONG.values() if wrong != "-7")
     yield from (["data", wrong] for wrong in ("verfy", *WRONG.values()))
     yield from (["data", verb, wrong] for verb in ("prepare", "verify") for wrong in ("digitz", *WRONG.values()))
 

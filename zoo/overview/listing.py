@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import os
 import pathlib
 import stat
@@ -123,9 +122,7 @@ def _run(path: pathlib.Path) -> Entry:
     run = Run.open(path)
     facts, rows = run.facts, history.read(path)
     monitor = facts["recipe"]["values"]["monitor"]
-    best = _best(path)
-    score = next((row.get(monitor) for row in rows if row["epoch"] == best), None)
-    known = score is not None and math.isfinite(score)
+    best = history.best(path, rows, monitor)
     return Entry(
         path=path,
         kind="run",
@@ -133,9 +130,9 @@ def _run(path: pathlib.Path) -> Entry:
         status=run.status,
         epochs=rows[-1]["epoch"] if rows else 0,
         of=int(facts["recipe"]["values"]["epochs"]),
-        monitor=str(monitor) if known else None,
-        score=score if known else None,
-        best=best if known else None,
+        monitor=None if best is None else str(monitor),
+        score=None if best is None else best[1],
+        best=None if best is None else best[0],
         reason=printable(facts.get("reason", "")),
     )
 
@@ -160,14 +157,6 @@ def _study(path: pathlib.Path) -> Entry:
 def _label(recipe: dict[str, Any]) -> str:
     name, variant = recipe["name"], recipe["variant"]
     return str(name) if variant is None else f"{name}/{variant}"
-
-
-def _best(path: pathlib.Path) -> int | None:
-    """The epoch that the file `best` of a run names; None where nothing was monitored, or no epoch was finished."""
-    try:
-        return int((path / "best").read_text())
-    except (OSError, ValueError):
-        return None
 
 
 # As a table, and as JSON -------------------------------------------------------------------------------------------

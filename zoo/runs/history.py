@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -43,3 +44,19 @@ def spoken(name: str) -> str:
     """Returns a key of a history as a person says it: `validation mean iou` for `val_mean_iou`."""
     text = f"validation {name.removeprefix('val_')}" if name.startswith("val_") else name
     return text.replace("_", " ")
+
+
+def best(folder: pathlib.Path, rows: Sequence[Mapping[str, Any]], monitor: object) -> tuple[int, float] | None:
+    """Returns (epoch of the best weights, its value of `monitor`); None where nothing was monitored, or is finite.
+
+    Args:
+        folder: that of the run, whose file `best` names the epoch.
+        rows: what `read` returned.
+        monitor: the field of the recipe.
+    """
+    try:
+        epoch = int((folder / "best").read_text())
+    except (OSError, ValueError):
+        return None
+    score = next((row.get(monitor) for row in rows if row["epoch"] == epoch), None)
+    return (epoch, score) if score is not None and math.isfinite(score) else None

@@ -223,5 +223,9 @@ class Study:
             ledger.note(ledger.elapsed(), {now.number: (time.time() - now.started, epochs)})
             ledger.end(now.number, COMPLETED, score, epoch=epoch, epochs=epochs, reason=reason)
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the leaderboard."""
+        return leaderboard.as_html(self)
+
     def __repr__(self) -> str:
         return f"Study({str(self.path)!r}, {self.name})"
