@@ -36,7 +36,7 @@ def evaluate(
     run = open_source(run, trust)
     from zoo.serving.prediction import evaluate
 
-    found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad)
+    found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
     for name, value in found.items():
         say(f"{name} {value:.6g}" if quiet else f"{split} {name:<12} {value:.6g}")
     return {"split": split, "scores": found}
@@ -162,9 +162,11 @@ def report(
         page = _study_report(Study.open(run, trust), directory)
     else:
         run = open_run(run, trust)
+        from zoo.data import progress
         from zoo.reporting import report
 
-        page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
+        with progress.silent(quiet):
+            page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
     if not quiet:
         say(f"Report written to {page}")
     return {"path": page}

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from zoo.fields import markup
+from zoo.fields import from_json, markup, show
 from zoo.runs import history
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ def as_html(run: "Run") -> str:
         rows = history.read(run.path)
     except history.UNREADABLE:
         rows = []
-    values = recipe.get("values", {})
+    values = from_json(recipe.get("values", {}))
     monitor = values.get("monitor")
     best = history.best(run.path, rows, monitor)
     label = "/".join(str(part) for part in (recipe.get("name"), recipe.get("variant")) if part is not None)
-    given = ", ".join(f"{name}={values.get(name)}" for name in recipe.get("given", ()))
+    given = ", ".join(f"{name}={show(values.get(name))}" for name in recipe.get("given", ()))
     facts = [
         ("status", " ".join(part for part in (run.status.replace("_", " "), run.facts.get("reason", "")) if part)),
         ("folder", str(run.path)),
