@@ -31,6 +31,7 @@ setup(
         "zoo": ["py.typed", "pretrained/*/*"],
         "zoo.data": ["english.json.gz", "english-license.txt"],
         "zoo.figures": ["*.html.j2"],
+        "zoo.overview": ["*.html.j2"],
         "zoo.tuning.report": ["*.html.j2"],
     },
 )

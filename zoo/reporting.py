@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterator
 
 from zoo import figures, registry, runs
-from zoo.data import open_source, pipeline
+from zoo.data import open_source, pipeline, progress
 from zoo.errors import InputError
 from zoo.fields import show
 from zoo.figures import pages
@@ -71,8 +71,9 @@ def report(
     run = runs.Run.open(run, trust)
     target = pathlib.Path(directory) if directory is not None else run.path / "report"
     pages.refuse_foreign(target)
-    trained = _measure(run, dataset, data_dir, skip_bad)
-    pages.put_in_place(target, pages.written("figures/report.html.j2", _facts(trained, skip_bad), _parts(trained)))
+    with progress.shown("Writing the report"):
+        trained = _measure(run, dataset, data_dir, skip_bad)
+        pages.put_in_place(target, pages.written("figures/report.html.j2", _facts(trained, skip_bad), _parts(trained)))
     return target / "index.html"
 
 

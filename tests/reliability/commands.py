@@ -5,6 +5,7 @@ name a folder that is not theirs, so that none of them trains.
 """
 
 import itertools
+import os
 import pathlib
 
 import click
@@ -79,6 +80,7 @@ def lines(root, run):
 def _unknown():
     """Verbs that are none, and none."""
     yield from ([wrong] for wrong in ("trian", *WRONG.values()) if wrong not in ("-7",))
+    yield from (["--install-completion", wrong] for wrong in WRONG.values() if wrong != "-7")
     yield from (["data", wrong] for wrong in ("verfy", *WRONG.values()))
     yield from (["data", verb, wrong] for verb in ("prepare", "verify") for wrong in ("digitz", *WRONG.values()))
 
@@ -110,9 +112,12 @@ def _pointed(folders, run):
     """Verbs pointed at folders that are not what they take."""
     wrong = [*folders, *(value for kind, value in WRONG.items() if kind not in ("an emoji", "below all"))]
     for folder in wrong:
-        yield from ([verb, folder] for verb in ("evaluate", "report", "leaderboard"))
+        yield from ([verb, folder] for verb in ("evaluate", "report", "leaderboard", "watch"))
         yield from ([verb, folder, "there"] for verb in ("predict", "export"))
+        yield ["compare", str(run), folder]
         yield from (["train", option, folder] for option in ("--resume", "--best-of"))
+        if not os.path.isdir(folder):
+            yield ["runs", folder]
         yield ["train", "lenet", f"init_from={folder}"]
     for file in folders:
         yield ["predict", str(run), file]
@@ -124,7 +129,8 @@ def _options(theirs, run):
     base = {
         "train": ["lenet", "--directory", theirs], "tune": ["lenet", "--max-trials", "1", "--directory", theirs],
         "evaluate": [str(run)], "predict": [str(run), "x.png"], "export": [str(run), theirs], "report": ["nowhere"],
-        "leaderboard": ["nowhere"], "show": ["lenet"], "list": [], "reproduce": ["nowhere"], "data": ["list"],
+        "leaderboard": ["nowhere"], "runs": ["nowhere"], "show": ["lenet"], "list": [], "reproduce": ["nowhere"],
+        "data": ["list"], "compare": [str(run), "nowhere"], "watch": ["nowhere"],
     }  # fmt: skip
     turns = itertools.cycle(WRONG.values())
     for verb, command in group.commands.items():

@@ -395,7 +395,7 @@ def run_cli(monkeypatch, capsys):
 def test_the_leaderboard_is_printed(run_cli, study):
     assert run_cli(study, "leaderboard", "--csv") == (0, leaderboard.as_csv(study), "")
     status, out, err = run_cli(study, "leaderboard", "--json", "--top", "2")
-    assert (status, json.loads(out), err) == (0, json.loads(leaderboard.as_json(study, 2)), "")
+    assert (status, json.loads(out)["result"], err) == (0, json.loads(leaderboard.as_json(study, 2)), "")
     status, out, _ = run_cli(study, "leaderboard")
     lines = out.splitlines()
     assert (status, len(lines)) == (0, 41)

@@ -17,7 +17,7 @@ from zoo.base.optimizing import make_optimizer
 from zoo.base.randomness import dtype_policy, reproducible
 from zoo.base.training import Training
 from zoo.errors import InputError, unknown
-from zoo.fields import Origin
+from zoo.fields import Origin, markup
 from zoo.objective.optimizers import WarmupSchedule
 from zoo.weights.layout import Family
 
@@ -249,6 +249,22 @@ class Recipe(Training):
     def label(self) -> str:
         """`lenet/modern`: the name, and the variant where there is one."""
         return self.name if self.variant is None else f"{self.name}/{self.variant}"
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the fields that are set, and behind a click all that count."""
+        values = self.values()
+        rows = [
+            (name, fields.show(values[name]), fields.show(field.default), field.help)
+            for name, field in self.fields().items()
+            if not self.inactive(name, values)
+        ]
+        header, given = ("field", "value", "default", "what it is"), [row for row in rows if row[1] != row[2]]
+        return markup.card(
+            f"Recipe {self.label}",
+            [("", (type(self).__doc__ or "").strip().partition("\n")[0])],
+            *([markup.table(header, given)] if given else []),
+            markup.folded(f"All {len(rows)} fields", markup.table(header, rows)),
+        )
 
     def replace(self, **changes: typing.Any) -> typing.Self:
         """Returns this recipe with other values, checked; they count as given."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from zoo.cli.answers import answers, say
 from zoo.cli.options import Commands, data_dir, quiet
 from zoo.cli.screen import load_backend
 from zoo.errors import InputError
@@ -17,45 +18,53 @@ def data() -> None:
 @data.command("list")
 @data_dir
 @quiet
-def data_list(data_dir: str | None, quiet: bool) -> None:
+@answers("data list")
+def data_list(data_dir: str | None, quiet: bool) -> dict[str, Any]:
     """List the data sets that need no network, those prepared, and the other forms."""
     from zoo.data.opening import BUILT_IN, FORMS, TABLES
     from zoo.data.tfds_source import data_root
 
     root = data_root(data_dir)
-    for name in BUILT_IN:
-        state = "prepared" if any((root / f"zoo_{name}").glob("[0-9]*")) else "prepared on first use"
-        click.echo(f"{name:<16}{state}")
-    for name in TABLES:
-        click.echo(f"{name:<16}a table, in memory")
     ours = {f"zoo_{name}" for name in BUILT_IN}
     others = sorted(p.parent.relative_to(root).as_posix() for p in root.glob("*/[0-9]*") if p.parent.name not in ours)
-    for name in dict.fromkeys(others):
-        click.echo(f"tfds:{name:<11}prepared")
+    prepared = {name: any((root / f"zoo_{name}").glob("[0-9]*")) for name in BUILT_IN}
+    states = {
+        **{name: "prepared" if ready else "prepared on first use" for name, ready in prepared.items()},
+        **dict.fromkeys(TABLES, "a table, in memory"),
+        **{f"tfds:{name}": "prepared" for name in others},
+    }
+    for name, state in states.items():
+        say(f"{name:<16}{state}")
     if not quiet:
-        click.echo(f"Also: {FORMS}. The data lie in {root}.")
+        say(f"Also: {FORMS}. The data lie in {root}.")
+    sets = [{"name": name, "state": state} for name, state in states.items()]
+    return {"folder": root, "sets": sets}
 
 
 @data.command()
 @click.argument("name")
 @data_dir
 @quiet
-def prepare(name: str, data_dir: str | None, quiet: bool) -> None:
+@answers("data prepare")
+def prepare(name: str, data_dir: str | None, quiet: bool) -> dict[str, Any]:
     """Prepare the data set NAME (digits, tfds:mnist); twice at once is safe."""
     source = _prepared_source(name, data_dir)
     if not quiet:
-        click.echo(f"{name}: {', '.join(f'{size:,} {split}' for split, size in source.sizes.items())}.")
+        say(f"{name}: {', '.join(f'{size:,} {split}' for split, size in source.sizes.items())}.")
+    return {"name": name, "sizes": source.sizes}
 
 
 @data.command()
 @click.argument("name")
 @data_dir
 @quiet
-def verify(name: str, data_dir: str | None, quiet: bool) -> None:
+@answers("data verify")
+def verify(name: str, data_dir: str | None, quiet: bool) -> dict[str, Any]:
     """Read every example of the data set NAME."""
     count = _prepared_source(name, data_dir).verify()
     if not quiet:
-        click.echo(f"{name}: all {count:,} examples were read.")
+        say(f"{name}: all {count:,} examples were read.")
+    return {"name": name, "examples": count}
 
 
 def _prepared_source(name: str, data_dir: str | None) -> Any:

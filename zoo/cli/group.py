@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zoo._version import __version__
-from zoo.cli import data, recipes, runs, studies
+from zoo.cli import completing, data, overview, recipes, runs, studies
 from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
 from zoo.errors import InputError, Interrupted, RunError, ZooError, ending_signals, interrupt, printable
@@ -22,13 +22,34 @@ CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_w
 
 @click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="zoo")
+@click.option(
+    "--install-completion",
+    type=click.Choice((*completing.SHELLS, "auto")),
+    is_flag=False,
+    flag_value="auto",
+    is_eager=True,
+    expose_value=False,
+    callback=completing.install,
+    metavar="[bash|zsh|fish]",
+    help="Install completion for a shell, by default yours, and exit.",
+)
 def zoo() -> None:
     """A model zoo on Keras 3: train, tune, evaluate, predict, export, report."""
 
 
 for command in (
     *(recipes.list_, recipes.show, recipes.train, studies.tune),
-    *(runs.evaluate, runs.predict, runs.export, studies.leaderboard, runs.report, runs.reproduce, data.data),
+    *(
+        runs.evaluate,
+        runs.predict,
+        runs.export,
+        overview.runs,
+        overview.watch,
+        overview.compare,
+        studies.leaderboard,
+        runs.report,
+    ),
+    *(runs.reproduce, data.data),
 ):
     zoo.add_command(command)
 

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import click
 
+from zoo.cli import completing
 from zoo.errors import InputError, nearest
 
 Decorator: TypeAlias = Callable[[Any], Any]
@@ -20,6 +21,8 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if ctx.resilient_parsing:  # a shell asks what could stand here
+            return super().resolve_command(ctx, args)
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             near = nearest(args[0], self.commands)
             raise click.UsageError(f"No such command {args[0]!r}.{near} There are: {', '.join(self.commands)}.")
@@ -41,4 +44,4 @@ skip_bad: Decorator = click.option("--skip-bad", is_flag=True, help="Leave out w
 trust: Decorator = click.option(
     "--trust", is_flag=True, help="Run the recipe file that a run, study or job names: whoever wrote it chose it."
 )
-fields: Decorator = click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...")
+fields: Decorator = click.argument("fields", nargs=-1, metavar="[FIELD=VALUE]...", shell_complete=completing.fields)

@@ -4,42 +4,46 @@ import dataclasses
 import os
 import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli import completing
+from zoo.cli.answers import Failed, answers, say, wanted
 from zoo.cli.given import open_run, open_source
 from zoo.cli.options import data_dir, filled, quiet, skip_bad, trust
 from zoo.cli.screen import hushed
-from zoo.errors import InputError, RunError
+from zoo.errors import InputError
 
 if TYPE_CHECKING:
     from zoo.tuning.study import Study
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|SOURCE")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|SOURCE")
 @click.option("--split", default="test", show_default=True, help="Split: train, validation or test.")
 @click.option("--dataset", help="Name of other data (default: those of the training).")
 @data_dir
 @skip_bad
 @trust
 @quiet
+@answers("evaluate")
 def evaluate(
     run: Any, split: str, dataset: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool
-) -> None:
+) -> dict[str, Any]:
     """Print the loss and metrics of a run, or of a pretrained source such as hf:OWNER/NAME."""
     run = open_source(run, trust)
     from zoo.serving.prediction import evaluate
 
-    found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad)
+    found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
     for name, value in found.items():
-        click.echo(f"{name} {value:.6g}" if quiet else f"{split} {name:<12} {value:.6g}")
+        say(f"{name} {value:.6g}" if quiet else f"{split} {name:<12} {value:.6g}")
+    return {"split": split, "scores": found}
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|SOURCE")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|SOURCE")
 @click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Print the N likeliest classes.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
@@ -57,6 +61,7 @@ def evaluate(
 @skip_bad
 @trust
 @quiet
+@answers("predict")
 def predict(
     run: Any,
     inputs: Any,
@@ -69,7 +74,7 @@ def predict(
     skip_bad: bool,
     trust: bool,
     quiet: bool,
-) -> None:
+) -> list[dict[str, Any]]:
     """Print what a run, or a pretrained source such as hf:OWNER/NAME, predicts for files or texts.
 
     Of a run that reads texts, an argument that names an existing file is a file of lines, each of them a text; any
@@ -77,6 +82,8 @@ def predict(
 
     Segmentation prints each class's share of the pixels, and writes a mask: a PNG of class ids under the file's name.
     """
+    if csv and wanted():
+        raise InputError("--csv and --json are two formats: give one.")
     run = open_source(run, trust)
     from zoo.runs import load, table
     from zoo.serving.prediction import predict
@@ -97,16 +104,18 @@ def predict(
                 predictions.append(dataclasses.replace(one, mask=None))
     else:
         predictions = predict(run, list(inputs), **asked)
+    rows = [{"input": one.name, **_numbers(one.row(top))} for one in predictions]
     if csv:
-        click.echo(table([{"input": one.name, **one.row(top)} for one in predictions]), nl=False)
-        return
+        say(table([{"input": one.name, **one.row(top)} for one in predictions]), nl=False)
+        return rows
     width = max((len(one.name) for one in predictions), default=0)
     for one in predictions:
-        click.echo(one.show(top) if piped else f"{one.name:<{width}}  {one.show(top)}")
+        say(one.show(top) if piped else f"{one.name:<{width}}  {one.show(top)}")
+    return rows
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|STUDY|SOURCE")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|STUDY|SOURCE")
 @click.argument("directory", callback=filled)
 @click.option("--format", default="saved_model", show_default=True, help="saved_model, onnx, litert or safetensors.")
 @click.option(
@@ -114,7 +123,8 @@ def predict(
 )
 @trust
 @quiet
-def export(run: Any, directory: str, format: str, version: int | None, trust: bool, quiet: bool) -> None:
+@answers("export")
+def export(run: Any, directory: str, format: str, version: int | None, trust: bool, quiet: bool) -> dict[str, Any]:
     """Export a run, a study's best trial, or a pretrained source as a verified model.
 
     DIRECTORY must not exist; the model in it needs nothing of this package. With --format safetensors it is a
@@ -125,17 +135,21 @@ def export(run: Any, directory: str, format: str, version: int | None, trust: bo
 
     if Study.exists(run):
         run = Study.open(run).best_run()
-    export(open_source(run, trust), directory, format=format, version=version, quiet=quiet)
+    folder = export(open_source(run, trust), directory, format=format, version=version, quiet=quiet)
+    return {"path": folder, "format": format}
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|STUDY")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|STUDY")
 @click.option("--directory", callback=filled, metavar="DIR", help="Folder of the report (default: RUN/report).")
 @data_dir
 @skip_bad
 @trust
 @quiet
-def report(run: Any, directory: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool) -> None:
+@answers("report")
+def report(
+    run: Any, directory: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool
+) -> dict[str, Any]:
     """Write an HTML report of a run or a study.
 
     Of a study, the folder events is written too: `tensorboard --logdir STUDY/events` shows its trials in HParams.
@@ -148,11 +162,14 @@ def report(run: Any, directory: str | None, data_dir: str | None, skip_bad: bool
         page = _study_report(Study.open(run, trust), directory)
     else:
         run = open_run(run, trust)
+        from zoo.data import progress
         from zoo.reporting import report
 
-        page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
+        with progress.silent(quiet):
+            page = report(run, directory, data_dir=data_dir, skip_bad=skip_bad)
     if not quiet:
-        click.echo(f"Report written to {page}")
+        say(f"Report written to {page}")
+    return {"path": page}
 
 
 @click.command()
@@ -160,7 +177,8 @@ def report(run: Any, directory: str | None, data_dir: str | None, skip_bad: bool
 @click.option("--directory", callback=filled, metavar="RUN", help="The run's folder (default: a temporary one).")
 @data_dir
 @quiet
-def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: bool) -> None:
+@answers("reproduce")
+def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: bool) -> dict[str, Any]:
     """Retrain weights that come with the package, and compare the score with their card.
 
     Status 0 where the score is within the card's band, or better; 1 where it is not.
@@ -174,8 +192,14 @@ def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: boo
     low, high = found.band
     told = f"zoo:{found.name}: {found.metric} {found.score:.4g}, {{}} the card's band, {low:.4g} to {high:.4g}"
     if not found.within:
-        raise RunError(told.format("not within"))
-    click.echo(told.format("within"))
+        raise Failed(told.format("not within"), dataclasses.asdict(found))
+    say(told.format("within"))
+    return dataclasses.asdict(found)
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
+    """The columns of a prediction's table, all but labels and texts as numbers."""
+    return {name: text if name.startswith(("label", "text")) else float(text) for name, text in row.items()}
 
 
 def _targets(inputs: Iterable[str], folder: str) -> dict[str, pathlib.Path]:

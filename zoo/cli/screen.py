@@ -2,20 +2,47 @@
 
 import contextlib
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
 import click
 
+from zoo.cli.answers import say
 from zoo.errors import InputError, install_line
 from zoo.fields import aligned
 
+NARROWEST = 8
+"""Characters of a column that `fitted` does not cut."""
 
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows in columns; the last may be as long as it likes."""
+
+def print_table(rows: Sequence[Sequence[str]], fit: bool = False) -> None:
+    """Prints rows in columns; the last may be as long as it likes.
+
+    Args:
+        fit: in a terminal, cut the widest columns so that a row is a line. What goes to a file is whole.
+    """
+    if fit and sys.stdout.isatty():
+        rows = fitted(rows, shutil.get_terminal_size().columns)
     for line in aligned(rows):
-        click.echo(line)
+        say(line)
+
+
+def fitted(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Returns rows whose widest cells are cut, so that they are at most `width` characters wide in columns.
+
+    The first column, which is a name or a path, keeps the end of its cells, the others their beginning. Every column
+    keeps eight characters, so a table of very many columns is wider.
+    """
+    from zoo.figures import cut
+
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = width - 2 * (len(widths) - 1)
+    most = max([*widths, NARROWEST])
+    while most > NARROWEST and sum(min(one, most) for one in widths) > room:
+        most -= 1
+    return [[cut(row[0][::-1], most)[::-1], *(cut(cell, most) for cell in row[1:])] for row in rows]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from zoo.cli import completing
+from zoo.cli.answers import answers, say, wanted
 from zoo.cli.given import named, pairs_of, without
 from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
 from zoo.cli.screen import load_backend, print_table
@@ -13,7 +15,7 @@ from zoo.tuning.trial import MOST_DISK, MOST_SEED, MOST_WORKERS
 
 
 @click.command()
-@click.argument("recipe", metavar="RECIPE|JOB.yaml")
+@click.argument("recipe", metavar="RECIPE|JOB.yaml", shell_complete=completing.recipes)
 @fields
 @click.option(
     "--space", multiple=True, metavar="FIELD=RANGE|all", help="Search FIELD: 1e-4..1e-1:log, 8..64:step=8, a,b."
@@ -55,6 +57,7 @@ from zoo.tuning.trial import MOST_DISK, MOST_SEED, MOST_WORKERS
 @skip_bad
 @trust
 @quiet
+@answers("tune")
 def tune(
     recipe: Any,
     fields: tuple[str, ...],
@@ -63,7 +66,7 @@ def tune(
     skip_bad: bool,
     trust: bool,
     **options: Any,
-) -> None:
+) -> dict[str, Any]:
     """Tune a recipe: run trials whose fields an oracle chooses.
 
     A FIELD=VALUE is fixed. A job is a file with the same in YAML; what the command line says comes after it. The same
@@ -92,24 +95,28 @@ def tune(
     from zoo.tuning.tune import tune
 
     flags = {name: True for name, asked in (("skip_bad", skip_bad), ("quiet", quiet)) if asked}
-    tune(recipe, **{**job, **options, **flags})
+    study = tune(recipe, **{**job, **options, **flags})
+    from zoo.overview import listing
+    from zoo.tuning.report import leaderboard
+
+    return {**listing.as_json(listing.look(study.path)), "leaderboard": leaderboard.rows(study)}
 
 
 @click.command()
-@click.argument("study", callback=filled)
+@click.argument("study", callback=filled, shell_complete=completing.runs)
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Print the N best trials only.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header line.")
-@click.option("--json", is_flag=True, help="Print a JSON list.")
-def leaderboard(study: Any, top: int | None, csv: bool, json: bool) -> None:
+@answers("leaderboard")
+def leaderboard(study: Any, top: int | None, csv: bool) -> list[dict[str, Any]]:
     """Print the trials of a study, the best first."""
     from zoo.tuning.report import leaderboard
     from zoo.tuning.study import Study
 
-    if csv and json:
+    if csv and wanted():
         raise InputError("--csv and --json are two formats: give one.")
     study = Study.open(study)
-    if csv or json:
-        text = leaderboard.as_csv(study, top) if csv else leaderboard.as_json(study, top)
-        click.echo(text.rstrip("\n"))
-        return
-    print_table(leaderboard.as_cells(study, top))
+    if csv:
+        say(leaderboard.as_csv(study, top).rstrip("\n"))
+    else:
+        print_table(leaderboard.as_cells(study, top), fit=True)
+    return leaderboard.rows(study, top)

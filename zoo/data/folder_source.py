@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import files
 from zoo.data import pictures as picture_files
+from zoo.data import progress
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.memory_source import part_of
 from zoo.data.source import SPLITS, Feature, Image, Label, Source, beside, own_splits
@@ -201,8 +202,10 @@ def inspect(
         for path, stat in stats.items()
         if path.is_symlink() or (facts[path].get("size"), facts[path].get("time")) != (stat.st_size, stat.st_mtime_ns)
     ]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    reading = progress.shown("Reading images", len(new))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, reading as advance:
         for path, fact in zip(new, pool.map(decode, new), strict=True):
+            advance(1)
             facts[path] = {**fact, "size": stats[path].st_size, "time": stats[path].st_mtime_ns}
     if new:
         index.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from zoo.figures.classes import NUMBERED as NUMBERED
 from zoo.figures.classes import confusion as confusion
 from zoo.figures.classes import matrix as matrix
 from zoo.figures.classes import scores as scores
+from zoo.figures.curves import compared as compared
 from zoo.figures.curves import curves as curves
 from zoo.figures.curves import readings as readings
 from zoo.figures.parts import Part as Part

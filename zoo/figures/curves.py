@@ -38,6 +38,53 @@ def curves(
     return figure
 
 
+def compared(
+    runs: Mapping[str, tuple[Sequence[Mapping[str, Any]], int]], metrics: Sequence[str], theme: Theme
+) -> "Figure":
+    """Learning curves of several runs over each other: a panel for each metric, a colour for each run.
+
+    Validation is drawn where a run has it, with training as a dotted line; else training alone. A ring is the epoch of
+    the best weights.
+
+    Args:
+        runs: {name: (history, epoch of the best weights)}.
+        metrics: the keys of the histories, without `val_`.
+        theme: a `Theme`.
+    """
+    heights = [2.4] * len(metrics)
+    figure = new(theme, sum(heights) + 0.5 + 0.25 * len(runs), layout="constrained")
+    panels = figure.subplots(len(metrics), sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(panels, metrics, strict=True):
+        panel(axes, theme)
+        drawn = []
+        for place, (label, (history, best)) in enumerate(runs.items()):
+            colour, marker = PALETTE[place % len(PALETTE)], "os"[place // len(PALETTE) % 2]
+            key = f"val_{name}" if any(f"val_{name}" in row for row in history) else name
+            values = [row.get(key, math.nan) for row in history]
+            epochs = [row["epoch"] for row in history]
+            axes.plot(epochs, values, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3)
+            if key != name:
+                training = [row.get(name, math.nan) for row in history]
+                axes.plot(epochs, training, ":", color=colour, linewidth=1.1)
+            rings = [(row["epoch"], row[key]) for row in history if row["epoch"] == best and key in row]
+            style = {"markersize": 9, "fillstyle": "none", "markeredgewidth": 1.6}
+            for epoch, value in rings:
+                axes.plot(epoch, value, marker, color=colour, **style)
+            drawn += [value for value in values if math.isfinite(value)]
+        title(axes, name.replace("_", " ") + _scaled(axes, drawn), theme)
+    number_epochs(panels[-1], theme)
+    legend(figure, panels[0], theme, loc="outside upper left", ncols=1)
+    return figure
+
+
+def _scaled(axes: "Axes", drawn: Sequence[float]) -> str:
+    """Makes the axis logarithmic where the values span much; what the title then adds, or nothing."""
+    if not drawn or min(drawn) <= 0 or max(drawn) <= 30 * min(drawn):
+        return ""
+    axes.set_yscale("log")
+    return " (logarithmic)"
+
+
 def readings(history: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]], theme: Theme) -> "Figure":
     """What layers told in training: a panel for each reading.
 
@@ -76,10 +123,7 @@ def _curve(axes: "Axes", history: Sequence[Mapping[str, Any]], name: str, theme:
         if any(key in row for row in history):
             axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=marker, markersize=3)
             drawn += [value for value in values if math.isfinite(value)]
-    steep = bool(drawn) and min(drawn) > 0 and max(drawn) > 30 * min(drawn)
-    if steep:
-        axes.set_yscale("log")
-    title(axes, name.replace("_", " ") + (" (logarithmic)" if steep else ""), theme)
+    title(axes, name.replace("_", " ") + _scaled(axes, drawn), theme)
 
 
 def _mark(

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.data import progress
 from zoo.data._tensorflow import tensorflow
 from zoo.data.tokens import END, PADDING, SPECIAL, START, UNKNOWN
 from zoo.errors import InputError
@@ -66,17 +67,19 @@ def training_texts(source: "Source", *names: str) -> list[str]:
     Raises: `InputError` for bytes that are not UTF-8, with the number of the example.
     """
     found, seen = [], 0
-    for batch in source.examples("train").batch(1024).as_numpy_iterator():
-        for name in names:
-            for row, text in enumerate(batch[name], seen + 1):
-                try:
-                    found.append(text.decode())
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"dataset={source.name}: the {name} of training example {row:,} is not UTF-8 "
-                        f"(byte {error.start}). Correct it, or leave it out."
-                    ) from None
-        seen += len(batch[names[0]])
+    with progress.shown("Reading texts", source.sizes.get("train")) as advance:
+        for batch in source.examples("train").batch(1024).as_numpy_iterator():
+            advance(len(batch[names[0]]))
+            for name in names:
+                for row, text in enumerate(batch[name], seen + 1):
+                    try:
+                        found.append(text.decode())
+                    except UnicodeDecodeError as error:
+                        raise InputError(
+                            f"dataset={source.name}: the {name} of training example {row:,} is not UTF-8 "
+                            f"(byte {error.start}). Correct it, or leave it out."
+                        ) from None
+            seen += len(batch[names[0]])
     return found
 
 
@@ -100,8 +103,12 @@ def learn(texts: Sequence[str], kind: str, size: int | None = None) -> Tokenizer
             f"vocabulary={size} leaves no room for tokens: {SPECIAL} ids are of padding, start, end and unknown. "
             f"Give more than {SPECIAL}."
         )
-    if kind == "subwords":
-        return _learned_subwords(texts, size)
+    with progress.shown("Learning the vocabulary"):
+        return _learned_subwords(texts, size) if kind == "subwords" else _counted(texts, kind, size)
+
+
+def _counted(texts: Sequence[str], kind: str, size: int | None) -> Tokenizer:
+    """The most frequent characters or words."""
     counts = collections.Counter()
     if kind == "characters":
         for text in texts:

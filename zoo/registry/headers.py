@@ -7,7 +7,6 @@ import importlib.util
 import pathlib
 import re
 import warnings
-from collections.abc import Iterator
 from importlib import metadata
 
 from zoo import _checkout
@@ -33,19 +32,17 @@ class Entry:
 
 def entries() -> list[Entry]:
     """Returns an `Entry` for every recipe, sorted by name; two of one name are both listed."""
-    return sorted([*_built_in(), *_plugged_in()], key=lambda entry: entry.name)
+    return [_entry(*place) for place in places()]
 
 
-def _built_in() -> Iterator[Entry]:
-    for path in sorted(_checkout.folder("recipes").glob("*.py")):
-        if not path.stem.startswith("_"):
-            yield _entry(path.stem, f"{GROUP}.{path.stem}", None, "keras-zoo")
-
-
-def _plugged_in() -> Iterator[Entry]:
+def places() -> list[tuple[str, str, str | None, str]]:
+    """Returns (name, module, attribute or None, distribution) of every recipe, sorted by name; no source is read."""
+    built_in = [path.stem for path in _checkout.folder("recipes").glob("*.py") if not path.stem.startswith("_")]
+    found: list[tuple[str, str, str | None, str]] = [(name, f"{GROUP}.{name}", None, "keras-zoo") for name in built_in]
     for point in metadata.entry_points(group=GROUP):
         module, _, attribute = point.value.partition(":")
-        yield _entry(point.name, module, attribute or None, point.dist.name if point.dist else "?")
+        found.append((point.name, module, attribute or None, point.dist.name if point.dist else "?"))
+    return sorted(found, key=lambda place: place[0])
 
 
 def _entry(name: str, module: str, attribute: str | None, distribution: str) -> Entry:

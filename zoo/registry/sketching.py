@@ -16,7 +16,7 @@ from collections.abc import Callable
 from zoo import fields
 from zoo.errors import unknown
 from zoo.registry.finding import file_of, is_file, parts_of
-from zoo.registry.headers import entries, imports_of, source_of
+from zoo.registry.headers import imports_of, places, source_of
 
 REAL = ("zoo.fields", "zoo.errors", "typing", "collections", "math")
 """Modules that are imported as they are, with all below them: none of them needs Keras."""
@@ -52,9 +52,9 @@ def _told(read: Callable[[], typing.Any]) -> "type[fields.Declared] | None":
 
 
 def _of_entry(name: str) -> "type[fields.Declared] | None":
-    (entry,) = (entry for entry in entries() if entry.name == name)
-    scope = _scope(entry.module)
-    return scope[entry.attribute] if entry.attribute else _last_recipe(scope)
+    ((_, module, attribute, _),) = (place for place in places() if place[0] == name)
+    scope = _scope(module)
+    return scope[attribute] if attribute else _last_recipe(scope)
 
 
 def _last_recipe(scope: "_Scope") -> "type[fields.Declared] | None":

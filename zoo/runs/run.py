@@ -323,6 +323,12 @@ class Run:
         best = f"the best validation loss, {min(losses):.4g}, is not below that of a constant answer, {constant:.4g}"
         return f"Nothing was learned: {best}."
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows."""
+        from zoo.runs.showing import as_html
+
+        return as_html(self)
+
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.status})"
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zoo import files, registry, runs, weights
+from zoo.data import progress
 from zoo.errors import InputError, RunError, check_whole, install_line
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def export(
         write = (_checkpoint if format == "safetensors" else _served)(job, what, labels, reader, format, written)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            verdict = write()
+            with progress.silent(quiet), progress.shown("Exporting and verifying"):
+                verdict = write()
             for path in written.rglob("*"):
                 if path.is_file():
                     with open(path, "rb") as file:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from zoo import runs
+from zoo.data import progress
 from zoo.errors import InputError, check_whole
 from zoo.training import dataset as split_of
 
@@ -34,15 +35,18 @@ def evaluate(
         split: "train" (augmented and shuffled, as in training), "validation" or "test".
         dataset: other data, by name; or the data of a run whose data were handed over in memory.
         data_dir, skip_bad: as for `zoo.train`.
-        quiet: without a progress bar.
+        quiet: show no progress bar, which stands on stderr, if that is a terminal, after a few seconds.
         trust: run the recipe file that the run names, whoever wrote it.
     Raises: `InputError` where there is no such run or split, or the run has no checkpoint.
     """
     model = _model(run, trust)
     given = {} if dataset is None else {"dataset": dataset}
     data = split_of(model, split, data_dir=data_dir, skip_bad=skip_bad, **given)
-    found = model.evaluate(data, verbose=0 if quiet else "auto", return_dict=True)
-    found = model.recipe.in_units(model.reader, found) | model.recipe.judge(model, model.reader, data)
+    steps = int(data.cardinality())  # negative where it is not known
+    with progress.silent(quiet), progress.shown("Evaluating", steps if steps > 0 else None) as advance:
+        each = keras.callbacks.LambdaCallback(on_test_batch_end=lambda batch, logs: advance(1))
+        found = model.evaluate(data, verbose=0, return_dict=True, callbacks=[each])
+        found = model.recipe.in_units(model.reader, found) | model.recipe.judge(model, model.reader, data)
     return {key: float(value) for key, value in found.items()}
 
 

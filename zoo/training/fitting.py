@@ -15,7 +15,7 @@ from zoo import weights
 from zoo.base.randomness import dtype_policy, reproducible
 from zoo.base.recipe import Recipe
 from zoo.building import initialize
-from zoo.data import pipeline
+from zoo.data import pipeline, progress
 from zoo.data.source import Source
 from zoo.errors import InputError, Interrupted, RunError, check_whole
 from zoo.runs import Run
@@ -65,25 +65,26 @@ def train(
     Raises: `InputError` (nothing is written), `RunError` (NaN, no room on the disk), `Interrupted` (Ctrl-C, SIGTERM,
         SIGHUP).
     """
-    if until is not None:
-        until = check_whole("until", until, 1)
-    say = _silent if quiet else print
-    if resume is not None:
-        job = resumed_job(Run.open(resume, trust), recipe, given, data_dir, skip_bad)
-    elif recipe is not None:
-        job = named_job(recipe, given, directory, data_dir, skip_bad)
-    else:
-        raise InputError("Name a recipe to train, or a run to resume.")
-    if until is not None and until > job.recipe.epochs:
-        raise InputError(f"until={until} is beyond the last epoch: epochs={job.recipe.epochs}.")
-    if job.run is not None and job.run.held():
-        with job.run.lock():  # raises, with the process that holds it
-            pass
-    if job.run is not None and job.run.status in ("done", "stopped_early"):
-        reason = job.run.facts["reason"] or f"all {job.recipe.epochs} epochs were trained"
-        say(f"{job.path} is done: {reason}. More epochs are a new run, with init_from={job.path}")
-        return job.run
-    return _train(job, until, callbacks, quiet, say)
+    with progress.silent(quiet):
+        if until is not None:
+            until = check_whole("until", until, 1)
+        say = _silent if quiet else print
+        if resume is not None:
+            job = resumed_job(Run.open(resume, trust), recipe, given, data_dir, skip_bad)
+        elif recipe is not None:
+            job = named_job(recipe, given, directory, data_dir, skip_bad)
+        else:
+            raise InputError("Name a recipe to train, or a run to resume.")
+        if until is not None and until > job.recipe.epochs:
+            raise InputError(f"until={until} is beyond the last epoch: epochs={job.recipe.epochs}.")
+        if job.run is not None and job.run.held():
+            with job.run.lock():  # raises, with the process that holds it
+                pass
+        if job.run is not None and job.run.status in ("done", "stopped_early"):
+            reason = job.run.facts["reason"] or f"all {job.recipe.epochs} epochs were trained"
+            say(f"{job.path} is done: {reason}. More epochs are a new run, with init_from={job.path}")
+            return job.run
+        return _train(job, until, callbacks, quiet, say)
 
 
 def _train(

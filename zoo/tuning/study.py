@@ -107,6 +107,11 @@ class Study:
         """{field: value} of the fields that were given and are not searched."""
         return from_json(self._ledger.definition.fixed)
 
+    @property
+    def running(self) -> bool:
+        """Whether a living process runs the study, or writes to it at this moment."""
+        return KIND.held(self.path)
+
     def recipe(self, trial: Trial) -> "Recipe":
         """Returns the recipe of a trial."""
         return self._ledger.recipe(trial)
@@ -217,6 +222,10 @@ class Study:
                 raise InputError(f"Trial {now.number} has ended: it is {now.status}.")
             ledger.note(ledger.elapsed(), {now.number: (time.time() - now.started, epochs)})
             ledger.end(now.number, COMPLETED, score, epoch=epoch, epochs=epochs, reason=reason)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the leaderboard."""
+        return leaderboard.as_html(self)
 
     def __repr__(self) -> str:
         return f"Study({str(self.path)!r}, {self.name})"

@@ -1,7 +1,7 @@
 """`Trial`: what a study knows about one trial, and the words that the study uses for trials and oracles."""
 
-import csv
 import dataclasses
+import math
 import pathlib
 import warnings
 from typing import Any
@@ -74,12 +74,11 @@ def curve(folder: pathlib.Path, objective: str) -> dict[int, float]:
     A value that the history does not have is NaN. A run without a history has an empty curve, and so has one whose
     history is damaged, which is a warning.
     """
+    from zoo.runs import history  # the command line reads the constants above, and needs no run for them
+
     try:
-        with open(folder / "history.csv", newline="") as file:
-            return {int(row["epoch"]): float(row.get(objective) or "nan") for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        return {row["epoch"]: row.get(objective, math.nan) for row in history.read(folder)}
+    except history.UNREADABLE as error:
         damaged = f"{folder / 'history.csv'} is damaged ({type(error).__name__})"
         warnings.warn(f"{damaged}: the curve of this trial is left out.", stacklevel=2)
         return {}

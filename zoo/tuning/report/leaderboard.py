@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import runs
 from zoo.errors import InputError, install_line
-from zoo.fields import show
+from zoo.fields import markup, show
 from zoo.figures import cut
 from zoo.tuning.report.snapshot import Snapshot, Source
 from zoo.tuning.trial import Trial
@@ -75,7 +75,10 @@ def seconds(trial: Trial) -> float | None:
 
 def as_cells(study: Source, top: int | None = None) -> list[tuple[str, ...]]:
     """Returns a header and rows of text, for a table that a person reads."""
-    study = Snapshot.of(study)
+    return _cells(Snapshot.of(study), top)
+
+
+def _cells(study: Snapshot, top: int | None) -> list[tuple[str, ...]]:
     names = differing(study)
     header = ("rank", "trial", "status", study.objective, "epoch", "time", *names, "reason")
     found = [
@@ -92,6 +95,21 @@ def as_cells(study: Source, top: int | None = None) -> list[tuple[str, ...]]:
         for row in listed(study, top)
     ]
     return [header, *found]
+
+
+def as_html(study: Source, top: int = 20) -> str:
+    """Returns HTML of the study and its `top` best trials, for a notebook."""
+    study = Snapshot.of(study)
+    header, *found = _cells(study, top)
+    only = f"{top} of {len(study.trials):,}" if len(study.trials) > top else f"{len(study.trials):,}"
+    facts = [
+        ("folder", str(study.path)),
+        ("objective", f"{study.direction} {study.objective}"),
+        ("searched", ", ".join(study.space)),
+        ("trials", only),
+    ]
+    table = [markup.table(header, found)] if found else []
+    return markup.card(f"Study of {study.name}", facts, *table)
 
 
 def short(value: Any) -> str:

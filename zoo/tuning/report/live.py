@@ -4,13 +4,16 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.runs import Run
 from zoo.tuning.pruning import best
 from zoo.tuning.report.leaderboard import duration, short
 from zoo.tuning.report.snapshot import Snapshot, Source
 from zoo.tuning.trial import STATUSES, Trial
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
 
 SHOWN = 12
 """How many trials that have ended the live table shows: the best."""
@@ -63,13 +66,13 @@ class Table:
         if self._live is None or time.monotonic() - self._shown < 1:
             return
         self._shown = time.monotonic()
-        self._live.update(self._table(list(running), curves, remaining), refresh=True)
+        self._live.update(grid(self._study, list(running), curves, remaining), refresh=True)
 
     def ended(self, trial: Trial) -> None:
         """Says how a trial ended."""
         if self._quiet or self._live is not None:
             return
-        print(f"Trial {trial.number}: {_outcome(trial)}; {_fields(trial.values)}", flush=True)
+        print(line(trial), flush=True)
 
     def end(self, why: str) -> None:
         """Says why the study ended, and what to do next."""
@@ -91,25 +94,43 @@ class Table:
             export = "" if ranked[0].path is None else f"zoo export {path} DIR, "
             print(f"Next: {export}zoo train --best-of {path} --seeds 3")
 
-    def _table(self, running, curves, remaining):
-        from rich.table import Table as Grid
 
-        grid = Grid("trial", "fields", "score", "epoch", "time left")
-        now = {one.number for one in running}
-        for trial in [trial for trial in self._study.ranked() if trial.number not in now][:SHOWN]:
-            grid.add_row(
-                str(trial.number), _fields(trial.values), f"{trial.score:.6g}", str(trial.epochs), trial.status
-            )
-        for one in running:
-            curve = curves[one.number]
-            score, _ = best(curve, self._study.direction)
-            goal = one.until or one.epochs
-            left = "" if not curve else duration(one.seconds / len(curve) * (goal - len(curve)))
-            score = "" if score is None else f"{score:.6g}"
-            grid.add_row(str(one.number), _fields(one.values), score, f"{len(curve)}/{goal}", left, style="bold")
-        if remaining is not None:
-            grid.caption = f"{duration(remaining)} left"
-        return grid
+def line(trial: Trial) -> str:
+    """Returns how a trial ended, with its fields."""
+    return f"Trial {trial.number}: {_outcome(trial)}; {_fields(trial.values)}"
+
+
+def grid(
+    study: Source,
+    running: Iterable[Running],
+    curves: Mapping[int, Mapping[int, float]],
+    remaining: float | None = None,
+) -> "Grid":
+    """Returns the live table: the best trials that have ended, and those that run.
+
+    Args:
+        study: the `Study`.
+        running: the trials that run.
+        curves: {number: curve} of those.
+        remaining: the seconds left, or None.
+    """
+    from rich.table import Table as Grid
+
+    running = list(running)
+    table = Grid("trial", "fields", "score", "epoch", "time left")
+    now = {one.number for one in running}
+    for trial in [trial for trial in study.ranked() if trial.number not in now][:SHOWN]:
+        table.add_row(str(trial.number), _fields(trial.values), f"{trial.score:.6g}", str(trial.epochs), trial.status)
+    for one in running:
+        curve = curves[one.number]
+        score, _ = best(curve, study.direction)
+        goal = one.until or one.epochs
+        left = "" if not curve else duration(one.seconds / len(curve) * (goal - len(curve)))
+        score = "" if score is None else f"{score:.6g}"
+        table.add_row(str(one.number), _fields(one.values), score, f"{len(curve)}/{goal}", left, style="bold")
+    if remaining is not None:
+        table.caption = f"{duration(remaining)} left"
+    return table
 
 
 def _gain(study, best):
