@@ -160,6 +160,7 @@ DISTRIBUTIONS = {
 UNIMPORTED = {
     "importlib-resources": "tensorflow-datasets needs it and does not declare it",
     "onnx": "tf2onnx reads and writes with it; the floor is ours",
+    "httpx2": "starlette.testclient needs it and does not declare it",
     "dill": "tfds.testing.DatasetBuilderTestCase needs it",
     "ruff": "a command: lint and format",
     "mkdocs-material": "mkdocs.yml: the theme and the plug-ins of the site",

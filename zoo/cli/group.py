@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zoo._version import __version__
-from zoo.cli import data, recipes, runs, studies
+from zoo.cli import data, recipes, runs, servers, studies
 from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
 from zoo.errors import InputError, Interrupted, RunError, ZooError, ending_signals, interrupt, printable
@@ -28,7 +28,8 @@ def zoo() -> None:
 
 for command in (
     *(recipes.list_, recipes.show, recipes.train, studies.tune),
-    *(runs.evaluate, runs.predict, runs.export, studies.leaderboard, runs.report, runs.reproduce, data.data),
+    *(runs.evaluate, runs.predict, runs.export, servers.serve, studies.leaderboard, runs.report, runs.reproduce),
+    data.data,
 ):
     zoo.add_command(command)
 
