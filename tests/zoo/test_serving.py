@@ -400,7 +400,7 @@ def test_a_signal_ends_the_server_once_what_is_in_flight_is_answered(number):
             assert time.monotonic() < deadline
         os.kill(process.pid, number)
         answer, _ = client.communicate(timeout=60)
-        out, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert "predictions" in json.loads(answer)

@@ -53,9 +53,7 @@ def locate(folder: str | os.PathLike[str]) -> pathlib.Path:
     path = pathlib.Path(folder)
     if not path.is_dir():
         raise InputError(f"{folder} is no folder: name an export, as zoo export RUN DIR writes one.")
-    versions = [
-        one for one in path.iterdir() if one.name.isascii() and one.name.isdecimal() and (one / MODEL).is_file()
-    ]
+    versions = [one for one in path.iterdir() if _is_version(one.name) and (one / MODEL).is_file()]
     if not (path / MODEL).is_file() and versions:
         path = max(versions, key=lambda one: int(one.name))
     facts = read_facts(path)
@@ -88,6 +86,10 @@ def read_facts(path: pathlib.Path) -> dict[str, Any] | None:
     return facts if whole else None
 
 
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) < 20
+
+
 class Exported:
     """A SavedModel that `zoo export` wrote.
 
@@ -106,7 +108,7 @@ class Exported:
 
         self.path = path
         name = path.resolve().name
-        self.version: int = int(name) if name.isascii() and name.isdecimal() else 1
+        self.version: int = int(name) if _is_version(name) else 1
         try:
             self._model = tf.saved_model.load(str(path))
             functions = dict(self._model.signatures)
