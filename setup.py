@@ -31,6 +31,7 @@ setup(
         "zoo": ["py.typed", "pretrained/*/*"],
         "zoo.data": ["english.json.gz", "english-license.txt"],
         "zoo.figures": ["*.html.j2"],
+        "zoo.serving": ["*.html.j2", "*.js", "*.css"],
         "zoo.tuning.report": ["*.html.j2"],
     },
 )

@@ -1,6 +1,7 @@
 """How quickly `zoo serve` answers on loopback, beside the SavedModel called directly.
 
     python benchmarks/serving.py [--export DIR] [--seconds 5]
+    python benchmarks/serving.py --only demo        # seconds of zoo demo until the first answer
 
 Clients with a kept connection ask one row at a time, as fast as they get answers. Directly, one caller asks the
 SavedModel, a row or 64 rows at a time. Without --export, `zoo:lenet` is exported and asked for the bytes of PNG files.
@@ -19,10 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 import numpy as np
 
 CLIENTS = (1, 8, 32)
+
+LOAD = "load of the machine at the end: {0:.1f} on {3} cores"
 
 
 def digits(count=64):
@@ -98,12 +102,37 @@ def over_http(port, path, seconds):
         )
 
 
+def demo(source, name, value):
+    """Prints how many seconds `zoo demo` needs until its page is there, until the first answer, and for the next."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "zoo", "demo", source, "--port", "0", "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = server.stdout.readline().strip()
+            urllib.request.urlopen(url).read()
+            times = [time.perf_counter()]
+            for _ in range(2):
+                body, kind = json.dumps({name: value}).encode(), {"Content-Type": "application/json"}
+                urllib.request.urlopen(urllib.request.Request(f"{url}/answer", body, kind)).read()
+                times.append(time.perf_counter())
+        finally:
+            server.terminate()
+    page, first, following = times[0] - begin, times[1] - begin, times[2] - times[1]
+    print(f"| `zoo demo {source}` | {page:.1f} | {first:.1f} | {following:.2f} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--export", help="an export that takes image_bytes (default: zoo:lenet, exported)")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--clients", help=argparse.SUPPRESS)  # PORT/PATH: this process is the clients
+    parser.add_argument("--only", choices=("serve", "demo"), default="serve", help="what is measured")
     given = parser.parse_args()
+    if given.only == "demo":
+        print("| seconds | until the page | until the first answer | the next answer |\n|---|---|---|---|", flush=True)
+        demo("zoo:lenet", "image", base64.b64encode(digits(1)[0]).decode())
+        demo("zoo:seq2seq", "text", "3 March 2011")
+        return print(LOAD.format(*os.getloadavg(), os.cpu_count()))
     if given.clients:
         port, _, path = given.clients.partition("/")
         return over_http(int(port), f"/{path}", given.seconds)
@@ -121,8 +150,7 @@ def main():
                 subprocess.run([*clients, "--clients", f"{port}/v1/models/model:predict"], check=True)
             finally:
                 server.terminate()
-    print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    return None
+    return print(LOAD.format(*os.getloadavg(), os.cpu_count()))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,16 @@ def zoo() -> None:
 
 for command in (
     *(recipes.list_, recipes.show, recipes.train, studies.tune),
-    *(runs.evaluate, runs.predict, runs.export, servers.serve, studies.leaderboard, runs.report, runs.reproduce),
+    *(
+        runs.evaluate,
+        runs.predict,
+        runs.export,
+        servers.serve,
+        servers.demo,
+        studies.leaderboard,
+        runs.report,
+        runs.reproduce,
+    ),
     data.data,
 ):
     zoo.add_command(command)

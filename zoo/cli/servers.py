@@ -1,12 +1,18 @@
 """The verbs that answer over HTTP until they are stopped: serve, demo."""
 
 import pathlib
+import socket
+from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.options import Decorator, filled, quiet
+from zoo.cli.given import open_source
+from zoo.cli.options import Decorator, filled, quiet, trust
 from zoo.cli.screen import load_backend
 from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from zoo.runs import Trained
 
 host: Decorator = click.option(
     "--host", default="127.0.0.1", show_default=True, callback=filled, help="Address; 0.0.0.0 lets others reach it."
@@ -66,3 +72,43 @@ def serve(
                 click.echo(f"POST {url(listener)}/v1/models/{name}:predict    Ctrl-C ends it.")
 
         run(service.app(), listener, ready)
+
+
+@click.command()
+@click.argument("run", callback=filled, metavar="RUN|STUDY|SOURCE")
+@port(8080)
+@host
+@trust
+@quiet
+def demo(run: str, port: int, host: str, trust: bool, quiet: bool) -> None:
+    """Show what a run, or a pretrained source such as hf:OWNER/NAME, does, on a page in the browser.
+
+    The page asks for an image, a text or the row of a table, as the task wants it, and shows the answer. It and the
+    server send nothing to another machine. Of a study, the best trial is shown. Ctrl-C or SIGTERM ends it.
+    """
+    from zoo.serving.exported import read_facts
+    from zoo.serving.listening import bind
+
+    if read_facts(pathlib.Path(run)) is not None:
+        raise InputError(f"{run} is an export: zoo serve {run} serves it. zoo demo takes the run that it was made of.")
+    with bind(host, port) as listener:
+        from zoo.tuning.study import Study
+
+        source = Study.open(run).best_run() if Study.exists(run) else run
+        _show(open_source(source, trust), str(run), listener, quiet)
+
+
+def _show(trained: "Trained", name: str, listener: socket.socket, quiet: bool) -> None:
+    from zoo.runs import Run, load
+    from zoo.serving.demo import Demo
+    from zoo.serving.listening import local, run, url
+
+    probe = trained.probe() if isinstance(trained, Run) else {}
+    page = Demo(load(trained), name, probe)
+
+    def ready() -> None:
+        if not local(listener):
+            click.echo("Warning: whoever reaches this machine can ask the model.", err=True)
+        click.echo(url(listener) if quiet else f"{name} is shown on {url(listener)}    Ctrl-C ends it.")
+
+    run(page.app(), listener, ready)
