@@ -264,9 +264,7 @@ def test_a_full_queue_is_said_at_once(adder):
 
 
 def test_a_full_queue_is_status_503(adder):
-    service = Service(adder, "adder", queue=1)
-    with TestClient(service.app()) as client:
-        service._batcher._queue = 0
+    with TestClient(Service(adder, "adder", queue=0).app()) as client:
         answer = client.post("/v1/models/adder:predict", content=b'{"instances": [[1.0]]}')
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "queue is full" in answer.json()["error"]

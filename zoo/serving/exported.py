@@ -106,7 +106,7 @@ class Exported:
     def __init__(self, path: pathlib.Path) -> None:
         tf = tensorflow()
 
-        self.path = path
+        self.path: pathlib.Path = path
         name = path.resolve().name
         self.version: int = int(name) if _is_version(name) else 1
         try:
