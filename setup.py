@@ -32,6 +32,7 @@ setup(
         "zoo.data": ["english.json.gz", "english-license.txt"],
         "zoo.figures": ["*.html.j2"],
         "zoo.overview": ["*.html.j2"],
+        "zoo.serving": ["*.html.j2", "*.js", "*.css"],
         "zoo.tuning.report": ["*.html.j2"],
     },
 )

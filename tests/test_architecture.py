@@ -170,6 +170,7 @@ DISTRIBUTIONS = {
 UNIMPORTED = {
     "importlib-resources": "tensorflow-datasets needs it and does not declare it",
     "onnx": "tf2onnx reads and writes with it; the floor is ours",
+    "httpx2": "starlette.testclient needs it and does not declare it",
     "dill": "tfds.testing.DatasetBuilderTestCase needs it",
     "ruff": "a command: lint and format",
     "mkdocs-material": "mkdocs.yml: the theme and the plug-ins of the site",
@@ -277,7 +278,7 @@ def own_names(sources):
     """How often our code defines each name: functions, classes, variables, attributes that are assigned."""
     found = collections.Counter()
     for node in (node for source in sources for node in ast.walk(parsed(source))):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found[node.name] += 1
         elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
             found[node.attr if isinstance(node, ast.Attribute) else node.id] += 1

@@ -8,7 +8,7 @@ every backend, compiled, and in a SavedModel.
 
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 
@@ -103,20 +103,37 @@ def sample(
     """
 
     def choose(log_odds, index):
-        vocabulary = log_odds.shape[-1]
-        count = vocabulary if top_k is None else min(top_k, vocabulary)
-        values, ids = keras.ops.top_k(log_odds / temperature, count)  # (batch, count), the likeliest first
-        odds = keras.ops.exp(values - keras.ops.logsumexp(values, axis=-1, keepdims=True))
-        before = keras.ops.cumsum(odds, axis=-1) - odds
-        odds = keras.ops.where(before < top_p, odds, 0.0)
-        reached = keras.ops.cumsum(odds, axis=-1)
-        draw = keras.ops.take(draws, index, axis=1)[:, None] * reached[:, -1:]  # (batch, 1)
-        # of an id with no odds `reached` equals the one before, so that it is never the first above the draw
-        place = keras.ops.sum(keras.ops.cast(reached <= draw, "int32"), axis=-1, keepdims=True)
-        place = keras.ops.minimum(place, keras.ops.sum(keras.ops.cast(odds > 0, "int32"), axis=-1, keepdims=True) - 1)
-        return keras.ops.cast(keras.ops.take_along_axis(ids, place, axis=-1)[:, 0], "int32")
+        return _drawn(log_odds, keras.ops.take(draws, index, axis=1), temperature, top_k, top_p)
 
     return _each(decoder, inputs, draws.shape[1], 0.0, choose)
+
+
+def stream(
+    decoder: Decoder,
+    inputs: Nest,
+    draws: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields (token (batch,), log-probabilities (batch, vocabulary) that it was drawn from), one after the other.
+
+    The tokens are those of `sample` up to the last END, and the probabilities those of the network as it is. Each step
+    is run when it is asked for, so this is no part of a model.
+
+    Args:
+        decoder, inputs, draws, temperature, top_k, top_p: as of `sample`.
+    """
+    length = draws.shape[1]
+    state, memory = decoder.start(inputs, length)
+    last = keras.ops.full((draws.shape[0],), START, "int32")
+    for index in range(length):
+        if bool(keras.ops.all(_finished(last))):
+            return
+        logits, state = decoder.step(last, keras.ops.convert_to_tensor(index, "int32"), state, memory)
+        log_odds = _log_odds(logits, _finished(last))
+        last = _drawn(log_odds, draws[:, index], temperature, top_k, top_p)
+        yield last, log_odds
 
 
 def beam(decoder: Decoder, inputs: Nest, width: Count, length: Count, length_penalty: float = 0.6) -> Decoded:
@@ -158,6 +175,22 @@ def beam(decoder: Decoder, inputs: Nest, width: Count, length: Count, length_pen
     scores, order = ops.top_k(sums / penalty(ops.reshape(counts, (batch, width)), length_penalty), width)
     tokens = _taken(tokens, ops.reshape(ops.cast(order, "int32") + first, (rows,)))
     return Decoded(ops.reshape(tokens, (batch, width, length)), scores)
+
+
+def _drawn(log_odds: Tensor, draw: Tensor, temperature: float, top_k: int | None, top_p: float) -> Tensor:
+    """Ids (batch,) that numbers `draw` (batch,) from 0 to below 1 choose of log-probabilities (batch, vocabulary)."""
+    vocabulary = log_odds.shape[-1]
+    count = vocabulary if top_k is None else min(top_k, vocabulary)
+    values, ids = keras.ops.top_k(log_odds / temperature, count)  # (batch, count), the likeliest first
+    odds = keras.ops.exp(values - keras.ops.logsumexp(values, axis=-1, keepdims=True))
+    before = keras.ops.cumsum(odds, axis=-1) - odds
+    odds = keras.ops.where(before < top_p, odds, 0.0)
+    reached = keras.ops.cumsum(odds, axis=-1)
+    draw = draw[:, None] * reached[:, -1:]  # (batch, 1)
+    # of an id with no odds `reached` equals the one before, so that it is never the first above the draw
+    place = keras.ops.sum(keras.ops.cast(reached <= draw, "int32"), axis=-1, keepdims=True)
+    place = keras.ops.minimum(place, keras.ops.sum(keras.ops.cast(odds > 0, "int32"), axis=-1, keepdims=True) - 1)
+    return keras.ops.cast(keras.ops.take_along_axis(ids, place, axis=-1)[:, 0], "int32")
 
 
 def _each(

@@ -112,7 +112,7 @@ def _pointed(folders, run):
     """Verbs pointed at folders that are not what they take."""
     wrong = [*folders, *(value for kind, value in WRONG.items() if kind not in ("an emoji", "below all"))]
     for folder in wrong:
-        yield from ([verb, folder] for verb in ("evaluate", "report", "leaderboard", "watch"))
+        yield from ([verb, folder] for verb in ("evaluate", "report", "leaderboard", "watch", "serve", "demo"))
         yield from ([verb, folder, "there"] for verb in ("predict", "export"))
         yield ["compare", str(run), folder]
         yield from (["train", option, folder] for option in ("--resume", "--best-of"))
@@ -130,7 +130,8 @@ def _options(theirs, run):
         "train": ["lenet", "--directory", theirs], "tune": ["lenet", "--max-trials", "1", "--directory", theirs],
         "evaluate": [str(run)], "predict": [str(run), "x.png"], "export": [str(run), theirs], "report": ["nowhere"],
         "leaderboard": ["nowhere"], "runs": ["nowhere"], "show": ["lenet"], "list": [], "reproduce": ["nowhere"],
-        "data": ["list"], "compare": [str(run), "nowhere"], "watch": ["nowhere"],
+        "data": ["list"], "compare": [str(run), "nowhere"], "watch": ["nowhere"], "serve": ["nowhere"],
+        "demo": ["nowhere"],
     }  # fmt: skip
     turns = itertools.cycle(WRONG.values())
     for verb, command in group.commands.items():

@@ -190,3 +190,16 @@ def test_compiled_it_answers_the_same(width):
 def test_lengths_count_what_was_written():
     tokens = np.array([[5, 4, END, PADDING], [END, PADDING, PADDING, PADDING], [3, 4, 5, 3]])
     assert numbers([decoding.lengths(tokens)])[0].tolist() == [3, 1, 4]
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.5}, {"top_k": 3}, {"top_p": 0.7}])
+def test_a_stream_gives_what_sampling_gives(options):
+    """Token by token, with the log-probabilities that make the score, until every row has ended."""
+    toy, draws = Toy(), RNG.random((3, 7)).astype("float32")
+    tokens, scores = numbers(decoding.sample(toy, INPUTS, draws, **options))
+    steps = [numbers(step) for step in decoding.stream(toy, INPUTS, draws, **options)]
+    assert len(steps) == decoding.lengths(tokens).__array__().max()
+    streamed = np.stack([token for token, _ in steps], axis=1)
+    np.testing.assert_array_equal(streamed, tokens[:, : len(steps)])
+    odds = [np.take_along_axis(odds, token[:, None], axis=1)[:, 0] for token, odds in steps]
+    np.testing.assert_allclose(np.sum(odds, axis=0), scores, rtol=1e-5)

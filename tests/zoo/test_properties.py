@@ -196,7 +196,7 @@ def test_whatever_stands_in_a_job(count, described, tmp_path, monkeypatch):
 
 
 VERBS = st.sampled_from(
-    ["list", "show", "train", "tune", "evaluate", "predict", "export", "leaderboard", "report", "data"]
+    ["list", "show", "train", "tune", "evaluate", "predict", "export", "serve", "demo", "leaderboard", "report", "data"]
 )
 WORDS = st.one_of(
     TEXTS,

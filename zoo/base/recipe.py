@@ -5,7 +5,7 @@ import hashlib
 import json
 import pathlib
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -27,6 +27,7 @@ if typing.TYPE_CHECKING:
     from zoo.cost import Shapes
     from zoo.data.source import Source
     from zoo.figures import Part
+    from zoo.figures.demo import Form, Shown
     from zoo.reporting import Outcome
 
 
@@ -170,6 +171,30 @@ class Recipe(Training):
     def report_parts(self, outcome: "Outcome") -> "list[Part]":
         """Returns what a report shows beside its curves, made of a `zoo.reporting.Outcome`."""
         return []
+
+    def demo_form(self, reader: typing.Any, probe: Mapping[str, np.ndarray]) -> "Form":
+        """Returns what the page of a demo asks for.
+
+        Args:
+            reader: what reads raw inputs.
+            probe: {signature/input: array} of raw examples, as `make_probe` returns them; empty where there are none.
+        """
+        raise NotImplementedError
+
+    def demo(self, model: keras.Model, given: Mapping[str, typing.Any]) -> "Iterator[Shown]":
+        """Yields the parts of an answer that a demo shows, as they come.
+
+        Args:
+            model: a model with a reader, as `zoo.load` returns it.
+            given: {name of a question: str, or the bytes of an image}.
+        Raises: `InputError` for what the model cannot be asked.
+        """
+        raise NotImplementedError
+
+    def predicted(self, model: keras.Model, inputs: Iterable[typing.Any]) -> list[typing.Any]:
+        """Returns one prediction for each of `inputs`, as the reader of `model` takes them."""
+        names, tensors = model.reader.read_raw(inputs)
+        return self.make_predictions(model.reader, names, self.ask(model, tensors))
 
     def make_schedule(self, steps_per_epoch: int | None = None) -> float | WarmupSchedule:
         """Returns the learning rate: a number, or a function of the step where the number of steps is known."""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zoo._version import __version__
-from zoo.cli import completing, data, overview, recipes, runs, studies
+from zoo.cli import completing, data, overview, recipes, runs, servers, studies
 from zoo.cli.options import Commands
 from zoo.cli.screen import worded_warnings
 from zoo.errors import InputError, Interrupted, RunError, ZooError, ending_signals, interrupt, printable
@@ -38,19 +38,10 @@ def zoo() -> None:
 
 
 for command in (
-    *(recipes.list_, recipes.show, recipes.train, studies.tune),
-    *(
-        runs.evaluate,
-        runs.predict,
-        runs.export,
-        overview.runs,
-        overview.watch,
-        overview.compare,
-        studies.leaderboard,
-        runs.report,
-    ),
-    *(runs.reproduce, data.data),
-):
+    recipes.list_, recipes.show, recipes.train, studies.tune,
+    runs.evaluate, runs.predict, runs.export, servers.serve, servers.demo,
+    overview.runs, overview.watch, overview.compare, studies.leaderboard, runs.report, runs.reproduce, data.data,
+):  # fmt: skip
     zoo.add_command(command)
 
 

@@ -39,11 +39,11 @@ def raw_images(examples: Iterable[Mapping[str, Any]]) -> list[np.ndarray]:
 
 
 def _each(inputs: Iterable[Any]) -> list[tuple[str, Any]]:
-    """[(name, path or array of an image)] of inputs, of which one may be an array of many images."""
+    """[(name, path, bytes or array of an image)] of inputs, of which one may be an array of many images."""
     found = []
     for number, one in enumerate(inputs):
-        if isinstance(one, (str, os.PathLike)):
-            found.append((str(one), one))
+        if isinstance(one, (str, os.PathLike, bytes)):
+            found.append((f"#{number}" if isinstance(one, bytes) else str(one), one))
             continue
         pictures = np.asarray(one)
         if pictures.ndim == 4:
@@ -172,9 +172,9 @@ class ImageReader(keras.layers.Layer):
         return tf.map_fn(lambda one: self.fit_images(self.decode(one)), data, fn_output_signature=spec)
 
     def read_raw(self, inputs: Iterable[Any], skip_bad: bool = False) -> tuple[list[str], Any]:
-        """(names, uint8 (n, *image_shape)) of paths of images, and of arrays of one image (height, width, channels) or
-        of many (n, height, width, channels): uint8; uint16, read as a PNG of them is; or floats from 0 to 1 where none
-        in `inputs` is above 1, else from 0 to 255.
+        """(names, uint8 (n, *image_shape)) of paths of images, of the bytes of such files, and of arrays of one image
+        (height, width, channels) or of many (n, height, width, channels): uint8; uint16, read as a PNG of them is; or
+        floats from 0 to 1 where none in `inputs` is above 1, else from 0 to 255.
 
         What TensorFlow cannot read, such as a TIFF, Pillow reads; an export cannot.
 
@@ -197,10 +197,10 @@ class ImageReader(keras.layers.Layer):
         return names, pictures
 
     def _picture(self, one: Any, white: float) -> Tensor:
-        """uint8 or uint16 (height, width, channels) of a path or an array, whose floats are from 0 to `white`."""
+        """uint8 or uint16 (height, width, channels) of a path, a file's bytes or an array with floats up to `white`."""
         tf = tensorflow()
 
-        if not isinstance(one, (str, os.PathLike)):
+        if not isinstance(one, (str, os.PathLike, bytes)):
             picture = one[..., None] if one.ndim == 2 else one
             try:
                 if picture.ndim != 3 or not 1 <= picture.shape[-1] <= 4:
@@ -211,15 +211,16 @@ class ImageReader(keras.layers.Layer):
                     f"An image must be uint8, uint16 or floats (height, width, 1 to 4): {error}. "
                     f"Received: {picture.dtype} {picture.shape}."
                 ) from None
+        name = "This" if isinstance(one, bytes) else one
         try:
-            data = pathlib.Path(one).read_bytes()
+            data = one if isinstance(one, bytes) else pathlib.Path(one).read_bytes()
         except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
             raise InputError(f"{one} cannot be read: {getattr(error, 'strerror', error)}.") from None
         try:
             return picture_files.read(data).pixels
         except ValueError as error:
             why = str(error).rstrip(".")
-            raise InputError(f"{one} is not a whole image ({picture_files.KINDS}): {why}.") from None
+            raise InputError(f"{name} is not a whole image ({picture_files.KINDS}): {why}.") from None
 
     def raw_probe(self, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """{signature/input: array}: `raw_images` as the raw inputs that an export is verified on."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zoo import figures, files
+from zoo.figures.demo import Picture
 from zoo.tasks import _classes
 
 
@@ -101,6 +102,22 @@ def confusion(counts: np.ndarray, labels: Sequence[str], split: str) -> figures.
         "fraction of the row.",
         draw=functools.partial(figures.matrix, counts, counts.sum(axis=1), names),
     )
+
+
+def overlay(picture: np.ndarray, found: Segmented, labels: Sequence[str]) -> Picture:
+    """What a demo shows: an image with its mask over it, and what each colour is.
+
+    Args:
+        picture: uint8 (height, width, channels).
+        found: what the network says of it.
+        labels: names of the classes.
+    """
+    colours = ["", *("#{:02x}{:02x}{:02x}".format(*colour) for colour in figures.CLASS_COLOURS.values())]
+    legend = []
+    for label, share in found.shares.items():
+        number = labels.index(label)
+        legend.append((label, colours[number and (number - 1) % (len(colours) - 1) + 1], share))
+    return Picture("Mask over the image", figures.tinted(picture, found.mask), tuple(legend))
 
 
 def gallery(name: str, title: str, caption: str, judged: Sequence[Judged], labels: Sequence[str]) -> figures.Part:

@@ -1,7 +1,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,13 +14,15 @@ from zoo.data.augment import Augmentation
 from zoo.data.mixing import Mixing
 from zoo.data.source import Image, Label, Source
 from zoo.errors import InputError
+from zoo.figures.demo import Picture
 from zoo.objective.losses import SmoothedCrossentropy
 from zoo.objective.metrics import Accuracy
 from zoo.readers.images import ImageReader, raw_images
-from zoo.tasks import _classes
+from zoo.tasks import _classes, _demo
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.demo import Form, Shown
     from zoo.reporting import Outcome
 
 
@@ -166,6 +168,19 @@ class ImageClassification(Recipe):
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         pixels = np.random.default_rng(0).integers(0, 256, (count, *self.input_shape), "uint8")
         return [{"image": picture} for picture in pixels]
+
+    # Demo -------------------------------------------------------------------------------------------------------
+
+    def demo_form(self, reader: ImageReader, probe: Mapping[str, np.ndarray]) -> "Form":
+        """An image; of one channel it can be drawn."""
+        return _demo.image_form("Classify", self.input_shape[-1], probe, draws=True)
+
+    def demo(self, model: keras.Model, given: Mapping[str, Any]) -> "Iterator[Shown]":
+        """The probabilities of the likeliest classes, and the image as the network sees it."""
+        names, tensors = model.reader.read_raw([given["image"]])
+        (found,) = self.make_predictions(model.reader, names, self.ask(model, tensors))
+        yield _demo.bars(found)
+        yield Picture("What the network sees", np.broadcast_to(tensors[0], (*self.input_shape[:2], 3)))
 
     # Report -----------------------------------------------------------------------------------------------------
 

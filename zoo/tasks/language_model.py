@@ -1,25 +1,26 @@
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import keras
 import numpy as np
 
 from zoo import fields
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.source import Source, Text
 from zoo.data.text_preparations import RunningPreparation
-from zoo.decoding import Decoder, Sampling
-from zoo.errors import InputError
+from zoo.decoding import Decoder, Sampling, stream
+from zoo.errors import InputError, check_whole
 from zoo.figures import texts as drawings
+from zoo.figures.demo import Question, Token
 from zoo.objective.metrics import BitsPerToken
 from zoo.readers.chat import chat
 from zoo.readers.texts import TextReader
-from zoo.tasks import _written
+from zoo.tasks import _demo, _written
 from zoo.tasks._text import RunningText
 
 if typing.TYPE_CHECKING:
-    import keras
-
     from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.demo import Form, Shown
     from zoo.figures.parts import Part
     from zoo.readers.images import Signatures
     from zoo.readers.published import Published
@@ -62,7 +63,7 @@ class LanguageModel(RunningText):
             metrics.append(BitsPerToken(name=f"bits_per_{self.tokens.removesuffix('s')}"))
         return metrics
 
-    def make_decoder(self, model: "keras.Model") -> Decoder:
+    def make_decoder(self, model: keras.Model) -> Decoder:
         """The `zoo.decoding.Decoder` over the layers of `model`; its inputs are prompts (batch, time), START
         and ids, of which the last count where there is no room for all."""
         raise NotImplementedError
@@ -86,11 +87,11 @@ class LanguageModel(RunningText):
 
     # Answers ----------------------------------------------------------------------------------------------------
 
-    def ask(self, model: "keras.Model", prompts: np.ndarray) -> tuple[np.ndarray, ...]:
+    def ask(self, model: keras.Model, prompts: np.ndarray) -> tuple[np.ndarray, ...]:
         """(tokens (n, 1, answer_length), scores (n, 1)) that go on from ids (n, time); drawn as `seed` says."""
         return _written.decode(self, model, prompts, self._draws(len(prompts), self.seed).numpy())
 
-    def endpoints(self, network: "keras.Model", reader: "TextReader") -> "Signatures":
+    def endpoints(self, network: keras.Model, reader: "TextReader") -> "Signatures":
         """`serving_default(text)`, drawn by the recipe's seed; `serve_sample(text, seed)`; the network."""
         tf = tensorflow()
         decoder, search = self.make_decoder(network), self.make_search()
@@ -122,6 +123,30 @@ class LanguageModel(RunningText):
     ) -> list[_written.Written]:
         """A `Written` for each name: what comes behind the text."""
         return _written.make_predictions(reader.writer, names, decoded)
+
+    # Demo -------------------------------------------------------------------------------------------------------
+
+    def demo_form(self, reader: "TextReader", probe: Mapping[str, np.ndarray]) -> "Form":
+        """A text to go on with, and a seed."""
+        said = f"A whole number. At most {self.answer_length:,} tokens are drawn, as the recipe's fields say."
+        return _demo.text_form("Go on", "Text", probe, Question("seed", "line", "Seed", said, str(self.seed)))
+
+    def demo(self, model: keras.Model, given: Mapping[str, typing.Any]) -> "Iterator[Shown]":
+        """What comes behind the text, token by token: what was drawn, and what else was likely."""
+        try:
+            seed = check_whole("seed", int(given.get("seed", self.seed)), -(2**31), 2**31 - 1)
+        except ValueError:
+            raise InputError("The seed must be a whole number of 32 bits.") from None
+        _, prompts = model.reader.read_raw([_demo.text_of(given)])
+        writer, ids = model.reader.writer, []
+        draws = self._draws(1, seed).numpy()
+        drawn = stream(self.make_decoder(model), prompts, draws, self.temperature, self.top_k, self.top_p)
+        for token, odds in drawn:
+            odds = keras.ops.convert_to_numpy(odds)[0]
+            ids.append(int(keras.ops.convert_to_numpy(token)[0]))
+            text = writer.decode(np.array(ids, "int32")).numpy().decode(errors="replace")
+            said = _demo.spelled(writer, ids[-1])
+            yield Token(text, said, float(np.exp(odds[ids[-1]])), _demo.likeliest(writer, odds))
 
     # Report -----------------------------------------------------------------------------------------------------
 

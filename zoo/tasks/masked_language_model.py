@@ -1,5 +1,5 @@
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,15 +8,18 @@ from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Source, Text
 from zoo.data.text_preparations import MaskedPreparation
 from zoo.data.tokens import SPECIAL, UNKNOWN
+from zoo.errors import InputError
+from zoo.figures import demo
 from zoo.figures import texts as drawings
 from zoo.readers.tokenizer import REPLACEMENT
-from zoo.tasks import _written
+from zoo.tasks import _demo, _written
 from zoo.tasks._text import RunningText
 
 if TYPE_CHECKING:
     import keras
 
     from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.demo import Form, Shown
     from zoo.figures.parts import Part
     from zoo.readers.images import Signatures
     from zoo.readers.published import Published
@@ -84,6 +87,28 @@ class MaskedLanguageModel(RunningText):
     ) -> list[_written.Written]:
         """A `Written` for each name: the text with its hidden tokens found."""
         return _written.make_predictions(reader.tokenizer, names, decoded)
+
+    # Demo -------------------------------------------------------------------------------------------------------
+
+    def demo_form(self, reader: "TextReader", probe: Mapping[str, np.ndarray]) -> "Form":
+        """A text with hidden tokens."""
+        hides = reader.tokenizer.hides or REPLACEMENT
+        said = f"Put {hides} in place of each token that is to be found."
+        return _demo.text_form("Find what is hidden", "Text", probe, help=said, insert=hides)
+
+    def demo(self, model: "keras.Model", given: Mapping[str, Any]) -> "Iterator[Shown]":
+        """The text with its hidden tokens found, and what else was likely at each."""
+        (name,), ids = model.reader.read_raw([_demo.text_of(given)])
+        tokenizer = model.reader.tokenizer
+        hidden = np.flatnonzero(ids[0] == tokenizer.mask)
+        if not len(hidden):
+            raise InputError(f"Nothing is hidden: put {tokenizer.hides or REPLACEMENT} in place of a token.")
+        odds = _written.odds(super().ask(model, ids))[0]  # (time, vocabulary)
+        odds[:, :SPECIAL] = -np.inf
+        (found,) = self.make_predictions(model.reader, [name], self.ask(model, ids))
+        yield demo.Text("Text", found.text)
+        for number, place in enumerate(hidden[: _demo.MOST], 1):
+            yield demo.Bars(f"Hidden token {number}", _demo.likeliest(tokenizer, odds[place]))
 
     # Report -----------------------------------------------------------------------------------------------------
 

@@ -17,12 +17,13 @@ from zoo.objective.losses import MaskLoss
 from zoo.objective.metrics import MeanDice, MeanIoU
 from zoo.readers.images import raw_images
 from zoo.readers.masks import MaskReader
-from zoo.tasks import _classes
-from zoo.tasks._segmented import Judged, Segmented, confusion, gallery, mean_iou, scores
+from zoo.tasks import _classes, _demo
+from zoo.tasks._segmented import Judged, Segmented, confusion, gallery, mean_iou, overlay, scores
 from zoo.tiling import tiles
 
 if typing.TYPE_CHECKING:
     from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.demo import Form, Shown
     from zoo.figures.parts import Part
     from zoo.reporting import Outcome
 
@@ -204,6 +205,18 @@ class Segmentation(Recipe, monitor="val_mean_iou"):
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         pixels = np.random.default_rng(0).integers(0, 256, (count, *PROBE_SIZE, self.input_shape[-1]), "uint8")
         return [{"image": picture} for picture in pixels]
+
+    # Demo -------------------------------------------------------------------------------------------------------
+
+    def demo_form(self, reader: MaskReader, probe: Mapping[str, np.ndarray]) -> "Form":
+        """An image."""
+        return _demo.image_form("Segment", self.input_shape[-1], probe, draws=False)
+
+    def demo(self, model: typing.Any, given: Mapping[str, typing.Any]) -> "Iterator[Shown]":
+        """The image with its mask over it."""
+        names, pictures = model.reader.read_raw([given["image"]])
+        (found,) = self.make_predictions(model.reader, names, self.ask(model, pictures))
+        yield overlay(pictures[0], found, model.reader.labels)
 
     # Report -----------------------------------------------------------------------------------------------------
 

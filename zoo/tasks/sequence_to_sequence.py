@@ -11,11 +11,11 @@ from zoo.data.source import Source, Text
 from zoo.data.text_preparations import PairPreparation
 from zoo.data.tokens import PADDING, START
 from zoo.decoding import Decoder, Search, beam
-from zoo.figures import texts
+from zoo.figures import demo, texts
 from zoo.objective.losses import TokenLoss
 from zoo.objective.metrics import Perplexity, TokenAccuracy
 from zoo.readers.texts import TextReader
-from zoo.tasks import _written
+from zoo.tasks import _demo, _written
 from zoo.tasks._text import WholeTexts, invented, noise, raw, refuse_small
 
 if typing.TYPE_CHECKING:
@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
 
     from zoo.cost import Shapes
     from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.demo import Form, Shown
     from zoo.figures.parts import Part
     from zoo.readers.images import Signatures
     from zoo.reporting import Outcome
@@ -212,6 +213,24 @@ class SequenceToSequence(WholeTexts):
             weights = keras.ops.convert_to_numpy(attention([ids, before[None]]))[0]
             found.append((weights, reader.writer.spelled(answer), reader.tokenizer.spelled(ids[0])))
         return found
+
+    def demo_form(self, reader: TextReader, probe: Mapping[str, np.ndarray]) -> "Form":
+        """A text."""
+        return _demo.text_form("Write the answer", "Text", probe)
+
+    def demo(self, model: keras.Model, given: Mapping[str, typing.Any]) -> "Iterator[Shown]":
+        """The best answers, and what the network looked at as it wrote the first."""
+        text = _demo.text_of(given)
+        (found,) = self.predicted(model, [text])
+        yield demo.Text("Answer", found.text)
+        for number, (other, _) in enumerate(found.others[: _demo.MOST - 1], 2):
+            yield demo.Text(f"Answer {number}", other)
+        looks = self._attended(model, model.reader, [text])
+        if looks is not None:
+            ((weights, written, read),) = looks
+            weights, written, read = weights[: texts.SHOWN, : texts.SHOWN], written[: texts.SHOWN], read[: texts.SHOWN]
+            caption = "What the network looks at (columns) as it writes each token (rows): the bluer, the more."
+            yield demo.Grid("Attention", caption, tuple(written), tuple(read), weights)
 
     def make_predictions(
         self, reader: TextReader, names: Sequence[str], decoded: tuple[np.ndarray, ...]

@@ -1,6 +1,6 @@
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,16 +12,18 @@ from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.data.table_source import TableSource, named, numbers
 from zoo.errors import InputError
 from zoo.figures import tables as drawings
+from zoo.figures.demo import Text
 from zoo.objective.metrics import Accuracy
 from zoo.readers import notation, table_fitting
 from zoo.readers.notation import Notation
 from zoo.readers.table_columns import oddities, whole_text
 from zoo.readers.tables import TableReader
-from zoo.tasks import _classes
+from zoo.tasks import _classes, _demo
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import AnyPreparation
     from zoo.data.source import Source
+    from zoo.figures.demo import Form, Shown
     from zoo.reporting import Outcome
 
 CLASSIFICATION, REGRESSION = "cross_entropy", ("mse", "mae", "huber")
@@ -216,6 +218,27 @@ class TabularPrediction(Recipe):
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         values = np.random.default_rng(0).normal(size=(count, self.inputs))
         return [{"columns": {f"x{index}": value for index, value in enumerate(row)}} for row in values]
+
+    # Demo -------------------------------------------------------------------------------------------------------
+
+    def demo_form(self, reader: TableReader, probe: Mapping[str, np.ndarray]) -> "Form":
+        """The columns of a row."""
+        first = {
+            name: probe[f"serving_default/{plain}"][0]
+            for name, plain in reader.input_names.items()
+            if len(probe.get(f"serving_default/{plain}", ()))
+        }
+        return _demo.row_form(reader.columns, first, f"Predict {reader.target}")
+
+    def demo(self, model: keras.Model, given: Mapping[str, Any]) -> "Iterator[Shown]":
+        """The probabilities of the likeliest classes, or the number."""
+        (found,) = self.predicted(
+            model, [{column["name"]: given.get(column["name"], "") for column in model.reader.columns}]
+        )
+        if isinstance(found, Value):
+            yield Text(model.reader.target, found.show(1))
+        else:
+            yield _demo.bars(found, model.reader.target)
 
     # Report -----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,11 +11,12 @@ from zoo.data.text_source import TextSource
 from zoo.objective.losses import SmoothedCrossentropy
 from zoo.objective.metrics import Accuracy
 from zoo.readers.texts import TextReader
-from zoo.tasks import _classes, _written
+from zoo.tasks import _classes, _demo, _written
 from zoo.tasks._text import WholeTexts, invented
 
 if TYPE_CHECKING:
     from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.demo import Form, Shown
     from zoo.readers.published import Published
     from zoo.reporting import Outcome
 
@@ -94,6 +95,17 @@ class TextClassification(WholeTexts):
     ) -> list[_classes.Prediction]:
         """A `Prediction` for each name, of logits (n, classes)."""
         return _classes.make_predictions(names, reader.labels, logits)
+
+    # Demo -------------------------------------------------------------------------------------------------------
+
+    def demo_form(self, reader: TextReader, probe: Mapping[str, np.ndarray]) -> "Form":
+        """A text."""
+        return _demo.text_form("Classify", "Text", probe)
+
+    def demo(self, model: keras.Model, given: Mapping[str, Any]) -> "Iterator[Shown]":
+        """The probabilities of the likeliest classes."""
+        (found,) = self.predicted(model, [_demo.text_of(given)])
+        yield _demo.bars(found)
 
     # Report -----------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -9,9 +9,11 @@ from zoo.data._tensorflow import tensorflow
 from zoo.data.source import Source, Text
 from zoo.data.text_preparations import StackedPreparation
 from zoo.errors import InputError
+from zoo.figures.demo import Grid
 from zoo.objective.losses import PairLoss
 from zoo.objective.metrics import PairAccuracy
 from zoo.readers.texts import TextReader
+from zoo.tasks import _demo
 from zoo.tasks._embedded import Embedded, make_embedded, partners
 from zoo.tasks._text import WholeTexts, invented, noise, raw
 
@@ -19,8 +21,13 @@ if typing.TYPE_CHECKING:
     import tensorflow as tf
 
     from zoo.data.pipeline import AnyPreparation
+    from zoo.figures.demo import Form, Shown
     from zoo.readers.images import Signatures
     from zoo.reporting import Outcome
+
+
+_COMPARED = 12
+"""Texts that a demo compares at most."""
 
 
 class TextEmbedding(WholeTexts):
@@ -111,6 +118,24 @@ class TextEmbedding(WholeTexts):
     def make_noise(self, count: int) -> list[dict[str, typing.Any]]:
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
         return [{"source": text, "target": text} for text in noise(count, self.vocabulary, self.length)]
+
+    # Demo -------------------------------------------------------------------------------------------------------
+
+    def demo_form(self, reader: TextReader, probe: Mapping[str, np.ndarray]) -> "Form":
+        """Texts, one a line."""
+        texts = [bytes(one).decode(errors="replace") for one in probe.get("serving_default/text", ())[:3]]
+        value = "\n".join(" ".join(one.split()) for one in texts)
+        said = f"One text a line, two to {_COMPARED}."
+        return _demo.text_form("Compare", "Texts", {}, help=said, value=value)
+
+    def demo(self, model: keras.Model, given: Mapping[str, typing.Any]) -> "Iterator[Shown]":
+        """How similar each text is to each other."""
+        lines = [line.strip() for line in _demo.text_of(given).splitlines() if line.strip()]
+        if not 2 <= len(lines) <= _COMPARED:
+            raise InputError(f"Write two to {_COMPARED} texts, one a line. Received: {len(lines)}.")
+        vectors = np.stack([one.vector for one in self.predicted(model, lines)])
+        caption = "The cosine of the vectors of two texts: 1 is the most similar."
+        yield Grid("Similarity", caption, tuple(lines), tuple(lines), vectors @ vectors.T, numbers=True)
 
     # Report -----------------------------------------------------------------------------------------------------
 
