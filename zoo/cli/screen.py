@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from zoo._lean import lean_imports
 from zoo.errors import InputError, install_line
 from zoo.fields import aligned
 
@@ -33,9 +34,9 @@ def hushed() -> Iterator[None]:
 
 
 def load_backend() -> None:
-    """Imports Keras and what reads the data: five seconds that only a verb in need of them pays."""
+    """Imports Keras and what reads the data: seconds that only a verb in need of them pays."""
     try:
-        with hushed():
+        with hushed(), lean_imports():
             import keras  # noqa: F401
             import tensorflow  # noqa: F401
     except (ImportError, ValueError) as error:
