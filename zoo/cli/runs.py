@@ -11,7 +11,7 @@ import click
 
 from zoo.cli.given import open_run, open_source
 from zoo.cli.options import data_dir, filled, quiet, skip_bad, trust
-from zoo.cli.screen import hushed
+from zoo.cli.screen import hushed, load_backend
 from zoo.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -120,12 +120,20 @@ def export(run: Any, directory: str, format: str, version: int | None, trust: bo
     DIRECTORY must not exist; the model in it needs nothing of this package. With --format safetensors it is a
     checkpoint that transformers or timm loads.
     """
-    from zoo.serving.exporting import export
+    from zoo.runs import Run
+    from zoo.serving.exporting import export, needs_keras
     from zoo.tuning.study import Study
+    from zoo.weights import hub
 
     if Study.exists(run):
         run = Study.open(run).best_run()
-    export(open_source(run, trust), directory, format=format, version=version, quiet=quiet)
+    if isinstance(run, str) and hub.is_source(run):
+        run = open_source(run, trust)
+    else:
+        run = Run.open(run, trust)
+        if needs_keras(run, format):
+            load_backend()
+    export(run, directory, format=format, version=version, quiet=quiet)
 
 
 @click.command()
@@ -165,8 +173,6 @@ def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: boo
 
     Status 0 where the score is within the card's band, or better; 1 where it is not.
     """
-    from zoo.cli.screen import load_backend
-
     load_backend()
     from zoo.reproducing import reproduce
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from zoo._lean import lean_imports
+from zoo._hook import lean_imports
 from zoo.errors import InputError, install_line
 from zoo.fields import aligned
 
