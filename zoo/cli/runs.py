@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|SOURCE")
+@click.argument("run", callback=filled, metavar="RUN|STUDY|SOURCE")
 @click.option("--split", default="test", show_default=True, help="Split: train, validation or test.")
 @click.option("--dataset", help="Name of other data (default: those of the training).")
 @data_dir
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def evaluate(
     run: Any, split: str, dataset: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool
 ) -> None:
-    """Print the loss and metrics of a run, or of a pretrained source such as hf:OWNER/NAME."""
-    run = open_source(run, trust)
+    """Print the loss and metrics of a run, a study's best trial, or a pretrained source such as hf:OWNER/NAME."""
+    run = open_source(_best_of(run, trust), trust)
     from zoo.serving.prediction import evaluate
 
     found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad)
@@ -39,8 +39,8 @@ def evaluate(
 
 
 @click.command()
-@click.argument("run", callback=filled, metavar="RUN|SOURCE")
-@click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
+@click.argument("run", callback=filled, metavar="RUN|STUDY|SOURCE")
+@click.argument("inputs", nargs=-1, metavar="FILE|FOLDER|TEXT...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Print the N likeliest classes.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
 @click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment large images in tiles of N x N pixels.")
@@ -70,16 +70,18 @@ def predict(
     trust: bool,
     quiet: bool,
 ) -> None:
-    """Print what a run, or a pretrained source such as hf:OWNER/NAME, predicts for files or texts.
+    """Print what a run, a study's best trial, or a pretrained source such as hf:OWNER/NAME, predicts.
+
+    A folder stands for the files below it that the run reads, sorted by path: images, .csv or .txt.
 
     Of a run that reads texts, an argument that names an existing file is a file of lines, each of them a text; any
     other is a text. Without inputs, texts are the lines of standard input, and each answer is a line.
 
     Segmentation prints each class's share of the pixels, and writes a mask: a PNG of class ids under the file's name.
     """
-    run = open_source(run, trust)
+    run = open_source(_best_of(run, trust), trust)
     from zoo.runs import load, table
-    from zoo.serving.prediction import predict
+    from zoo.serving.prediction import files_of, predict
 
     piped = run.recipe.texts and not inputs
     if piped:
@@ -87,11 +89,12 @@ def predict(
     if not inputs:
         raise InputError("Nothing to predict: give at least one input.")
     if run.recipe.texts and not piped:
-        inputs = [pathlib.Path(one) if os.path.isfile(one) else one for one in inputs]
+        inputs = [pathlib.Path(one) if os.path.exists(one) else one for one in inputs]
     asked = {"skip_bad": skip_bad, "strict": strict, "tile": tile, "overlap": overlap}
     if run.recipe.tiles:
         model, predictions = load(run), []
-        for path, target in _targets(inputs, masks).items():  # one at a time: masks are as large as images
+        targets = _targets(files_of(inputs, model.reader), masks)
+        for path, target in targets.items():  # one at a time: masks are as large as images
             for one in predict(model, [path], **asked):
                 one.write(target)
                 predictions.append(dataclasses.replace(one, mask=None))
@@ -122,11 +125,9 @@ def export(run: Any, directory: str, format: str, version: int | None, trust: bo
     """
     from zoo.runs import Run
     from zoo.serving.exporting import export, needs_keras
-    from zoo.tuning.study import Study
     from zoo.weights import hub
 
-    if Study.exists(run):
-        run = Study.open(run).best_run()
+    run = _best_of(run, trust)
     if isinstance(run, str) and hub.is_source(run):
         run = open_source(run, trust)
     else:
@@ -182,6 +183,13 @@ def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: boo
     if not found.within:
         raise RunError(told.format("not within"))
     click.echo(told.format("within"))
+
+
+def _best_of(run: str, trust: bool) -> str | os.PathLike[str]:
+    """The folder of the best trial's run where `run` is that of a study; else `run`."""
+    from zoo.tuning.study import Study
+
+    return Study.open(run, trust).best_run() if Study.exists(run) else run
 
 
 def _targets(inputs: Iterable[str], folder: str) -> dict[str, pathlib.Path]:
