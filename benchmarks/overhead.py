@@ -1,13 +1,20 @@
 """What `zoo` adds to plain Keras: a step of `model.fit`, and the start of the program.
 
     python benchmarks/overhead.py
+    python benchmarks/overhead.py --only verbs --against PATH     # another checkout, such as an older one
 
 Step: twenty epochs of LeNet on the digits as `zoo.train` runs them (its pipeline and the callbacks that act in a step;
 not validation and checkpoints, which plain Keras has not) against the same network written directly in Keras on
-tensors that are ready in memory; 20 rounds in turn. Start: whole processes, 5 each, medians.
+tensors that are ready in memory; 20 rounds in turn. Start: whole processes, 5 each, medians. Verbs: what a command
+takes on a run of LeNet, from a shell to its end, in seconds of the clock and of processors (which waiting for other
+work does not change much); with another checkout, the two in turn.
 """
 
 import argparse
+import os
+import pathlib
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -106,16 +113,65 @@ def whole():
         print(f"{'zoo train lenet, from a shell to the end':<44}{time.perf_counter() - start:>7.1f} s", flush=True)
 
 
+def verbs(rounds, against):
+    """Prints the seconds of commands on a finished run, of this checkout and of another."""
+    here = pathlib.Path(__file__).resolve().parents[1]
+    trees = {"here": here} if against is None else {"before": pathlib.Path(against).resolve(), "here": here}
+    with tempfile.TemporaryDirectory() as folder:
+        run, image, out = f"{folder}/run", f"{folder}/image.png", f"{folder}/out"
+        _picture(image)
+        commands = {
+            "zoo show lenet": ["show", "lenet"],
+            "zoo predict RUN FILE": ["predict", run, image],
+            "zoo evaluate RUN": ["evaluate", run],
+            "zoo report RUN": ["report", run, "--directory", out],
+            "zoo export RUN DIR": ["export", run, out],
+        }
+        train = ["train", "lenet", "epochs=2", "--directory", run, "--data-dir", folder]
+        _seconds(here, train, folder)
+        found = {}
+        for _ in range(rounds):
+            for name, arguments in commands.items():
+                for tree, path in trees.items():
+                    shutil.rmtree(out, ignore_errors=True)
+                    found.setdefault((name, tree), []).append(_seconds(path, arguments, folder))
+        print(f"{'medians of ' + str(rounds) + ', in seconds':<28}{'':<8}{'clock':>8}{'processors':>12}")
+        for (name, tree), times in found.items():
+            clock, processors = (statistics.median(part) for part in zip(*times, strict=True))
+            print(f"{name:<28}{tree:<8}{clock:>8.1f}{processors:>12.1f}", flush=True)
+
+
+def _picture(path):
+    """Writes an image that a run of LeNet takes."""
+    import numpy as np
+    from PIL import Image
+
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32), "uint8")).save(path)
+
+
+def _seconds(tree, arguments, data):
+    """(of the clock, of processors) that a command of the checkout `tree` takes."""
+    environment = {**os.environ, "PYTHONPATH": str(tree), "ZOO_DATA": data}
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    command = [sys.executable, "-m", "zoo", *arguments]
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=data)
+    clock, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=20, help="epochs in one round")
-    parser.add_argument("--only", choices=("start", "step"), help="one of the two")
+    parser.add_argument("--only", choices=("start", "step", "verbs"), help="one of the three")
+    parser.add_argument("--against", metavar="PATH", help="another checkout, whose verbs are measured too")
     options = parser.parse_args()
-    if options.only != "step":
+    if options.only in (None, "start"):
         starts(5)
         whole()
-    if options.only != "start":
+    if options.only in (None, "verbs"):
+        verbs(min(5, options.rounds), options.against)
+    if options.only in (None, "step"):
         steps(options.rounds, options.epochs)
 
 

@@ -41,16 +41,17 @@ _present = {}  # {(kind, backend): the connection that keeps the server alive}
 # For tests ------------------------------------------------------------------------------------------------------------
 
 
-def run(command, *, capture_output=True, text=True, check=False, cwd=None, env=None):
-    """As `subprocess.run`, whose output is always captured, as text."""
+def run(command, *, capture_output=True, text=True, check=False, cwd=None, env=None, input=None):
+    """As `subprocess.run`, whose output is always captured, as text; `input` is of few lines."""
     assert capture_output
     assert text
     arguments = _parsed(command)
     if arguments is None:
-        return subprocess.run(command, capture_output=True, text=True, check=check, cwd=cwd, env=env)
+        return subprocess.run(command, capture_output=True, text=True, check=check, cwd=cwd, env=env, input=input)
     with tempfile.TemporaryDirectory() as folder:
-        out, err = pathlib.Path(folder, "out"), pathlib.Path(folder, "err")
-        process = Process(arguments, cwd, env, out, err)
+        out, err, given = (pathlib.Path(folder, name) for name in ("out", "err", "in"))
+        given.write_text(input or "")
+        process = Process(arguments, cwd, env, out, err, given)
         process.wait()
         done = subprocess.CompletedProcess(command, process.returncode, out.read_text(), err.read_text())
     if check:
@@ -66,14 +67,37 @@ def start(command, *, cwd=None, env=None, stderr=None):
     return Process(arguments, cwd, env, os.devnull, os.devnull)
 
 
+class Popen:
+    """As `subprocess.Popen` for `communicate`: a warm process has nothing to load, and starts only then."""
+
+    def __init__(self, command, *, env, text, stdin, stdout, stderr):
+        self.returncode = None
+        self._command, self._env = command, env
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def communicate(self, input):
+        done = run(self._command, env=self._env, input=input)
+        self.returncode = done.returncode
+        return done.stdout, done.stderr
+
+    def kill(self):
+        pass
+
+
 class Process:
-    def __init__(self, arguments, cwd, env, out, err):
+    def __init__(self, arguments, cwd, env, out, err, given=os.devnull):
         environment = dict(os.environ if env is None else env)
         job = {"arguments": arguments, "cwd": os.path.abspath(cwd or os.getcwd()), "env": environment}
         kind = "isolated" if "-I" in arguments["options"] else "keras"
         self._connection = _connected(kind, environment.get("KERAS_BACKEND", "tensorflow"))
         self._replies = self._connection.makefile("r")
-        self._connection.sendall(json.dumps({**job, "out": str(out), "err": str(err)}).encode() + b"\n")
+        job |= {"in": str(given), "out": str(out), "err": str(err)}
+        self._connection.sendall(json.dumps(job).encode() + b"\n")
         self.pid = int(self._replies.readline())
         self.returncode = None
 
@@ -227,6 +251,9 @@ def _forked(connection, job):
 
 def _become(job):
     """Makes this process what `python OPTIONS -c CODE`, `-m MODULE` or `FILE` would have started."""
+    given = os.open(job["in"], os.O_RDONLY)
+    os.dup2(given, 0)
+    os.close(given)
     for number, path in ((1, job["out"]), (2, job["err"])):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)

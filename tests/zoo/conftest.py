@@ -13,5 +13,5 @@ def _warm_exports():
     from zoo.serving import exporting
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "subprocess", types.SimpleNamespace(run=warm.run))
+        patch.setattr(exporting, "subprocess", types.SimpleNamespace(Popen=warm.Popen, PIPE=warm.PIPE))
         yield

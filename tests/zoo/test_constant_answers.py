@@ -1,5 +1,6 @@
 """Whether a network has learned anything: its loss, and that of an answer that does not depend on the input."""
 
+import contextlib
 import shutil
 import types
 
@@ -96,8 +97,9 @@ def test_train_tune_and_export_say_it(tmp_path, capsys, monkeypatch):
     table = Table(study, quiet=False)
     table.end("done")
     assert line in capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(exporting, "_started", contextlib.nullcontext)
     monkeypatch.setattr(
-        exporting, "_python", lambda verb, command: shutil.copytree(run.path, command[-1], dirs_exist_ok=True)
+        exporting, "_ended", lambda verb, command: shutil.copytree(run.path, command[-1], dirs_exist_ok=True)
     )
     zoo.export(run, tmp_path / "exported", quiet=False)
     assert line in capsys.readouterr().out.splitlines()

@@ -15,7 +15,7 @@ import zoo
 from tests import warm
 from zoo import weights
 from zoo.runs import Run
-from zoo.serving import exporting
+from zoo.serving import _export_worker, exporting
 
 ALONE = """
 import json, sys
@@ -42,6 +42,37 @@ print(json.dumps({
     "several": list(several["logits"].shape),
 }))
 """
+
+
+def test_a_run_without_texts_is_exported_by_a_process_without_keras(finished, tmp_path):
+    code = f"""if True:
+        import contextlib, sys
+        from zoo.cli.group import main
+        from zoo.serving import exporting
+        asked = []
+        exporting._started = contextlib.nullcontext
+        exporting._ended = lambda what, arguments: asked.append(what) or sys.exit("begun")
+        with contextlib.suppress(SystemExit):
+            main(["export", {str(finished.path)!r}, {str(tmp_path / "out")!r}])
+        print(asked, sorted({{"keras", "tensorflow", "sklearn", "matplotlib"}} & set(sys.modules)))"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['write'] []\n"
+
+
+def test_each_signature_is_traced_once_to_describe_it_and_once_to_save_it(finished, tmp_path, monkeypatch):
+    recipe = finished.recipe
+    network, reader = recipe.network(), finished.reader()
+    traced = []
+
+    def counted(name, function):
+        return lambda *given: traced.append(name) or function(*given)
+
+    endpoints = recipe.endpoints(network, reader)
+    found = {name: (counted(name, function), specs) for name, (function, specs) in endpoints.items()}
+    monkeypatch.setattr(type(recipe), "endpoints", lambda *given: found)
+    (tmp_path / "out").mkdir()
+    _export_worker._write_saved_model(recipe, network, reader, tmp_path / "out")
+    assert sorted(traced) == sorted([*endpoints, *endpoints])  # saving, TensorFlow traces for itself
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +197,7 @@ def test_a_format_without_its_extra_says_what_to_install(finished, tmp_path, mon
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_written(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "_python", None)  # nothing is started
+    monkeypatch.setattr(exporting, "_started", None)  # nothing is started
     (tmp_path / "file").write_text("mine")
     for target in ("/proc/x", "/proc/x/y", tmp_path / "file" / "x", tmp_path / "new" / ("x" * 300)):
         with pytest.raises(zoo.InputError, match=r"cannot be written to: .*Name another folder"):

@@ -54,18 +54,57 @@ def test_a_deep_copy_answers_as_its_model(finished):
     assert copy.deepcopy(zoo.build("lenet")).recipe == zoo.recipe("lenet")
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "text", "folder", "floats", "flat"])
+@pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "text", "floats", "flat"])
 def test_what_cannot_be_read_is_named_and_skipped_only_when_asked(finished, tmp_path, kind):
     whole = png(tmp_path / "whole.png", np.zeros((8, 8, 1), "uint8"))
-    bad = {"floats": np.full((8, 8, 1), 256.0), "flat": np.zeros(64, "uint8"), "folder": tmp_path}.get(
-        kind, tmp_path / "bad.png"
-    )
+    bad = {"floats": np.full((8, 8, 1), 256.0), "flat": np.zeros(64, "uint8")}.get(kind, tmp_path / "bad.png")
     if kind in ("empty", "truncated", "text"):
         bad.write_bytes({"empty": b"", "truncated": whole.read_bytes()[:50], "text": b"hello"}[kind])
     message = {"floats": "uint8", "flat": "uint8"}.get(kind, str(bad))
     with pytest.raises(zoo.InputError, match=message):
         zoo.predict(finished, [whole, bad])
     assert [one.name for one in zoo.predict(finished, [whole, bad], skip_bad=True)] == [str(whole)]
+
+
+def test_a_folder_stands_for_its_images_sorted_by_path(finished, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), "uint8")
+    (tmp_path / "data" / "b").mkdir(parents=True)
+    (tmp_path / "data" / ".hidden").mkdir()
+    places = ["a.png", "b/c.PNG", "c.png"]
+    for place, one in zip([*places, ".hidden/d.png"], pixels, strict=True):
+        png(tmp_path / "data" / place, one)
+    (tmp_path / "data" / "notes.txt").write_text("no image")
+    model, paths = zoo.load(finished), [str(tmp_path / "data" / place) for place in places]
+    found = zoo.predict(model, str(tmp_path / "data"))
+    assert [one.name for one in found] == paths
+    assert found == zoo.predict(model, paths)
+    assert zoo.predict(model, [paths[0], tmp_path / "data" / "b"]) == found[:2]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(zoo.InputError, match=r"empty is a folder without a file to predict: \.png"):
+        zoo.predict(model, tmp_path / "empty")
+
+
+def test_a_model_that_was_fitted_by_hand_predicts_with_the_labels_of_its_owner(finished):
+    model, pixels = zoo.build("lenet/modern", classes=3), np.zeros((2, 9, 9, 1), "uint8")
+    assert set(zoo.predict(model, pixels)[0].probabilities) == {"0", "1", "2"}
+    found = zoo.predict(model, pixels, labels=["ape", "bee", "cat"])
+    assert set(found[0].probabilities) == {"ape", "bee", "cat"}
+    with pytest.raises(zoo.InputError, match="classes"):
+        zoo.predict(model, pixels, labels=["ape"])
+    with pytest.raises(zoo.InputError, match=r"leave labels= out"):
+        zoo.predict(finished, pixels, labels=["ape"])
+    with pytest.raises(zoo.InputError, match="of mlp has no reader"):
+        zoo.predict(zoo.build("mlp"), {"x0": 1.0})
+
+
+def test_a_study_answers_by_its_best(finished):
+    class Best:
+        best_run = staticmethod(lambda: finished.path)
+        best = staticmethod(lambda: zoo.load(finished))
+
+    pixels = np.zeros((9, 9, 1), "uint8")
+    assert zoo.predict(Best(), pixels) == zoo.predict(finished, pixels)
+    assert zoo.evaluate(Best()) == zoo.evaluate(finished)
 
 
 def test_evaluation_is_the_models_own(finished):

@@ -361,7 +361,9 @@ def test_a_hypermodel_serves_keras_tuner(tmp_path):
     import keras_tuner
 
     space = {"learning_rate": "1e-3..1e-1:log", "batch_size": "64,128", "epochs": "1,2", "hidden": "dense,gated"}
-    model = zoo.hypermodel("mlp", space=space, fixed={"dataset": "xor"})
+    model = zoo.hypermodel("mlp", space=space, dataset="xor")
+    with pytest.raises(zoo.InputError, match=r"dataset is given twice"):
+        zoo.hypermodel("mlp", fixed={"dataset": "xor"}, dataset="xor")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # keras-tuner's own
         tuner = keras_tuner.RandomSearch(model, objective="val_loss", max_trials=3, seed=1, directory=tmp_path)

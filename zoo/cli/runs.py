@@ -13,7 +13,7 @@ from zoo.cli import completing
 from zoo.cli.answers import Failed, answers, say, wanted
 from zoo.cli.given import open_run, open_source
 from zoo.cli.options import data_dir, filled, quiet, skip_bad, trust
-from zoo.cli.screen import hushed
+from zoo.cli.screen import hushed, load_backend
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|SOURCE")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|STUDY|SOURCE")
 @click.option("--split", default="test", show_default=True, help="Split: train, validation or test.")
 @click.option("--dataset", help="Name of other data (default: those of the training).")
 @data_dir
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def evaluate(
     run: Any, split: str, dataset: str | None, data_dir: str | None, skip_bad: bool, trust: bool, quiet: bool
 ) -> dict[str, Any]:
-    """Print the loss and metrics of a run, or of a pretrained source such as hf:OWNER/NAME."""
-    run = open_source(run, trust)
+    """Print the loss and metrics of a run, a study's best trial, or a pretrained source such as hf:OWNER/NAME."""
+    run = open_source(_best_of(run, trust), trust)
     from zoo.serving.prediction import evaluate
 
     found = evaluate(run, split, dataset=dataset, data_dir=data_dir, skip_bad=skip_bad, quiet=quiet)
@@ -43,8 +43,8 @@ def evaluate(
 
 
 @click.command()
-@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|SOURCE")
-@click.argument("inputs", nargs=-1, metavar="FILE|TEXT...")
+@click.argument("run", callback=filled, shell_complete=completing.runs, metavar="RUN|STUDY|SOURCE")
+@click.argument("inputs", nargs=-1, metavar="FILE|FOLDER|TEXT...")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Print the N likeliest classes.")
 @click.option("--csv", is_flag=True, help="Print a table with a header line.")
 @click.option("--tile", type=click.IntRange(1), metavar="N", help="Segment large images in tiles of N x N pixels.")
@@ -75,7 +75,9 @@ def predict(
     trust: bool,
     quiet: bool,
 ) -> list[dict[str, Any]]:
-    """Print what a run, or a pretrained source such as hf:OWNER/NAME, predicts for files or texts.
+    """Print what a run, a study's best trial, or a pretrained source such as hf:OWNER/NAME, predicts.
+
+    A folder stands for the files below it that the run reads, sorted by path: images, .csv or .txt.
 
     Of a run that reads texts, an argument that names an existing file is a file of lines, each of them a text; any
     other is a text. Without inputs, texts are the lines of standard input, and each answer is a line.
@@ -84,9 +86,9 @@ def predict(
     """
     if csv and wanted():
         raise InputError("--csv and --json are two formats: give one.")
-    run = open_source(run, trust)
+    run = open_source(_best_of(run, trust), trust)
     from zoo.runs import load, table
-    from zoo.serving.prediction import predict
+    from zoo.serving.prediction import files_of, predict
 
     piped = run.recipe.texts and not inputs
     if piped:
@@ -94,11 +96,12 @@ def predict(
     if not inputs:
         raise InputError("Nothing to predict: give at least one input.")
     if run.recipe.texts and not piped:
-        inputs = [pathlib.Path(one) if os.path.isfile(one) else one for one in inputs]
+        inputs = [pathlib.Path(one) if os.path.exists(one) else one for one in inputs]
     asked = {"skip_bad": skip_bad, "strict": strict, "tile": tile, "overlap": overlap}
     if run.recipe.tiles:
         model, predictions = load(run), []
-        for path, target in _targets(inputs, masks).items():  # one at a time: masks are as large as images
+        targets = _targets(files_of(inputs, model.reader), masks)
+        for path, target in targets.items():  # one at a time: masks are as large as images
             for one in predict(model, [path], **asked):
                 one.write(target)
                 predictions.append(dataclasses.replace(one, mask=None))
@@ -130,12 +133,18 @@ def export(run: Any, directory: str, format: str, version: int | None, trust: bo
     DIRECTORY must not exist; the model in it needs nothing of this package. With --format safetensors it is a
     checkpoint that transformers or timm loads.
     """
-    from zoo.serving.exporting import export
-    from zoo.tuning.study import Study
+    from zoo.runs import Run
+    from zoo.serving.exporting import export, needs_keras
+    from zoo.weights import hub
 
-    if Study.exists(run):
-        run = Study.open(run).best_run()
-    folder = export(open_source(run, trust), directory, format=format, version=version, quiet=quiet)
+    run = _best_of(run, trust)
+    if isinstance(run, str) and hub.is_source(run):
+        run = open_source(run, trust)
+    else:
+        run = Run.open(run, trust)
+        if needs_keras(run, format):
+            load_backend()
+    folder = export(run, directory, format=format, version=version, quiet=quiet)
     return {"path": folder, "format": format}
 
 
@@ -183,8 +192,6 @@ def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: boo
 
     Status 0 where the score is within the card's band, or better; 1 where it is not.
     """
-    from zoo.cli.screen import load_backend
-
     load_backend()
     from zoo.reproducing import reproduce
 
@@ -200,6 +207,13 @@ def reproduce(name: str, directory: str | None, data_dir: str | None, quiet: boo
 def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
     """The columns of a prediction's table, all but labels and texts as numbers."""
     return {name: text if name.startswith(("label", "text")) else float(text) for name, text in row.items()}
+
+
+def _best_of(run: str, trust: bool) -> str | os.PathLike[str]:
+    """The folder of the best trial's run where `run` is that of a study; else `run`."""
+    from zoo.tuning.study import Study
+
+    return Study.open(run, trust).best_run() if Study.exists(run) else run
 
 
 def _targets(inputs: Iterable[str], folder: str) -> dict[str, pathlib.Path]:

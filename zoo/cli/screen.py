@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from zoo._hook import lean_imports
 from zoo.cli.answers import say
 from zoo.errors import InputError, install_line
 from zoo.fields import aligned
@@ -60,9 +61,9 @@ def hushed() -> Iterator[None]:
 
 
 def load_backend() -> None:
-    """Imports Keras and what reads the data: five seconds that only a verb in need of them pays."""
+    """Imports Keras and what reads the data: seconds that only a verb in need of them pays."""
     try:
-        with hushed():
+        with hushed(), lean_imports():
             import keras  # noqa: F401
             import tensorflow  # noqa: F401
     except (ImportError, ValueError) as error:

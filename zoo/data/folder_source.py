@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import files
 from zoo.data import pictures as picture_files
 from zoo.data import progress
-from zoo.data._tensorflow import Tensor, tensorflow
+from zoo.data._tensorflow import Tensor, plain, tensorflow
 from zoo.data.memory_source import part_of
 from zoo.data.source import SPLITS, Feature, Image, Label, Source, beside, own_splits
 from zoo.errors import InputError
@@ -87,7 +87,7 @@ class FolderSource(Source):
     def examples(self, split: str) -> "tf.data.Dataset[Any]":
         fetch = self.fetcher(split)
         data = tensorflow().data
-        return data.Dataset.range(self.sizes[split]).map(fetch, data.AUTOTUNE, deterministic=True)
+        return data.Dataset.range(self.sizes[split]).map(plain(fetch), data.AUTOTUNE, deterministic=True)
 
     def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]]:
         tf = tensorflow()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data import pictures as picture_files
-from zoo.data._tensorflow import Tensor, tensorflow
+from zoo.data._tensorflow import Tensor, plain, tensorflow
 from zoo.data.folder_source import decode_picture, folder_of, image_fetcher, inspect, left_out, told_of, visible_files
 from zoo.data.memory_source import part_of
 from zoo.data.source import SPLITS, VOID, Feature, Image, Mask, Source, beside
@@ -121,7 +121,7 @@ class MaskFolderSource(Source):
 
     def examples(self, split: str) -> "tf.data.Dataset[Any]":
         data = tensorflow().data
-        return data.Dataset.range(self.sizes[split]).map(self.fetcher(split), data.AUTOTUNE, deterministic=True)
+        return data.Dataset.range(self.sizes[split]).map(plain(self.fetcher(split)), data.AUTOTUNE, deterministic=True)
 
     def fetcher(self, split: str) -> Callable[[Tensor], dict[str, Tensor]]:
         tf = tensorflow()

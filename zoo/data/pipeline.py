@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from zoo.data._tensorflow import Tensor, tensorflow
+from zoo.data._tensorflow import Tensor, plain, tensorflow
 from zoo.data.sequences import SequencePreparation
 from zoo.data.windows import seed_pair
 from zoo.errors import InputError
@@ -85,7 +85,7 @@ def training(
     if epochs is None:
         with tf.device("CPU:0"):
             last = tf.Variable(-1, dtype=tf.int64, trainable=False, name="epoch")
-        numbers = tf.data.Dataset.from_tensors(0).map(lambda _: last.assign_add(1))
+        numbers = tf.data.Dataset.from_tensors(0).map(plain(lambda _: last.assign_add(1)))
     else:
         numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
     if isinstance(preparation, SequencePreparation):
@@ -94,9 +94,9 @@ def training(
     held = _held(source, "train", preparation)
     values_of = _values_of(source, preparation, held)
     if values_of is not None:
-        drawn = numbers.flat_map(lambda epoch: _rows(source.sizes["train"], batch_size, seed, epoch))
+        drawn = numbers.flat_map(plain(lambda epoch: _rows(source.sizes["train"], batch_size, seed, epoch)))
     else:
-        drawn = numbers.flat_map(lambda epoch: _windows(source, preparation, batch_size, seed, epoch))
+        drawn = numbers.flat_map(plain(lambda epoch: _windows(source, preparation, batch_size, seed, epoch)))
 
     def finish(epoch, step, drawn):
         pair = _seed(seed, epoch, step)
@@ -120,7 +120,7 @@ def _sequences(
     def finish(epoch, step, *drawn):
         return preparation.finish_training(batch(*drawn), _seed(seed, epoch, step))
 
-    data = _made(numbers.flat_map(lambda epoch: split.epoch(seed, epoch)), finish, light=True)
+    data = _made(numbers.flat_map(plain(lambda epoch: split.epoch(seed, epoch))), finish, light=True)
     return data.apply(tf.data.experimental.assert_cardinality(split.steps * epochs))
 
 
@@ -132,8 +132,8 @@ def _made(
     if light:
         options = tf.data.Options()
         options.autotune.enabled = False
-        return drawn.map(finish).prefetch(8).with_options(options)
-    return drawn.map(finish, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+        return drawn.map(plain(finish)).prefetch(8).with_options(options)
+    return drawn.map(plain(finish), tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def _rows(count: int, batch_size: int, seed: int, epoch: Tensor) -> "tf.data.Dataset[typing.Any]":
@@ -159,13 +159,13 @@ def _windows(
     def cut(number, values):
         return preparation.cut(values, tf.random.experimental.stateless_fold_in(_seed(seed, epoch, number), 0))
 
-    read = source.examples("train").map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
+    read = source.examples("train").map(plain(preparation.read), tf.data.AUTOTUNE, deterministic=True)
     if hasattr(preparation, "cut"):
-        read = read.enumerate().map(cut, tf.data.AUTOTUNE, deterministic=True)
+        read = read.enumerate().map(plain(cut), tf.data.AUTOTUNE, deterministic=True)
     size = max(1, min(WINDOW, WINDOW_BYTES // _size(read.element_spec)))
-    batches = read.batch(size).enumerate().flat_map(lambda number, values: shuffled(number, values))
+    batches = read.batch(size).enumerate().flat_map(plain(lambda number, values: shuffled(number, values)))
     batches = batches.batch(batch_size, drop_remainder=True).enumerate()
-    return batches.map(lambda step, values: (epoch, step, values))
+    return batches.map(plain(lambda step, values: (epoch, step, values)))
 
 
 def _values_of(
@@ -183,7 +183,7 @@ def _values_of(
         values = preparation.read(fetch(row)) if held is None else held(row)
         return values if cut is None else cut(values, tf.random.experimental.stateless_fold_in(pair, number))
 
-    spec = tf.data.Dataset.range(1).map(lambda row: made(row, row, [0, 0])).element_spec
+    spec = tf.data.Dataset.range(1).map(plain(lambda row: made(row, row, [0, 0]))).element_spec
 
     def batch(rows, pair):
         numbers = tf.range(tf.size(rows, tf.int64))
@@ -206,25 +206,25 @@ def evaluation(
         return source.examples(split)
     if isinstance(preparation, SequencePreparation):
         data = preparation.evaluation(split, batch_size)
-        data = data.map(lambda *values: preparation.finish(values), tf.data.AUTOTUNE, deterministic=True)
+        data = data.map(plain(lambda *values: preparation.finish(values)), tf.data.AUTOTUNE, deterministic=True)
         return data.prefetch(tf.data.AUTOTUNE)
     held = _held(source, split, preparation)
     if isinstance(held, tuple):
         data = tf.data.Dataset.from_tensor_slices(held)
     elif held is not None:
-        data = tf.data.Dataset.range(source.sizes[split]).map(held, tf.data.AUTOTUNE, deterministic=True)
+        data = tf.data.Dataset.range(source.sizes[split]).map(plain(held), tf.data.AUTOTUNE, deterministic=True)
     else:
-        data = source.examples(split).map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
+        data = source.examples(split).map(plain(preparation.read), tf.data.AUTOTUNE, deterministic=True)
     if _fixed(data.element_spec):
         data = data.batch(batch_size)
     else:
-        data = data.group_by_window(_shape_number, lambda _, alike: alike.batch(batch_size), batch_size)
+        data = data.group_by_window(plain(_shape_number), plain(lambda _, alike: alike.batch(batch_size)), batch_size)
         with tf.device("CPU:0"), source.reading():
             sizes = held.image_sizes() if isinstance(held, _Packed) else source.image_sizes(split)
         _, counts = np.unique(sizes, axis=0, return_counts=True)
         total = int(np.sum(-(-counts // batch_size)))  # unstated, Keras takes the end of a pass for data that ran out
         data = data.apply(tf.data.experimental.assert_cardinality(total))
-    data = data.map(lambda *values: preparation.finish(values), tf.data.AUTOTUNE, deterministic=True)
+    data = data.map(plain(lambda *values: preparation.finish(values)), tf.data.AUTOTUNE, deterministic=True)
     return data.prefetch(tf.data.AUTOTUNE)
 
 
@@ -237,7 +237,7 @@ def _seed(seed: int, epoch: Tensor, step: Tensor) -> Tensor:
 def _held(source: "Source", split: str, preparation: typing.Any) -> "tuple[Tensor, ...] | _Packed | None":
     """The split in memory: a tuple of tensors, `_Packed` where there is a `cut`; None where it would be too large."""
     tf = tensorflow()
-    read = source.examples(split).map(preparation.read, tf.data.AUTOTUNE, deterministic=True)
+    read = source.examples(split).map(plain(preparation.read), tf.data.AUTOTUNE, deterministic=True)
     with tf.device("CPU:0"), source.reading():
         if hasattr(preparation, "cut"):
             return _Packed.of(read)

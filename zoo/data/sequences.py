@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data._tensorflow import Tensor, tensorflow
+from zoo.data._tensorflow import Tensor, plain, tensorflow
 from zoo.data.tokens import START, UNKNOWN
 from zoo.data.windows import Windows, answered_once, seed_pair
 from zoo.errors import counted
@@ -172,7 +172,7 @@ class _Texts:
 
         batches = []
         with tf.device("CPU:0"):
-            for batch in examples.batch(1024).map(encode, tf.data.AUTOTUNE, deterministic=True):
+            for batch in examples.batch(1024).map(plain(encode), tf.data.AUTOTUNE, deterministic=True):
                 batches.append([_arrays(part) for part in batch])
         parts = []
         for found in zip(*batches, strict=True):
@@ -251,11 +251,11 @@ class Buckets:
         batches = tf.random.experimental.stateless_shuffle(tf.range(self.steps, dtype=tf.int64), seed=pair)
         steps = tf.range(self.steps, dtype=tf.int64)
         numbers = tf.data.Dataset.from_tensor_slices((tf.fill([self.steps], epoch), steps, batches))
-        return numbers.map(
-            lambda epoch, step, batch: (
-                epoch, step, buckets[batch], order[starts[batch] : starts[batch] + sizes[batch]],
-            )
-        )  # fmt: skip
+
+        def numbered(epoch, step, batch):
+            return epoch, step, buckets[batch], order[starts[batch] : starts[batch] + sizes[batch]]
+
+        return numbers.map(plain(numbered))
 
     def batch(self) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
         """A function from (bucket, numbers of examples) to the batch, padded."""
@@ -295,7 +295,7 @@ class Buckets:
             order = tf.constant(np.concatenate(self.rows), tf.int64)
         batch = self.batch()
         numbers = tf.data.Dataset.from_tensor_slices((buckets, starts, ends))
-        return numbers.map(lambda bucket, start, end: batch(bucket, order[start:end]), tf.data.AUTOTUNE)
+        return numbers.map(plain(lambda bucket, start, end: batch(bucket, order[start:end])), tf.data.AUTOTUNE)
 
 
 def _quantised(lengths: np.ndarray) -> np.ndarray:

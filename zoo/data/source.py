@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from zoo.data._tensorflow import Tensor, tensorflow
+from zoo.data._tensorflow import Tensor, plain, tensorflow
 from zoo.errors import InputError
 
 if typing.TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Source(abc.ABC):
     def image_sizes(self, split: str) -> np.ndarray:
         """(n, 2), heights and widths of the images of a split in their order; here by a pass over them."""
         tf = tensorflow()
-        sizes = self.examples(split).map(lambda example: tf.shape(example["image"])[:2], tf.data.AUTOTUNE)
+        sizes = self.examples(split).map(plain(lambda example: tf.shape(example["image"])[:2]), tf.data.AUTOTUNE)
         return np.array(list(sizes.as_numpy_iterator()))
 
     def reading(self) -> contextlib.AbstractContextManager[None]:

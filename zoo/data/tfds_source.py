@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import files
-from zoo.data._tensorflow import tensorflow
+from zoo.data._tensorflow import plain, tensorflow
 from zoo.data.source import Feature, Image, Label, Mask, Source, Text
 from zoo.errors import InputError, nearest
 
@@ -78,7 +78,10 @@ class TfdsSource(Source):
 
         config = tfds.ReadConfig(try_autocache=False)  # the pipeline holds what it reads
         with self.reading():
-            data = self._builder.as_dataset(split=self._splits[split], shuffle_files=False, read_config=config)
+            opened = self._builder.as_dataset
+            data = (plain(opened) if self.local else opened)(  # how others decode may count on AutoGraph
+                split=self._splits[split], shuffle_files=False, read_config=config
+            )
         first = MASKS[self._builder.name][2] if self._builder.name in MASKS else 0
 
         def renamed(example):
@@ -87,7 +90,7 @@ class TfdsSource(Source):
                 values["mask"] = values["mask"][..., 0] - tf.constant(first, tf.uint8)
             return values
 
-        return data.map(renamed, tf.data.AUTOTUNE)
+        return data.map(plain(renamed), tf.data.AUTOTUNE)
 
     def verify(self) -> int:
         """Reads every example of every split; a damaged file raises with its folder."""

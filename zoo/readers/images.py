@@ -70,6 +70,8 @@ class ImageReader(keras.layers.Layer):
             to `None`: the full range, the lower byte dropped.
     """
 
+    endings: tuple[str, ...] = picture_files.ENDINGS  # of the files that are read of a folder
+
     def __init__(
         self,
         image_shape: Sequence[int],

@@ -198,7 +198,7 @@ def _decimal_commas(source: TableSource) -> bool:
 
 
 def _semicolons(source: TableSource) -> bool:
-    """Whether cells are apart by semicolons, and no plain number of the table has a decimal point."""
+    """Whether cells are separated by semicolons, and no plain number of the table has a decimal point."""
 
     def found(source: TableSource) -> bool:
         return source.delimiter == ";" and not any(

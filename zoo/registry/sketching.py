@@ -118,12 +118,12 @@ class _Scope(dict[str, typing.Any]):
         return found[node.name]
 
     def _class(self, node: ast.ClassDef) -> type:
-        """A class of the fields and the variants that are declared in the body, and nothing else."""
+        """A class of the fields, the variants and `texts` that are declared in the body, and nothing else."""
         body: dict[str, typing.Any] = {"__annotations__": {}, "__module__": __name__}
         for part in node.body:
             if isinstance(part, ast.AnnAssign) and part.value is not None:
                 (name,) = _targets(part.target)
-                if name == "variants":
+                if name in ("variants", "texts"):
                     body[name] = self._value(part.value)
                 elif "ClassVar" not in ast.unparse(part.annotation):
                     body[name] = self._value(part.value)

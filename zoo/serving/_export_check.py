@@ -1,9 +1,11 @@
 """Verifies one export in a process that has nothing of ours: `python -I _export_check.py JOB FORMAT FOLDER`.
 
-Asks the export for its answers on the probe and compares them with those that were stored in training: logits agree
-within 1e-4 of the largest, and labels are equal unless the two best logits differ by less.
+It loads what the format needs and waits for a line on standard input: then the export is written. It asks the export
+for its answers on the probe and compares them with those that were stored in training: logits agree within 1e-4 of the
+largest, and labels are equal unless the two best logits differ by less.
 """
 
+import importlib
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,9 +15,19 @@ import numpy as np
 
 TOLERANCE = 1e-4
 
+NEEDED = {"saved_model": "tensorflow", "onnx": "onnxruntime", "litert": "ai_edge_litert.interpreter"}
+"""{format: the module that runs it}."""
+
+UNNEEDED = ("jax", "keras", "matplotlib", "sklearn")
+"""What TensorFlow imports where it is installed, and an export runs without."""
+
 
 def main(job: str, format: str, folder: str) -> None:
     """Compares the export in `folder` with the answers in `job`, and prints the verdict."""
+    sys.modules.update(dict.fromkeys(UNNEEDED))  # None: Python's sign that a module cannot be imported
+    importlib.import_module(NEEDED[format])
+    if not sys.stdin.readline():
+        sys.exit("It was not written.")
     probe = dict(np.load(pathlib.Path(job, "probe.npz")))
     expected = dict(np.load(pathlib.Path(job, "answers.npz")))
     named = pathlib.Path(folder, "labels.txt")

@@ -1,16 +1,24 @@
-"""Writes one export: run by `zoo.serving.exporting` as a TensorFlow process that sees no GPU."""
+"""Writes one export: run by `zoo.serving.exporting` as a TensorFlow process that sees no GPU.
+
+It ends with the status and the last line of a `ZooError`.
+"""
 
 import json
 import pathlib
 import sys
 from typing import Any
 
-import keras
 import numpy as np
 
-from zoo import files, readers, registry, runs, weights
-from zoo.base.randomness import dtype_policy
-from zoo.base.recipe import Recipe
+from zoo._hook import lean_imports
+from zoo.errors import ZooError
+
+with lean_imports():
+    import keras
+
+    from zoo import files, readers, registry, runs, weights
+    from zoo.base.randomness import dtype_policy
+    from zoo.base.recipe import Recipe
 
 _ = readers  # importing it registers the readers with Keras
 
@@ -19,11 +27,7 @@ def main(job: str | pathlib.Path, format: str, target: str | pathlib.Path) -> No
     """Writes the export of the job in the folder `job` to the folder `target`."""
     job, target = pathlib.Path(job), pathlib.Path(target)
     facts = json.loads((job / "job.json").read_text())
-    recipe = registry.restored(facts["recipe"], trusted=True)  # the process that asks has loaded it
-    with dtype_policy("float32"):
-        network = recipe.network()
-    weights.put(network, weights.read(job / "weights.npz"))
-    reader = keras.saving.load_model(job / "reader.keras", compile=False)
+    recipe, network, reader = opened(job, facts)
     target.mkdir()
     if format == "saved_model":
         signatures = _write_saved_model(recipe, network, reader, target)
@@ -51,6 +55,18 @@ def main(job: str | pathlib.Path, format: str, target: str | pathlib.Path) -> No
     files.write_json(target / "signature.json", description)
 
 
+def opened(job: pathlib.Path, facts: dict[str, Any]) -> tuple[Recipe, keras.Model, Any]:
+    """Returns (recipe, its network with the trained weights, reader) of a job.
+
+    Raises: `InputError` for what lies damaged in the run that the job was made of.
+    """
+    recipe = registry.restored(facts["recipe"], trusted=True)  # the process that asks has checked it
+    with dtype_policy("float32"):
+        network = recipe.network()
+    weights.put(network, weights.read(job / "weights.npz"))
+    return recipe, network, weights.open_keras(job / "reader.keras", facts.get("reader", "the reader"))
+
+
 def _write_saved_model(recipe: Recipe, network: keras.Model, reader: Any, target: pathlib.Path) -> dict[str, Any]:
     """A SavedModel with the recipe's endpoints; returns what `signature.json` says of them."""
     import tensorflow as tf
@@ -61,8 +77,8 @@ def _write_saved_model(recipe: Recipe, network: keras.Model, reader: Any, target
     described = {}
     for name, (endpoint, specs) in recipe.endpoints(network, reader).items():
         specs = [tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()]
-        archive.add_endpoint(name, endpoint, input_signature=specs)
-        outputs = tf.function(endpoint, input_signature=specs).get_concrete_function().structured_outputs
+        function = archive.add_endpoint(name, endpoint, input_signature=specs)
+        outputs = function.get_concrete_function().structured_outputs
         described[name] = {
             "inputs": {spec.name: _described(spec) for spec in specs},
             "outputs": {key: _described(output) for key, output in outputs.items()},
@@ -117,4 +133,8 @@ def _described(spec: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ZooError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_status)

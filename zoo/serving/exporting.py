@@ -2,9 +2,11 @@
 
 An export is written by a TensorFlow process of its own that sees no GPU, whatever backend trained; read back by a
 second process that has nothing of ours; compared with the answers that the run stored; and only then put in place. A
-checkpoint for another library (`checkpoints`) is written and read back here.
+checkpoint for another library (`checkpoints`) is written and read back here. The second process loads its libraries
+while the first writes; of a run without texts, this process needs no Keras.
 """
 
+import contextlib
 import importlib.util
 import os
 import pathlib
@@ -12,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -121,7 +123,8 @@ def _served(
     """What writes another format to the folder `written` by two processes, and returns the verdict."""
     if isinstance(what, (runs.Pretrained, runs.Shipped)):
         what = runs.load(what)
-    _refuse_texts(getattr(what, "recipe", None), format)
+    recipe = getattr(what, "recipe", None) if not isinstance(what, runs.Run) or needs_keras(what, format) else None
+    _refuse_texts(recipe, format)
     _check_room(written)
     if isinstance(what, runs.Run):
         _describe_run(job, what, labels, reader)
@@ -129,10 +132,21 @@ def _served(
         _describe_model(job, what, labels, reader)
 
     def write() -> str:
-        _python("write", ["-m", "zoo.serving._export_worker", str(job), format, str(written)])
-        return _python("verify", ["-I", _checker(), str(job), format, str(written)])
+        with _started(["-I", _checker(), str(job), format, str(written)]) as verifying:
+            with _started(["-m", "zoo.serving._export_worker", str(job), format, str(written)]) as writing:
+                _ended("write", writing)
+            return _ended("verify", verifying)
 
     return write
+
+
+def needs_keras(run: runs.Run, format: str = "saved_model") -> bool:
+    """Returns whether the process that exports a run has to load Keras: where texts are answered, or read and stored.
+
+    Raises: `InputError` where the recipe's code is not trusted.
+    """
+    sketch = run.sketch
+    return format == "safetensors" or sketch is None or getattr(sketch, "texts", True)
 
 
 def _check_room(written: pathlib.Path) -> None:
@@ -163,15 +177,20 @@ def _describe_run(job: pathlib.Path, run: runs.Run, labels: Sequence[str] | None
         raise InputError("A run has its own labels and reader: leave labels= and reader= out.")
     checkpoint = run.checkpoint("best")
     weights.write(job / "weights.npz", run.weights())
-    runs.save_reader(run.reader(), job / "reader.keras")
+    reader_file = run.path / "reader.keras"
+    try:
+        shutil.copyfile(reader_file, job / "reader.keras")
+    except OSError as error:
+        raise InputError(f"{reader_file} is missing, or not a whole .keras file: {error.strerror}.") from error
     weights.write(job / "probe.npz", run.probe())
     answers = weights.read(checkpoint / "answers.npz")
-    if run.recipe.texts:
+    if needs_keras(run) and run.recipe.texts:
         answers = {**answers, **_written(runs.load(run), run.probe())}
     weights.write(job / "answers.npz", answers)
     recipe = run.facts["recipe"]
     facts = {
         "recipe": recipe,
+        "reader": str(reader_file),
         "epoch": int(checkpoint.name),
         "data": run.facts["data"],
         "trained": run.facts["versions"],
@@ -236,8 +255,9 @@ def _checker() -> str:
     return str(pathlib.Path(__file__).with_name("_export_check.py"))
 
 
-def _python(what: str, arguments: Sequence[str]) -> str:
-    """The last line that a Python process prints; its failure is a `RunError` with the last line of its errors."""
+@contextlib.contextmanager
+def _started(arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A Python process with TensorFlow as its backend and no GPU; it does not outlive the context."""
     environment = {
         **os.environ,
         "KERAS_BACKEND": "tensorflow",
@@ -245,10 +265,24 @@ def _python(what: str, arguments: Sequence[str]) -> str:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
     }
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no message"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, *arguments], env=environment, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _ended(what: str, process: subprocess.Popen[str]) -> str:
+    """The last line that a process of `_started` prints, once it is told to begin; its failure is a `ZooError` with
+    the last line of its errors.
+    """
+    out, err = process.communicate("begin\n")
+    if process.returncode:
+        lines = [line for line in (err or out).splitlines() if line.strip()] or ["no message"]
+        if process.returncode == InputError.exit_status:
+            raise InputError(lines[-1])
         full = any("No space left on device" in line for line in lines)
         why = "No space left on device" if full else lines[-1]
         raise RunError(f"The export could not be {'written' if what == 'write' else 'verified'}: {why}")
-    return (done.stdout.strip().splitlines() or [""])[-1]
+    return (out.strip().splitlines() or [""])[-1]

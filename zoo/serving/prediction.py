@@ -1,21 +1,33 @@
 """`zoo.evaluate` and `zoo.predict`: a trained run, asked."""
 
 import os
-from typing import TYPE_CHECKING, Any
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 
 from zoo import runs
 from zoo.data import progress
+from zoo.data.folder_source import visible_files
 from zoo.errors import InputError, check_whole
+from zoo.readers.images import ImageReader
 from zoo.training import dataset as split_of
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
 
 
+class HasBest(Protocol):
+    """What has trained several models and knows the best: a `zoo.Study`."""
+
+    def best(self) -> keras.Model:
+        """Returns the best model, as `zoo.load` does."""
+        ...
+
+
 def evaluate(
-    run: str | os.PathLike[str] | runs.Trained | keras.Model,
+    run: str | os.PathLike[str] | runs.Trained | HasBest | keras.Model,
     split: str = "test",
     *,
     dataset: Any = None,
@@ -31,7 +43,8 @@ def evaluate(
     whole.
 
     Args:
-        run: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.load`.
+        run: a `Run`, its folder, a `Study` (its best trial), a pretrained source as for `zoo.load`, or a model of
+            `zoo.load`.
         split: "train" (augmented and shuffled, as in training), "validation" or "test".
         dataset: other data, by name; or the data of a run whose data were handed over in memory.
         data_dir, skip_bad: as for `zoo.train`.
@@ -51,9 +64,10 @@ def evaluate(
 
 
 def predict(
-    run: str | os.PathLike[str] | runs.Trained | keras.Model,
+    run: str | os.PathLike[str] | runs.Trained | HasBest | keras.Model,
     inputs: Any,
     *,
+    labels: Sequence[str] | None = None,
     skip_bad: bool = False,
     strict: bool = False,
     tile: int | None = None,
@@ -65,29 +79,54 @@ def predict(
     Cells of categories that training did not have, and out-of-vocabulary tokens, are counted in a warning.
 
     Args:
-        run: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.load`.
+        run: a `Run`, its folder, a `Study` (its best trial), a pretrained source as for `zoo.load`, a model of
+            `zoo.load`, or a model of `zoo.build` for images that its owner fitted.
         inputs: paths of files, or arrays; for images, (height, width, channels) of any size, or (n, height, width,
             channels): uint8, uint16, or floats from 0 to 1, or to 255 where one is above 1; for tables, CSV files, or
             mappings from columns to a value or values, data frames too; or texts, and `pathlib.Path`s of files of
-            which each line is a text. One or a list.
+            which each line is a text. One or a list. The path of a folder (for texts, a `pathlib.Path`) stands for the
+            files below it that are read (images, .csv or .txt), sorted by path; what is hidden is passed over.
+        labels: the names of the classes of a model that its owner fitted, in the order of its outputs. Defaults to
+            '0' to 'n-1'.
         skip_bad: leave out inputs that cannot be read.
         strict: refuse texts that the network can only read in part.
         tile, overlap: of an image that is segmented, as of `zoo.tiling.tiles`: for one that is too large to be asked
             whole. Without an overlap, tiles share what the network sees.
         trust: run the recipe file that the run names, whoever wrote it.
-    Raises: `InputError` where an input cannot be read, with its name.
+    Raises: `InputError` where an input cannot be read, with its name, and for a folder without a file that is read.
     """
     model = _model(run, trust)
+    reader = _reader(model, labels)
     inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     if not inputs:
         raise InputError("Nothing to predict: give at least one input.")
     if strict and not model.recipe.texts:
         raise InputError(f"{model.recipe.name} reads no texts: leave strict out.")
-    names, tensors = model.reader.read_raw(inputs, skip_bad, **({"strict": True} if strict else {}))
+    inputs = files_of(inputs, reader, model.recipe.texts)
+    names, tensors = reader.read_raw(inputs, skip_bad, **({"strict": True} if strict else {}))
     if not names:
         return []
     outputs = model.recipe.ask(model, tensors, **_tiling(model.recipe, tile, overlap))
-    return model.recipe.make_predictions(model.reader, names, outputs)
+    return model.recipe.make_predictions(reader, names, outputs)
+
+
+def files_of(inputs: Iterable[Any], reader: Any, texts: bool = False) -> list[Any]:
+    """Returns `inputs`, in which the files below each folder that `reader` reads, sorted by path, stand for it.
+
+    Args:
+        texts: whether a string is a text, and never the path of a folder.
+    Raises: `InputError` for a folder without such a file.
+    """
+    endings, found = getattr(reader, "endings", (".txt",) if texts else (".csv",)), []
+    for one in inputs:
+        if not isinstance(one, os.PathLike if texts else (str, os.PathLike)) or not os.path.isdir(one):
+            found.append(one)
+            continue
+        files = [path for path in visible_files(pathlib.Path(one)) if path.suffix.lower() in endings]
+        if not files:
+            raise InputError(f"{one} is a folder without a file to predict: {', '.join(endings)}.")
+        found += files
+    return found
 
 
 def _tiling(recipe: "Recipe", tile: int | None, overlap: int | None) -> dict[str, int]:
@@ -100,9 +139,22 @@ def _tiling(recipe: "Recipe", tile: int | None, overlap: int | None) -> dict[str
     return {name: check_whole(name, value, 0 if name == "overlap" else 1) for name, value in given.items()}
 
 
-def _model(run: str | os.PathLike[str] | runs.Trained | keras.Model, trust: bool) -> Any:
+def _model(run: str | os.PathLike[str] | runs.Trained | HasBest | keras.Model, trust: bool) -> Any:
+    """The model to ask."""
     if isinstance(run, keras.Model):
-        if not hasattr(run, "reader"):
-            raise InputError("This model has no reader: give a run, or a model of zoo.load.")
+        if not hasattr(run, "recipe"):
+            raise InputError("This model has no recipe and no reader: give a run, or a model of zoo.load.")
         return run
-    return runs.load(run, trust=trust)
+    return run.best() if hasattr(run, "best_run") else runs.load(run, trust=trust)
+
+
+def _reader(model: Any, labels: Sequence[str] | None) -> Any:
+    """What reads raw inputs for `model`; for one that its owner fitted, a reader of images with these `labels`."""
+    if hasattr(model, "reader"):
+        if labels is not None:
+            raise InputError("This model has labels of its own: leave labels= out.")
+        return model.reader
+    reader = None if model.recipe.texts else model.recipe.default_reader(labels)
+    if not isinstance(reader, ImageReader):
+        raise InputError(f"This model of {model.recipe.name} has no reader: give a run, or a model of zoo.load.")
+    return reader

@@ -8,6 +8,7 @@ import keras_tuner
 
 from zoo import building, registry, training
 from zoo.data import pipeline
+from zoo.errors import InputError
 from zoo.training.callbacks import EpochSeeds
 from zoo.tuning.ranges import read
 from zoo.tuning.space import Space
@@ -23,6 +24,7 @@ def hypermodel(
     fixed: Mapping[str, Any] | None = None,
     data_dir: str | pathlib.Path | None = None,
     skip_bad: bool = False,
+    **given: Any,
 ) -> keras_tuner.HyperModel:
     """Returns a recipe as a model for tuners: `keras_tuner.RandomSearch(zoo.hypermodel("lenet"), ...).search()`.
 
@@ -33,10 +35,14 @@ def hypermodel(
         recipe: a name such as `lenet/modern`, or a recipe.
         space, fixed: as for `zoo.tune`; `dataset` may be arrays or a `tf.data.Dataset`.
         data_dir, skip_bad: as for `zoo.train`.
-    Raises: `InputError` for what cannot be searched or fixed.
+        given: values of fields, as for `zoo.build`: they are fixed.
+    Raises: `InputError` for what cannot be searched or fixed, and for a field that is fixed twice.
     """
     base = registry.configured(recipe, {})
-    fixed = dict(fixed or {})
+    twice = sorted(set(given) & set(fixed or {}))
+    if twice:
+        raise InputError(f"{twice[0]} is given twice, in fixed= and by itself: leave one out.")
+    fixed = {**(fixed or {}), **given}
     data = fixed.pop("dataset") if not isinstance(fixed.get("dataset", ""), str) else None
     ranges, fixed = read(base, space, fixed)
     searched = Space(base, ranges, fixed, named=isinstance(space, Mapping))
