@@ -19,6 +19,9 @@ CHOSEN = ("classes", "input_shape", "length", "answer_length", "temperature", "t
 """Fields in which the caller is followed, and not the checkpoint: another head, other sizes, another way to write."""
 
 
+ONE_CLASS = "single_label_classification"
+"""What transformers calls it that an input is of one class."""
+
 _ASIDE = {*FREE, "classes", "vocabulary", "tokens", "answer_length", "temperature", "top_k", "top_p"}
 """Fields that a checkpoint need not say as a recipe has them."""
 
@@ -38,6 +41,10 @@ def recipe_of(located: hub.Located) -> "Recipe":
         cls, base, _ = find(name)
         for family in cls.families:
             if _is_of(family.architectures if family.loads is None else family.loads, config):
+                if "classes" in cls.fields() and config.get("problem_type", ONE_CLASS) not in (None, ONE_CLASS):
+                    raise InputError(
+                        f"{located.source} has problem_type={config['problem_type']}, which no recipe reads."
+                    )
                 values = _values(cls, family, config, located)
                 recipe = cls.configured(base, _variant(cls, values))
                 return recipe.adapted({name: (value, "") for name, value in values.items()})
@@ -83,7 +90,8 @@ def checkpoint(recipe: "Recipe", located: hub.Located, shapes: dict[str, tuple[i
         families = (_family(type(recipe), config, located),)
     if not families:
         raise InputError(f"{recipe.name} reads no published checkpoints: give a run, or a .keras file.")
-    made = [Checkpoint(family, tensors, shapes, rows) for family in families]
+    vocabulary = (config or {}).get("vocab_size")
+    made = [Checkpoint(family, tensors, shapes, rows, vocabulary) for family in families]
     return max(made, key=len)
 
 
@@ -129,7 +137,7 @@ def _otherwise(recipe: "Recipe", family: Family, config: Config) -> list[str]:
 def architectures(config: Config) -> list[str]:
     """Returns the names of architectures that a config gives."""
     found = config.get("architectures") or config.get("architecture") or config.get("model_type") or []
-    return [found] if isinstance(found, str) else [str(one) for one in found if isinstance(found, list)]
+    return list(map(str, found)) if isinstance(found, list) else [str(found)]
 
 
 def _family(cls: "type[Recipe]", config: Config, located: hub.Located) -> Family:
@@ -148,6 +156,10 @@ def _is_of(known: Iterable[str], config: Config) -> bool:
 def _values(cls: "type[Recipe]", family: Family, config: Config, located: hub.Located) -> dict[str, Any]:
     """{field: value} of a checkpoint."""
     try:
+        if config.get("quantization_config"):
+            raise InputError("config.json has a quantization_config: of quantised weights, GGUF files alone are read.")
+        if type(config.get("vocab_size", 0)) is not int:
+            raise InputError(f"config.json has vocab_size={config['vocab_size']!r}, and that is no number.")
         values = family.values(config)
         if "classes" in cls.fields() and classes_of(config):
             values = {**values, "classes": classes_of(config)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import registry
-from zoo.errors import InputError
+from zoo.errors import InputError, RunError
 from zoo.weights import hub
 from zoo.weights.layout import labels_of
 from zoo.weights.tensors import refuse_pickle
@@ -67,7 +67,10 @@ class Pretrained:
             raise InputError(
                 f"{self.source} has weights that {self.recipe.label} does not have: {_listed(arrays.surplus)}."
             )
-        weights.put(model, arrays)
+        try:
+            weights.put(model, arrays)
+        except RunError as error:  # of another shape than config.json says
+            raise InputError(f"{self.source} contradicts its config.json. {error}") from None
 
     def facts(self) -> dict[str, Any]:
         """Returns {"source", "commit", "sha256"}, as a run keeps them that was started from here."""

@@ -79,9 +79,10 @@ class Located:
         for path in files_of(self.path):
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            stored = pathlib.Path(os.path.realpath(path)).name  # the hub's cache names a large file by its digest
-            if self.commit is not None and re.fullmatch(r"[0-9a-f]{64}", stored) and stored != digest:
-                raise InputError(f"{path} is damaged: its SHA-256 is {digest}. Delete it, and it is fetched again.")
+            stored = pathlib.Path(os.path.realpath(path))  # the hub's cache names a large file by its digest
+            if self.commit is not None and re.fullmatch(r"[0-9a-f]{64}", stored.name) and stored.name != digest:
+                _fetched.cache_clear()
+                raise InputError(f"{stored} is damaged: its SHA-256 is {digest}. Delete it, and it is fetched again.")
             found[path.name] = digest
         return found
 
@@ -160,10 +161,13 @@ def _fetched(source: str, repo: str, revision: str | None) -> pathlib.Path:
         raise InputError(f"{repo} asks for your consent on the hub: give it there, and run hf auth login.") from None
     except errors.RepositoryNotFoundError:
         raise InputError(f"There is no repository {repo} on the hub, or it is private.") from None
-    except errors.LocalEntryNotFoundError:
-        why = "ZOO_OFFLINE or HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+    except errors.LocalEntryNotFoundError as error:
+        response = getattr(error.__cause__, "response", None)
+        answered = "cannot be reached" if response is None else f"answered with status {response.status_code}"
+        why = "ZOO_OFFLINE or HF_HUB_OFFLINE is set" if offline else f"the hub {answered}"
         raise InputError(f"{source} is not in the hub's cache, and {why}.") from None
     except errors.HFValidationError as error:
         raise InputError(f"{source} is no name on the hub: {error}") from None
-    except (errors.HfHubHTTPError, OSError) as error:
-        raise InputError(f"{source} could not be fetched: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # of a connection that breaks, each library of HTTP raises its own
+        why = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise InputError(f"{source} could not be fetched: {why.rstrip('.')}.") from None

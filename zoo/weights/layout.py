@@ -140,6 +140,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         tensors: {name: array}, which may read a file for each.
         shapes: {path: shape} of the variables that are wanted.
         rows: the row of the checkpoint for each of our ids; None where it has none, or the same.
+        vocabulary: how many rows its tables of ids have, by its config; None where that does not say.
 
     Attributes:
         surplus: names of tensors that have no place in the network, and are not known as such.
@@ -152,8 +153,9 @@ class Checkpoint(Mapping[str, np.ndarray]):
         tensors: Mapping[str, np.ndarray],
         shapes: Mapping[str, Shape],
         rows: Rows = None,
+        vocabulary: int | None = None,
     ) -> None:
-        self._tensors, self._rows, self._shapes = tensors, rows, dict(shapes)
+        self._tensors, self._rows, self._shapes, self._vocabulary = tensors, rows, dict(shapes), vocabulary
         self._parts: dict[str, tuple[Part, list[str | None]]] = {}
         self.missing: list[str] = []
         used: set[str | None] = set()
@@ -174,6 +176,16 @@ class Checkpoint(Mapping[str, np.ndarray]):
         part, names = self._parts[path]
         tensors = [None if name is None else self._tensors[name] for name in names]
         shape = self._shapes[path]
+        for name, tensor in zip(names, tensors, strict=True):
+            if tensor is None:
+                continue
+            if tensor.dtype.kind != "f":
+                raise InputError(f"The checkpoint's {name} holds {tensor.dtype}, and weights are floats.")
+            if part.ids and self._vocabulary is not None and tensor.shape[:1] != (self._vocabulary,):
+                count = tensor.shape[0] if tensor.ndim else 0
+                raise InputError(
+                    f"The checkpoint's {name} has {count:,} rows, but config.json has vocab_size={self._vocabulary:,}."
+                )
         try:
             made = part.make(tensors, shape, self._rows)
         except (ValueError, IndexError) as error:
@@ -210,9 +222,12 @@ def labels_of(config: Config) -> tuple[str, ...] | None:
     named = config.get("id2label")
     if isinstance(named, dict):
         try:
-            return tuple(str(named[key]) for key in sorted(named, key=int))
+            keys = sorted(named, key=int)
         except ValueError:
             raise InputError("id2label of config.json has keys that are no numbers.") from None
+        if [int(key) for key in keys] != list(range(len(keys))):
+            raise InputError("id2label of config.json leaves out numbers of classes.")
+        return tuple(str(named[key]) for key in keys)
     names = config.get("label_names")
     return tuple(map(str, names)) if isinstance(names, list) else None
 

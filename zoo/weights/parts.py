@@ -35,6 +35,7 @@ class Part:
             None for a variable that the network does not have.
         shares: fields of the recipe, whose values are the shares of the tensors in the variable's last axis; with `|`
             between them, the first that is not None counts. Equal shares, if empty.
+        ids: whether the tensors have a row for each id of a vocabulary.
     """
 
     names: tuple[str, ...]
@@ -42,6 +43,7 @@ class Part:
     back: Callable[[Any, Sequence[int], Rows], Sequence[np.ndarray]] | None = None
     needed: bool = True
     shares: tuple[str, ...] = ()
+    ids: bool = False
 
 
 def same(name: str) -> Part:
@@ -125,6 +127,7 @@ def by_rows(name: str) -> Part:
         (name,),
         lambda tensors, shape, rows: _taken(tensors[0], rows),
         lambda value, shares, rows: [_placed(value, rows)],
+        ids=True,
     )
 
 
@@ -134,6 +137,7 @@ def by_columns(name: str) -> Part:
         (name,),
         lambda tensors, shape, rows: _taken(tensors[0], rows).T,
         lambda value, shares, rows: [_placed(value.T, rows)],
+        ids=True,
     )
 
 
@@ -162,7 +166,7 @@ def logits_bias(name: str | None = None) -> Part:
             raise InputError("the bias of its logits was trained, which the other library has no place for")
         return [] if name is None else [bias]
 
-    return Part(() if name is None else (name,), make, back, needed=False)
+    return Part(() if name is None else (name,), make, back, needed=False, ids=True)
 
 
 def _apart(value: np.ndarray, shares: Sequence[int]) -> list[np.ndarray]:

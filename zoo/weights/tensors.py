@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -94,7 +95,10 @@ class _Safetensors(Mapping[str, np.ndarray]):
                 raise InputError(f"{path} is not a complete safetensors file: {str(error).rstrip('.')}.") from None
 
     def __getitem__(self, name: str) -> np.ndarray:
-        array = self._files[name].get_tensor(name)
+        try:
+            array = self._files[name].get_tensor(name)
+        except (AttributeError, TypeError) as error:  # float8 and its like, which NumPy does not have
+            raise InputError(f"{name} is of a kind that is not read: {error}.") from None
         return array.astype("float32") if array.dtype.kind == "V" or array.dtype.name == "bfloat16" else array
 
     def __contains__(self, name: object) -> bool:
@@ -115,7 +119,10 @@ class _Torch(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         tensor = self._state[name].detach()
-        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        try:
+            return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        except (TypeError, RuntimeError, NotImplementedError) as error:  # sparse, quantised, or without values
+            raise InputError(f"{name} is of a kind that is not read: {_first_line(error)}.") from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._state
@@ -135,15 +142,24 @@ def _of_torch(path: pathlib.Path) -> Mapping[str, np.ndarray]:
             f"{path.suffix} files need torch ({install_line('torch')}); safetensors need nothing more."
         ) from None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
-        why = str(error).splitlines()[0].rstrip(".")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old files, which are read or refused below
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError, TypeError, OSError) as error:
+        why = _first_line(error)
         if isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower():
             why = "it holds more than tensors, and its code is not run"
         raise InputError(f"{path} is not a complete state dictionary: {why}.") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(one, torch.Tensor) for one in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in state.items()
+    ):
         raise InputError(f"{path} is no state dictionary: it holds more than tensors by name.")
     return _Torch(state)
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says first; its kind, where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
