@@ -63,9 +63,9 @@ def predict(
     Args:
         run: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.load`.
         inputs: paths of files, or arrays; for images, (height, width, channels) of any size, or (n, height, width,
-            channels): uint8, uint16, or floats from 0 to 1, or to 255 where one is above 1; for tables, CSV files, or
-            mappings from columns to a value or values, data frames too; or texts, and `pathlib.Path`s of files of
-            which each line is a text. One or a list.
+            channels): uint8, uint16, or floats from 0 to 1, or to 255 where one is above 1; or the bytes of image
+            files; for tables, CSV files, or mappings from columns to a value or values, data frames too; or texts, and
+            `pathlib.Path`s of files of which each line is a text. One or a list.
         skip_bad: leave out inputs that cannot be read.
         strict: refuse texts that the network can only read in part.
         tile, overlap: of an image that is segmented, as of `zoo.tiling.tiles`: for one that is too large to be asked
