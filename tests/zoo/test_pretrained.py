@@ -84,7 +84,7 @@ def test_what_is_on_one_side_only_is_named():
 
 
 def test_a_shorter_table_of_positions_is_the_beginning():
-    made = Checkpoint(family({"positions": first("wpe")}), {"wpe": np.arange(6).reshape(3, 2)}, {"positions": (2, 2)})
+    made = Checkpoint(family({"positions": first("wpe")}), {"wpe": np.arange(6.0).reshape(3, 2)}, {"positions": (2, 2)})
     np.testing.assert_array_equal(made["positions"], [[0, 1], [2, 3]])
 
 

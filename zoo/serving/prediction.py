@@ -82,10 +82,11 @@ def predict(
         run: a `Run`, its folder, a `Study` (its best trial), a pretrained source as for `zoo.load`, a model of
             `zoo.load`, or a model of `zoo.build` for images that its owner fitted.
         inputs: paths of files, or arrays; for images, (height, width, channels) of any size, or (n, height, width,
-            channels): uint8, uint16, or floats from 0 to 1, or to 255 where one is above 1; for tables, CSV files, or
-            mappings from columns to a value or values, data frames too; or texts, and `pathlib.Path`s of files of
-            which each line is a text. One or a list. The path of a folder (for texts, a `pathlib.Path`) stands for the
-            files below it that are read (images, .csv or .txt), sorted by path; what is hidden is passed over.
+            channels): uint8, uint16, or floats from 0 to 1, or to 255 where one is above 1; or the bytes of image
+            files; for tables, CSV files, or mappings from columns to a value or values, data frames too; or texts, and
+            `pathlib.Path`s of files of which each line is a text. One or a list. The path of a folder (for texts, a
+            `pathlib.Path`) stands for the files below it that are read (images, .csv or .txt), sorted by path; what is
+            hidden is skipped.
         labels: the names of the classes of a model that its owner fitted, in the order of its outputs. Defaults to
             '0' to 'n-1'.
         skip_bad: leave out inputs that cannot be read.
