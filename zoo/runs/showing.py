@@ -29,7 +29,7 @@ def as_html(run: "Run") -> str:
         ("folder", str(run.path)),
         ("data", data.get("name")),
         ("epochs", f"{len(rows)} of {values.get('epochs')}"),
-        ("best", None if best is None else f"{history.spoken(monitor)} {best[1]:.4g} in epoch {best[0]}"),
+        ("best", None if best is None else f"{history.spoken(str(monitor))} {best[1]:.4g} in epoch {best[0]}"),
         ("given", given or None),
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
