@@ -22,6 +22,7 @@ for line, expected in (
     ("list", 0), ("train lenet epochs=1 --directory run", 0), ("evaluate run", 0), ("report run", 0),
     ("predict run run/report/curves.png", 0), ("export run exported", 0), ("show lenet", 0),
     ("tune lenet epochs=1 --max-trials 1 --directory study", 0), ("leaderboard study", 0), ("report study", 0),
+    ("runs", 0), ("watch run", 0), ("compare run study", 0),
     ("data list", 0), ("data verify digits", 0), ("data prepare tfds:mnist", 2), ("show hf:nobody/nothing", 2),
     ("train resnet init_from=hf:nobody/nothing", 2),
 ):

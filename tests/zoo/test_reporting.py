@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import pathlib
 import re
 import shlex
 import shutil
@@ -352,6 +353,21 @@ def test_curves_of_any_history():
         figure = figures.curves(history, len(history), monitor, figures.DARK)
         figure.draw_without_rendering()
         assert len(figure.axes) == len({key.removeprefix("val_") for key in history[0]} - {"epoch"})
+
+
+def test_numbers_are_as_long_as_what_they_tell():
+    shown = [1.0, 0.03844023780955, 9.87654, 12.3456, -123.456, 54321.9, 4.2e-5, 7654321.0, 7654321, None, "a"]
+    assert [pages.number(one) for one in shown] == (
+        ["1.0000", "0.0384", "9.8765", "12.35", "-123.5", "54,322", "4.20e-05", "7.65e+06", "7,654,321", "", "a"]
+    )
+
+
+def test_letters_of_figures_can_be_read_on_the_screen_of_a_phone():
+    """The smallest type is of 8 points; a figure that is wider than the screen scrolls."""
+    style = (pathlib.Path(pages.__file__).parent / "page.html.j2").read_text()
+    narrow = re.search(r"max-width: 30rem\) \{ figure \{ overflow-x: auto; \} figure img \{.* width: (\d+)rem", style)
+    pixels_an_inch = int(narrow[1]) * 16 / figures.WIDTH
+    assert 8 / 72 * pixels_an_inch >= 9
 
 
 def test_importing_is_light():

@@ -28,9 +28,13 @@ _PICTURES = re.compile(r'<meta name="pictures" content="([^"]*)">')
 
 
 def number(value: Any) -> str:
-    """A cell of a table as text: whole numbers with commas, others with four decimals, small ones with an exponent."""
+    """A cell of a table as text: whole numbers with commas, others with four decimals, from 10 on with four digits, and
+    small and large ones with an exponent.
+    """
     if value is None:
         return ""
+    if isinstance(value, float) and 10 <= abs(value) < 1e6:
+        return f"{value:,.{max(0, 4 - len(str(int(abs(value)))))}f}"
     if isinstance(value, float):
         return f"{value:.2e}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
