@@ -100,8 +100,6 @@ def starts(runs):
             times[name].append(time.perf_counter() - start)
     for name, found in times.items():
         print(f"{name:<44}{statistics.median(found):>7.2f} s   [{min(found):.2f}, {max(found):.2f}]", flush=True)
-    over = [show - keras for show, keras in zip(times["zoo show lenet"], times["import keras"], strict=True)]
-    print(f"{'zoo show lenet over import keras':<44}{statistics.median(over):>7.2f} s", flush=True)
 
 
 def whole():
