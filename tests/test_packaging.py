@@ -459,9 +459,11 @@ def test_an_edited_recipe_is_what_the_command_shows(copied, editable):
     """In the documented set-up, `zoo` runs the files of the checkout."""
     recipe = copied / "recipes" / "lenet.py"
     before = recipe.read_text()
-    assert 'help="after every convolution' in before
+    assert 'help="channels of the convolutions' in before
     try:
-        recipe.write_text(before.replace('help="after every convolution', 'help="edited: after every convolution'))
-        assert "edited: after every convolution" in run(editable.parent / "zoo", "show", "lenet", cwd="/")
+        recipe.write_text(
+            before.replace('help="channels of the convolutions', 'help="edited: channels of the convolutions')
+        )
+        assert "edited: channels of the convolutions" in run(editable.parent / "zoo", "show", "lenet", cwd="/")
     finally:
         recipe.write_text(before)

@@ -145,7 +145,7 @@ RESNET = {"architecture": "resnet18", "num_classes": 3}
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 548105171\n"
 
 QUICK = {
-    "cut off": (edited("model.safetensors", lambda data: data[:-100]), "no whole safetensors file"),
+    "cut off": (edited("model.safetensors", lambda data: data[:-100]), "not a complete safetensors file"),
     "a pickle": (written("net.bin", b"x"), "may be a pickle, which can run code"),
     "eight bits": (header("F8_E4M3", [299, 64]), "wte.weight is of a kind that is not read"),
     "whole numbers": (as_kind("int32"), "wte.weight holds int32, and weights are floats"),
@@ -161,15 +161,15 @@ QUICK = {
 
 CASES = QUICK | {
     # Files that are not whole
-    "cut in half": (edited("model.safetensors", lambda data: data[: len(data) // 2]), "no whole safetensors file"),
-    "longer": (edited("model.safetensors", lambda data: data + b"\0" * 10), "no whole safetensors file"),
-    "empty": (edited("model.safetensors", lambda data: b""), "no whole safetensors file"),
+    "cut in half": (edited("model.safetensors", lambda data: data[: len(data) // 2]), "not a complete safetensors file"),
+    "longer": (edited("model.safetensors", lambda data: data + b"\0" * 10), "not a complete safetensors file"),
+    "empty": (edited("model.safetensors", lambda data: b""), "not a complete safetensors file"),
     "endless header": (edited("model.safetensors", lambda data: struct.pack("<Q", 2**62) + data[8:]), "too large"),
-    "a pointer of git": (edited("model.safetensors", lambda data: POINTER), "no whole safetensors file"),
-    "a page": (edited("model.safetensors", lambda data: b"<!DOCTYPE html>" * 9), "no whole safetensors file"),
-    "an archive": (edited("model.safetensors", lambda data: b"PK\3\4" + data), "no whole safetensors file"),
-    "unknown kind": (header("Q3", [299, 16]), "no whole safetensors file"),
-    "wrong size of kind": (header("F64", [299, 16]), "no whole safetensors file"),
+    "a pointer of git": (edited("model.safetensors", lambda data: POINTER), "not a complete safetensors file"),
+    "a page": (edited("model.safetensors", lambda data: b"<!DOCTYPE html>" * 9), "not a complete safetensors file"),
+    "an archive": (edited("model.safetensors", lambda data: b"PK\3\4" + data), "not a complete safetensors file"),
+    "unknown kind": (header("Q3", [299, 16]), "not a complete safetensors file"),
+    "wrong size of kind": (header("F64", [299, 16]), "not a complete safetensors file"),
     "a folder as weights": (replaced("model.safetensors"), "has no model.safetensors"),
     "a folder as index": (without("model.safetensors"), "has no model.safetensors"),
     "a shard is missing": (
@@ -180,11 +180,11 @@ CASES = QUICK | {
     "an index that is a list": (sharded(b"[]"), "index.json is damaged"),
     "an index of bytes": (sharded(b"\xff\xfe\0"), "index.json is damaged"),
     "a shard elsewhere": (sharded(b'{"weight_map": {"a": "/etc/passwd"}}'), "index.json is damaged"),
-    "GGUF, cut off": (written("net.gguf", b"GGUF\3\0\0\0"), "is no whole GGUF file"),
-    "GGUF, empty": (written("net.gguf", b""), "is no whole GGUF file"),
-    "GGUF of endless counts": (written("net.gguf", b"GGUF" + struct.pack("<IQQ", 3, 2**60, 2**60)), "no whole GGUF"),
+    "GGUF, cut off": (written("net.gguf", b"GGUF\3\0\0\0"), "is not a complete GGUF file"),
+    "GGUF, empty": (written("net.gguf", b""), "is not a complete GGUF file"),
+    "GGUF of endless counts": (written("net.gguf", b"GGUF" + struct.pack("<IQQ", 3, 2**60, 2**60)), "not a complete GGUF"),
     # Pickles
-    "a pickle as safetensors": (edited("model.safetensors", lambda _: pickle.dumps({"a": 1})), "no whole safetensors"),
+    "a pickle as safetensors": (edited("model.safetensors", lambda _: pickle.dumps({"a": 1})), "not a complete safetensors"),
     "a pickle in a folder": (
         without("model.safetensors", pytorch_model=pickle.dumps(1)), "It has pytorch_model.bin, which is not opened",
     ),
@@ -196,8 +196,8 @@ CASES = QUICK | {
         "its code is not run",
     ),
     "a module": (state(lambda torch, folder: torch.nn.Linear(2, 3)), "its code is not run"),
-    "an empty .pth": (written("net.pth", b"", RESNET), "is no whole state dictionary: EOFError|no whole state"),
-    "a .pt of anything": (written("net.pt", b"x" * 30, RESNET), "is no whole state dictionary"),
+    "an empty .pth": (written("net.pth", b"", RESNET), "is not a complete state dictionary: EOFError|not a complete state"),
+    "a .pt of anything": (written("net.pt", b"x" * 30, RESNET), "is not a complete state dictionary"),
     "a list": (state(lambda torch, folder: [1]), "holds more than tensors by name"),
     "names that are numbers": (state(lambda torch, folder: {1: torch.zeros(2)}), "holds more than tensors by name"),
     "a dictionary of others": (state(lambda torch, folder: {"model": {"a": torch.zeros(2)}}), "lacks weights"),
@@ -212,7 +212,7 @@ CASES = QUICK | {
     "the head is missing": (held("bert_classifier", lambda one: one.pop("classifier.bias")), "lacks weights"),
     "an untied head is missing": (held("llama", lambda one: one.pop("lm_head.weight")), "lacks weights of llama"),
     "all are missing": (held("gpt2", lambda tensors: tensors.clear()), "lacks weights of gpt: embedding/embeddings"),
-    "one too many": (held("gpt2", lambda tensors: tensors.update(more=np.zeros(1))), "weights that gpt has not: more"),
+    "one too many": (held("gpt2", lambda tensors: tensors.update(more=np.zeros(1))), "weights that gpt does not have: more"),
     "a name that moves the cursor": (held("gpt2", lambda one: one.update({"a\n\x1b[31m": np.zeros(1)})), r"\\x1b"),
     "another share of keys": (
         held("llama", lambda one: one.update({"model.layers.0.self_attn.k_proj.weight": np.zeros((4, 16), "f")})),
@@ -220,7 +220,7 @@ CASES = QUICK | {
     ),
     # Configs
     "one layer more": (said("gpt2", n_layer=3), "lacks weights of gpt: decoder3"),
-    "one layer less": (said("gpt2", n_layer=1), "has weights that gpt has not"),
+    "one layer less": (said("gpt2", n_layer=1), "has weights that gpt does not have"),
     "no layer": (said("gpt2", n_layer=0), "depth must be"),
     "half a layer": (said("gpt2", n_layer=2.5), "depth must be"),
     "endless layers": (said("gpt2", n_layer=float("inf")), "depth must be"),
@@ -248,8 +248,8 @@ CASES = QUICK | {
         said("llama", "tokenizer_config.json", chat_template="{% for x in %}"), "template cannot be rendered",
     ),
     # Tokenizers
-    "no tokenizer": (without("tokenizer.json", "tokenizer_config.json"), "has no tokenizer that is read"),
-    "a folder as tokenizer": (replaced("tokenizer.json"), "has no tokenizer that is read"),
+    "no tokenizer": (without("tokenizer.json", "tokenizer_config.json"), "has no tokenizer that the zoo reads"),
+    "a folder as tokenizer": (replaced("tokenizer.json"), "has no tokenizer that the zoo reads"),
     "half a tokenizer": (edited("tokenizer.json", lambda data: data[: len(data) // 2]), "tokenizer.json is damaged"),
     "a tokenizer of nothing": (edited("tokenizer.json", lambda data: b"{}"), "tokenizer.json is damaged"),
     # Names

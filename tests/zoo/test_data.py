@@ -1,5 +1,6 @@
 """Sources, pipelines and augmentation."""
 
+import io
 import math
 import pathlib
 import shutil
@@ -19,6 +20,7 @@ from zoo.data import open_source, pipeline, tfds_source
 from zoo.data.augment import Augmentation
 from zoo.data.memory_source import part_of
 from zoo.data.opening import name_of
+from zoo.data.pictures import decode, read
 from zoo.errors import InputError
 from zoo.readers.images import ImageReader
 from zoo.registry import open_recipe
@@ -545,8 +547,7 @@ def test_a_crop_is_the_middle_that_pillow_and_torchvision_take(height, width, fr
 
     reader = ImageReader((side, side, 3), ["a", "b"], "crop", fraction, interpolation)
     found = np.asarray(reader.fit_images(image)).astype(int)
-    assert found.shape == (side, side, 3)
-    assert np.abs(found - expected).max() <= 1
+    np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(np.asarray(reader.fit_images(image[None]))[0], found)
 
 
@@ -556,6 +557,26 @@ def test_stretching_is_pillows(interpolation):
     expected = np.asarray(PIL.Image.fromarray(image).resize((48, 40), kind)).astype(int)
     reader = ImageReader((40, 48, 3), ["a", "b"], interpolation=interpolation)
     assert np.abs(np.asarray(reader.fit_images(image)).astype(int) - expected).max() <= 1
+
+
+def test_noise_is_resized_as_by_pillow_where_it_overshoots():
+    """Edges of black and white, which a cubic goes beyond: what is cut off between the passes counts."""
+    image = np.random.default_rng(0).integers(0, 2, (50, 37, 3)).astype("uint8") * 255
+    for size in ((90, 80), (31, 7), (50, 37)):  # none for which Pillow 13 begins with the rows
+        expected = np.asarray(PIL.Image.fromarray(image).resize(size[::-1], PIL.Image.Resampling.BICUBIC))
+        found = np.asarray(ImageReader((*size, 3), ["a", "b"], interpolation="bicubic").fit_images(image))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_a_jpeg_is_decoded_as_by_pillow(subsampling):
+    noise = np.random.default_rng(0).normal(0, 9, (61, 83, 3))
+    file = io.BytesIO()
+    image = PIL.Image.fromarray(np.clip(smooth(61, 83) + noise, 0, 255).astype("uint8"))
+    image.save(file, "JPEG", quality=90, subsampling=subsampling)
+    expected = np.asarray(PIL.Image.open(file))
+    np.testing.assert_array_equal(np.asarray(decode(tf.constant(file.getvalue()))), expected)
+    np.testing.assert_array_equal(np.asarray(read(file.getvalue()).pixels), expected)
 
 
 def test_a_crop_of_another_shape_covers_it_in_proportion():

@@ -1,12 +1,31 @@
 """What a recipe does to a `keras.Model`: hangs itself on it, cuts it at its features, finds its layers."""
 
+import contextlib
 import fnmatch
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from zoo.errors import InputError
+
+
+@contextlib.contextmanager
+def undrawn() -> Iterator[None]:
+    """Has layers that are built inside start as zeros: where all weights are set afterwards, drawing them would take
+    longer than reading them."""
+    add_weight = keras.layers.Layer.add_weight
+
+    @functools.wraps(add_weight)
+    def added(self, shape=None, initializer=None, *arguments, **options):
+        return add_weight(self, shape, "zeros", *arguments, **options)
+
+    keras.layers.Layer.add_weight = added
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = add_weight
 
 
 def attach(model: keras.Model, **things: object) -> None:

@@ -1,5 +1,6 @@
 """`Recipe`: one model, whole. Its fields are its hyperparameters; a task and a recipe file add the rest."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,7 +13,7 @@ import numpy as np
 
 from zoo import devices, fields, weights
 from zoo.base import finetuning
-from zoo.base.models import attach, cut
+from zoo.base.models import attach, cut, undrawn
 from zoo.base.optimizing import make_optimizer
 from zoo.base.randomness import dtype_policy, reproducible
 from zoo.base.training import Training
@@ -340,13 +341,17 @@ class Recipe(Training):
             model.optimizer.build(model.trainable_variables)  # else a saved model comes back without an optimizer
         return model
 
-    def build(self, steps_per_epoch: int | None = None, slots: bool = True, adapters: bool = True) -> keras.Model:
+    def build(
+        self, steps_per_epoch: int | None = None, slots: bool = True, adapters: bool = True, drawn: bool = True
+    ) -> keras.Model:
         """Returns a compiled `keras.Model` whose `model.recipe` is this recipe; global state is left as it was.
 
-        `zoo.build` also follows `init_from`. `slots` and `adapters` are as for `compile`.
+        `zoo.build` also follows `init_from`. `slots` and `adapters` are as for `compile`. Without `drawn`, weights are
+        zeros, for those that are all set afterwards.
         """
         with reproducible(self.seed), dtype_policy(devices.resolve(self).precision):
-            model = self.network()
+            with contextlib.nullcontext() if drawn else undrawn():
+                model = self.network()
             self.compile(model, steps_per_epoch, slots, adapters)
         attach(model, recipe=self)
         return model

@@ -12,6 +12,7 @@ import numpy as np
 from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.errors import InputError, check_whole
+from zoo.readers.resizing import resize
 
 Signatures: TypeAlias = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
 """{signature of an export: (function from its raw inputs, {input: its `tf.TensorSpec`})}."""
@@ -126,14 +127,19 @@ class ImageReader(keras.layers.Layer):
         """uint8 or uint16 (..., height, width, 1 to 4) of any size, to uint8 (..., *image_shape)."""
         tf = tensorflow()
 
-        pixels, wanted = self._fit_channels(self.to_8_bits(images)), self.image_shape[:2]
-        size = wanted if self.resize == "stretch" else self._covering(tf.shape(images)[-3:-1])
-        pixels = tf.image.resize(pixels, size, method=self.interpolation, antialias=True)
+        pixels, (height, width) = self._fit_channels(self.to_8_bits(images)), self.image_shape[:2]
+        if self.resize == "stretch" and self.interpolation == "bilinear":
+            pixels = tf.image.resize(pixels, (height, width), antialias=True)
+            return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 255.0)), tf.uint8)
+        whole, window = (height, width), (0, 0, height, width)
         if self.resize == "crop":
-            top, left = (tf.cast(tf.round((size[axis] - wanted[axis]) / 2), tf.int32) for axis in (0, 1))
-            pixels = pixels[..., top : top + wanted[0], left : left + wanted[1], :]
-            pixels = tf.ensure_shape(pixels, [*pixels.shape[:-3], *self.image_shape])
-        return tf.cast(tf.round(tf.clip_by_value(pixels, 0.0, 255.0)), tf.uint8)
+            whole = self._covering(tf.shape(images)[-3:-1])
+            top, left = (tf.cast(tf.round((whole[axis] - (height, width)[axis]) / 2), tf.int32) for axis in (0, 1))
+            window = (top, left, height, width)
+        several = tf.reshape(pixels, tf.concat([[-1], tf.shape(pixels)[-3:]], axis=0))
+        fitted = resize(tf.cast(tf.round(several), tf.uint8), whole, window, self.interpolation)
+        fitted = tf.reshape(fitted, tf.concat([tf.shape(images)[:-3], self.image_shape], axis=0))
+        return tf.ensure_shape(fitted, [*images.shape[:-3], *self.image_shape])
 
     def _covering(self, size: Tensor) -> Tensor:
         """(height, width) of an image of `size` that just covers what is cropped, in its proportions, rounded down."""

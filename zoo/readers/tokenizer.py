@@ -90,9 +90,12 @@ class Tokenizer(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.kind = kind
-        self.tokens: tuple[str, ...] = tuple(tokens)
-        self.scores: tuple[float, ...] = tuple(scores)
-        self.merges: tuple[str, ...] = tuple(merges)
+        self.tokens: tuple[str, ...]
+        self.scores: tuple[float, ...]
+        self.merges: tuple[str, ...]
+        self._hold("tokens", tuple(tokens))
+        self._hold("scores", tuple(scores))
+        self._hold("merges", tuple(merges))
         self.pattern = pattern
         self.whole = whole
         self.unknown = unknown
@@ -101,7 +104,8 @@ class Tokenizer(keras.layers.Layer):
         self.specials: tuple[str, ...] = tuple(specials)
         self.hides = hides
         self.built = True  # it has no weights
-        self._written = (b"", b"", b"", *self._spellings())
+        self._written: tuple[bytes, ...]
+        self._hold("_written", (b"", b"", b"", *self._spellings()))
         self._longest = min(LONGEST, max(map(len, self.tokens), default=1))
         if kind in PUBLISHED:
             self._cutter = {
@@ -112,6 +116,10 @@ class Tokenizer(keras.layers.Layer):
             self._tables = self._cutter.tables  # a layer saves the tables that it has itself
         elif kind != "bytes":
             self._table = lookup_table(self._written[SPECIAL:], range(SPECIAL, self.size), UNKNOWN)
+
+    def _hold(self, name: str, values: tuple[Any, ...]) -> None:
+        """Sets an attribute in which Keras looks for no layers: of a published vocabulary that takes seconds."""
+        object.__setattr__(self, name, values)
 
     def _spellings(self) -> list[bytes]:
         """What the ids from UNKNOWN on are written as."""

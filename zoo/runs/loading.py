@@ -52,11 +52,11 @@ def load(run: str | os.PathLike[str] | Trained, *, features: bool = False, trust
     recipe = trained.recipe
     if isinstance(trained, Run):
         arrays = trained.weights()
-        model = recipe.build(adapters=False)
+        model = recipe.build(adapters=False, drawn=False)
         weights.put(model, arrays)
         attached = {"recipe": recipe, "run": trained}
     else:
-        model = recipe.build(slots=False)
+        model = recipe.build(slots=False, drawn=False)
         trained.put(model)
         attached = {"recipe": recipe, "source": trained.source}
     if features:

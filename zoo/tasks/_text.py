@@ -119,7 +119,11 @@ class Texts(Recipe):
 
     def make_noise(self, count: int) -> list[dict[str, typing.Any]]:
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
-        return [{"text": text} for text in noise(count, self.vocabulary, self.length)]
+        return [{"text": text} for text in noise(count, self.vocabulary, min(self.length, _NOISE))]
+
+
+_NOISE = 128
+"""Characters of noise at most: logits of a long context, times a published vocabulary, do not fit into memory."""
 
 
 class RunningText(Texts):

