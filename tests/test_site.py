@@ -87,6 +87,6 @@ def test_the_strict_build_holds_and_asks_no_other_host(tmp_path):
 def test_the_gallery_knows_papers_and_scores():
     gallery = hook("gallery")
     assert doctest.testmod(gallery).failed == 0
-    assert "[accuracy 0.9" in gallery.score("lenet")  # of the card of its weights
-    assert re.match(r"\[9\d\.\d+ %\]\(benchmarks\.md#digits\)", gallery.score("resnet"))
+    assert "[accuracy 0.9" in gallery.score("resnet")  # of the card of its weights
+    assert re.match(r"\[9\d\.\d+ %\]\(benchmarks\.md#digits\)", gallery.score("odenet"))
     assert re.match(r"\[0\.\d+\]\(benchmarks\.md#cells\)", gallery.score("unet"))

@@ -268,6 +268,7 @@ def test_lists_of_texts_are_pairs_or_labelled():
 def test_a_text_to_learn_from_that_is_not_utf_8_is_named():
     class Broken:
         name = "broken"
+        sizes = {"train": 2001}
 
         def examples(self, split):
             return tf.data.Dataset.from_tensor_slices({"text": [b"fine"] * 2000 + [b"ab\xff"]})
