@@ -1,13 +1,15 @@
-"""Studies of LeNet on 200 training digits beside plain keras-tuner and Optuna, and what a trial and a worker cost.
+"""Studies beside plain keras-tuner and Optuna, and what a trial and a worker cost.
 
     python benchmarks/tuning.py
 
-`search`: the lowest validation loss of 30 trials over four fields, for each seed; every tuner has the same ranges, data
-and epochs, and bayesian ones as many random trials first. `overhead`: seconds of a trial of a study over those of
-building and fitting the same networks one after the other in this process. `workers`: trials an hour with two workers
-over one, each with one thread. `memory`: MiB of the study's process after 5 trials and after 50.
-`proposal`: seconds of a bayesian proposal over keras-tuner's. `store`: milliseconds of the events of a trial of the
-random oracle (propose, begin, note, end; nothing is trained) after 2,000 trials over those after 10.
+`search`: the best of 30 trials on three problems, ten seeds each, of which `benchmarks/losses` has the losses in tables
+(`_losses.py`; `--tabulate NAME` makes one): the validation loss, and the test loss of the same network. Every tuner has
+the same ranges, and bayesian ones as many first trials; ours begins with the recipe's default, as every study does.
+`overhead`: seconds of a trial of a study over those of building and fitting the same networks one after the other in
+this process. `workers`: trials an hour with two workers over one, each with one thread. `memory`: MiB of the study's
+process after 5 trials and after 50. `proposal`: seconds of a bayesian proposal over keras-tuner's. `store`:
+milliseconds of the events of a trial of the random oracle (propose, begin, note, end; nothing is trained) after 2,000
+trials over those after 10.
 """
 
 import argparse
@@ -21,11 +23,10 @@ import warnings
 
 import keras
 import numpy as np
+from _losses import PROBLEMS, digits, loss, lowest, tabulate
 from _pairs import paired, show
-from sklearn.datasets import load_digits
 
 import zoo
-from zoo.data.memory_source import stratified
 
 SPACE = {
     "learning_rate": "1e-4..1e-1:log",
@@ -35,79 +36,154 @@ SPACE = {
 }
 TRIALS, EPOCHS = 30, 9
 FIXED = {"epochs": EPOCHS, "monitor": "val_loss"}
-INITIAL = min(3 * len(SPACE), TRIALS // 3)
-
-
-def data():
-    """200 digits to train on, and the validation split of all."""
-    digits = load_digits()
-    rows = stratified(digits.target)
-    pictures = np.round(digits.images[..., None] * 255 / 16).astype("uint8")
-    chosen = {"train": rows["train"][:: len(rows["train"]) // 200][:200], "validation": rows["validation"]}
-    return {split: (pictures[found], digits.target[found]) for split, found in chosen.items()}
 
 
 def study(oracle, seed, folder, **options):
     options = {"max_trials": TRIALS, **options}
     return zoo.tune(
-        "lenet", space=SPACE, fixed={**FIXED, "dataset": data()}, oracle=oracle, seed=seed,
+        "lenet", space=SPACE, fixed={**FIXED, "dataset": digits()}, oracle=oracle, seed=seed,
         directory=f"{folder}/study", quiet=True, **options,
     )  # fmt: skip
 
 
-def ours(oracle, seed, folder):
-    return study(oracle, seed, folder).best_trial().score
+def ours(oracle):
+    """Returns a function that searches a problem with an oracle of ours."""
+
+    def search(name, seed, folder):
+        from zoo import registry
+        from zoo.tuning import ranges
+        from zoo.tuning.definition import Definition
+        from zoo.tuning.ledger import Ledger
+
+        problem = PROBLEMS[name]
+        recipe = registry.configured(problem.recipe, problem.fixed)
+        searched, _ = ranges.read(recipe, problem.space(), {})
+        definition = Definition(
+            recipe=registry.saved(recipe), fixed={}, space={field: one.facts() for field, one in searched.items()},
+            data={}, objective="val_loss", direction="min", oracle=oracle, seed=seed, pruner=None, max_parameters=None,
+            initial_points=initial(searched),
+        )  # fmt: skip
+        found = []
+        with Ledger.make(f"{folder}/study", definition).writing() as ledger:
+            for _ in range(TRIALS):
+                number = ledger.propose()
+                found.append(loss(name, ledger.trial(number).values))
+                ledger.end(number, "completed", found[-1][0], epochs=1)
+        return found
+
+    return search
 
 
-def theirs(oracle, seed, folder):
-    """Plain keras-tuner, over the recipe as a `HyperModel`."""
-    import keras_tuner
+def theirs(kind):
+    """Returns a function that searches a problem with a tuner of keras-tuner's."""
 
-    made = {
-        "random": lambda **o: keras_tuner.RandomSearch(max_trials=TRIALS, **o),
-        "bayesian": lambda **o: keras_tuner.BayesianOptimization(max_trials=TRIALS, num_initial_points=INITIAL, **o),
-        "hyperband": lambda **o: keras_tuner.Hyperband(max_epochs=EPOCHS, **o),
-    }[oracle]
-    model = zoo.hypermodel("lenet", space=SPACE, fixed={**FIXED, "dataset": data()})
-    objective = keras_tuner.Objective("val_loss", "min")
-    tuner = made(hypermodel=model, objective=objective, seed=seed + 1, directory=folder, project_name="kt")
-    tuner.search(verbose=0)
-    return tuner.oracle.get_best_trials(1)[0].score
+    def search(name, seed, folder):
+        import keras_tuner
+
+        problem, found, hp = PROBLEMS[name], [], keras_tuner.HyperParameters()
+
+        def declare(field):
+            values = problem.grid[field]
+            if field in problem.between:
+                sampling = "log" if field == "learning_rate" else "linear"
+                hp.Float(field, values[0], values[-1], sampling=sampling)
+            else:
+                hp.Choice(field, [texts(value) for value in values])
+
+        for field in problem.grid:
+            if field in problem.when:
+                parent, value = problem.when[field]
+                with hp.conditional_scope(parent, [texts(value)]):
+                    declare(field)
+            else:
+                declare(field)
+
+        class Tuner(getattr(keras_tuner, kind)):
+            def run_trial(self, trial):
+                values = trial.hyperparameters.values
+                found.append(loss(name, {field: read(problem, field, value) for field, value in values.items()}))
+                return found[-1][0]
+
+        options = {"num_initial_points": initial(problem.grid)} if kind == "BayesianOptimization" else {}
+        tuner = Tuner(
+            hyperparameters=hp, max_trials=TRIALS, seed=1 + 1000 * seed, directory=folder, project_name="kt", **options
+        )
+        tuner.search(verbose=0)
+        return found
+
+    return search
 
 
-def optuna(seed, folder):
-    """Optuna's TPE, each trial a `zoo.train`."""
+def optuna(name, seed, folder):
+    """Searches a problem with Optuna's TPE."""
     import optuna as library
 
     library.logging.set_verbosity(library.logging.WARNING)
+    problem, found = PROBLEMS[name], []
 
     def objective(trial):
-        fields = {
-            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
-            "batch_size": trial.suggest_categorical("batch_size", SPACE["batch_size"]),
-            "dropout": trial.suggest_float("dropout", 0.0, 0.5),
-            "activation": trial.suggest_categorical("activation", SPACE["activation"]),
-        }
-        run = zoo.train("lenet", **FIXED, **fields, dataset=data(), directory=f"{folder}/{trial.number}", quiet=True)
-        return min(row["val_loss"] for row in run.history)
+        values = {}
+        for field, grid in problem.grid.items():
+            if field in problem.when and values[problem.when[field][0]] != problem.when[field][1]:
+                continue
+            if field in problem.between:
+                values[field] = trial.suggest_float(field, grid[0], grid[-1], log=field == "learning_rate")
+            else:
+                values[field] = read(problem, field, trial.suggest_categorical(field, [texts(one) for one in grid]))
+        found.append(loss(name, values))
+        return found[-1][0]
 
-    found = library.create_study(sampler=library.samplers.TPESampler(seed=seed, n_startup_trials=INITIAL))
-    found.optimize(objective, n_trials=TRIALS)
-    return found.best_value
+    sampler = library.samplers.TPESampler(seed=seed, n_startup_trials=initial(problem.grid))
+    library.create_study(sampler=sampler).optimize(objective, n_trials=TRIALS)
+    return found
+
+
+def initial(fields):
+    """How many trials come before the first model, as in a study."""
+    return max(min(3 * len(fields), TRIALS // 3), 1)
+
+
+def texts(value):
+    """A value of a choice in the form that every tuner takes: keras-tuner's and Optuna's choices refuse tuples."""
+    return str(value) if isinstance(value, tuple) else value
+
+
+def read(problem, field, value):
+    """The inverse of `texts`."""
+    return value if field in problem.between else {texts(one): one for one in problem.grid[field]}[value]
+
+
+TUNERS = {
+    "zoo, random": ours("random"),
+    "zoo, bayesian": ours("bayesian"),
+    "keras-tuner, random": theirs("RandomSearch"),
+    "keras-tuner, bayesian": theirs("BayesianOptimization"),
+    "Optuna, TPE": optuna,
+}
 
 
 def search(options):
-    heads = [*(f"seed {seed}" for seed in range(options.seeds)), "mean"]
-    print(f"{f'lowest val_loss of {TRIALS} trials':<32}" + "".join(f"{head:>8}" for head in heads), flush=True)
-    rows = [(f"zoo, {oracle}", ours, (oracle,)) for oracle in ("random", "bayesian", "hyperband")]
-    rows += [(f"keras-tuner, {oracle}", theirs, (oracle,)) for oracle in ("random", "bayesian", "hyperband")]
-    rows = [row for row in [*rows, ("Optuna, TPE", optuna, ())] if options.tuner in row[0]]
-    for name, function, arguments in rows:
-        scores = []
-        for seed in range(options.seeds):
-            with tempfile.TemporaryDirectory() as folder:
-                scores.append(function(*arguments, seed, folder))
-        print(f"{name:<32}" + "".join(f"{score:>8.3f}" for score in [*scores, np.mean(scores)]), flush=True)
+    for name, problem in PROBLEMS.items():
+        default = zoo.recipe(problem.recipe, **problem.fixed)
+        start = loss(name, problem.active({field: getattr(default, field) for field in problem.grid}))
+        print(f"\n{name}: {len(problem.points())} networks; lowest validation loss {lowest(name):.4f}, "
+              f"of the default {start[0]:.4f} (test {start[1]:.4f})")  # fmt: skip
+        print(f"{f'mean of {options.seeds} seeds, 95 %':<28}{'after 15':>18}{f'after {TRIALS}':>18}{'test loss':>18}")
+        for tuner, function in TUNERS.items():
+            if options.tuner not in tuner:
+                continue
+            rows = []
+            for seed in range(options.seeds):
+                with tempfile.TemporaryDirectory() as folder:
+                    found = function(name, seed, folder)
+                best = min(found)
+                rows.append((min(found[:15])[0], *best))
+            print(f"{tuner:<28}" + "".join(f"{interval(column):>18}" for column in zip(*rows, strict=True)), flush=True)
+
+
+def interval(values):
+    """The mean of values, and half the width of its 95 % interval."""
+    return f"{np.mean(values):.4f} ± {1.96 * np.std(values, ddof=1) / len(values) ** 0.5:.4f}"
 
 
 def overhead(options):
@@ -118,7 +194,7 @@ def overhead(options):
         trials = [trial for trial in found.trials if trial.ended][1:]
         theirs = np.mean([trial.ended - trial.started for trial in trials])
         recipes = [found.recipe(trial) for trial in trials]
-    held, alone = data(), []
+    held, alone = digits(), []
     for recipe in recipes:
         start = time.perf_counter()
         model = zoo.build(recipe, dataset=held)
@@ -228,10 +304,14 @@ PARTS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=2, help="of the search")
+    parser.add_argument("--seeds", type=int, default=10, help="of the search")
     parser.add_argument("--tuner", default="", help="rows of the search with this in their name")
     parser.add_argument("--only", choices=PARTS, help="one part")
+    parser.add_argument("--tabulate", choices=PROBLEMS, help="train what the table of a problem lacks, and end")
     options = parser.parse_args()
+    if options.tabulate:
+        tabulate(options.tabulate)
+        return
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     for name, part in PARTS.items():
         if options.only in (None, name):

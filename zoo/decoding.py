@@ -132,7 +132,7 @@ def stream(
             return
         logits, state = decoder.step(last, keras.ops.convert_to_tensor(index, "int32"), state, memory)
         log_odds = _log_odds(logits, _finished(last))
-        last = _drawn(log_odds, draws[:, index], temperature, top_k, top_p)
+        last = _drawn(log_odds, keras.ops.take(draws, index, axis=1), temperature, top_k, top_p)
         yield last, log_odds
 
 
