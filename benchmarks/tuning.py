@@ -99,7 +99,7 @@ def theirs(kind):
                 declare(field)
 
         class Tuner(getattr(keras_tuner, kind)):
-            def run_trial(self, trial):
+            def run_trial(self, trial, **options):
                 values = trial.hyperparameters.values
                 found.append(loss(name, {field: read(problem, field, value) for field, value in values.items()}))
                 return found[-1][0]
