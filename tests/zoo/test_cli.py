@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from zoo import cli
+from tests import command_line
 
 
 @pytest.fixture
@@ -22,16 +22,7 @@ def run_cli(capfd, tmp_path, monkeypatch):
     """Runs a command line in an empty folder; (status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments):
-        status = 0
-        try:
-            cli.main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capfd.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return lambda *arguments: command_line.run(capfd, arguments)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

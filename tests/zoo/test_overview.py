@@ -15,8 +15,9 @@ import pytest
 import rich.console
 
 import zoo
+from tests import command_line
 from tests.reliability import commands
-from zoo import cli, figures, files
+from zoo import figures, files
 from zoo.cli.screen import NARROWEST, fitted
 from zoo.overview import comparing, listing, plotting, watching
 
@@ -38,16 +39,7 @@ def home(tmp_path, monkeypatch):
 def run_cli(capfd):
     """Runs a command line; (status, stdout, stderr)."""
 
-    def run(*arguments):
-        status = 0
-        try:
-            cli.main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capfd.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return lambda *arguments: command_line.run(capfd, arguments)
 
 
 # zoo runs -------------------------------------------------------------------------------------------------------------

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 import zoo
+from tests import command_line
 from tests.zoo.pages import Page
 from tests.zoo.studies import Study, drawn, write_run
-from zoo import cli, figures
+from zoo import figures
 from zoo.tuning.report import drawing, importance, leaderboard
 from zoo.tuning.report import page as report
 from zoo.tuning.report.scales import NAMED, Scale, scales
@@ -381,13 +382,7 @@ def run_cli(monkeypatch, capsys):
             open=lambda path, trust=False: study, exists=lambda path: str(path) == str(study.path)
         )
         monkeypatch.setitem(sys.modules, "zoo.tuning.study", types.SimpleNamespace(Study=opened))
-        status = 0
-        try:
-            cli.main([verb, str(study.path), *map(str, arguments)])
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
+        return command_line.run(capsys, (verb, study.path, *arguments))
 
     return run
 

@@ -108,7 +108,7 @@ class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
                 running.append(point)
         if sum(score < math.inf for _, score in known) < self.num_initial_points:
             count = len(known) + len(running)
-            points = [self.surrogate.draw_first(count, self._random_state) for _ in range(_DRAWS)]
+            points = (self.surrogate.draw_first(count, self._random_state) for _ in range(_DRAWS))
         else:
             points = self.surrogate.propose(*zip(*known, strict=True), running, self._random_state)
         for point in points:
