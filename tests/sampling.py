@@ -1,9 +1,9 @@
 """Samples of matrices of cases. A seed draws them, so that a failure can be repeated: ZOO_TESTS_SEED, 0 by default.
 
 A parametrized test of a layer or a network traces and compiles for each case. On JAX and torch, each such test runs
-`CASES` of its cases. On TensorFlow, so do those in the files of `DEAR`; those named in `DEAREST` run one case, and
-tests marked `rest` do not run. `pytest --rest` runs what this leaves out, which CI does on TensorFlow; `pytest --whole`
-runs everything.
+`CASES` of its cases. On TensorFlow, so do those in the files of `DEAR`, and tests marked `rest` do not run. Those named
+in `DEAREST` run one case everywhere. `pytest --rest` runs what this leaves out, which CI does on TensorFlow;
+`pytest --whole` runs everything.
 """
 
 import collections
@@ -55,7 +55,7 @@ def deselect(config, items):
         elif not on_tensorflow or item.path.stem in DEAR or item.originalname in DEAREST:
             cases[item.nodeid.partition("[")[0]].append(item)
     for name, all_of_it in cases.items():
-        count = 1 if on_tensorflow and all_of_it[0].originalname in DEAREST else CASES
+        count = 1 if all_of_it[0].originalname in DEAREST else CASES
         sample = random.Random(f"{SEED} {name}").sample(all_of_it, min(count, len(all_of_it)))
         left |= {id(item) for item in all_of_it} - {id(item) for item in sample}
     rest = config.getoption("--rest")

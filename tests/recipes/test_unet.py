@@ -137,5 +137,6 @@ def test_bad_fields_are_named(fields, message):
 @pytest.mark.slow
 def test_every_recipe_law_holds(tmp_path):
     data = "cells:size=32,count=1,radius=6.0,train=8,validation=2,test=2"
-    run = zoo.train("unet", dataset=data, input_shape=(32, 32, 1), epochs=1, directory=tmp_path / "run", quiet=True)
-    check_recipe("unet", samples={"freeze": "bottom*", "init_from": str(run.path), "monitor": "val_loss"})
+    small = {"dataset": data, "input_shape": (32, 32, 1), "filters": 4, "depth": 2}
+    run = zoo.train("unet", epochs=1, directory=tmp_path / "run", quiet=True, **small)
+    check_recipe("unet", samples={"freeze": "bottom*", "init_from": str(run.path), "monitor": "val_loss"}, **small)

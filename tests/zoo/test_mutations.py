@@ -1,7 +1,7 @@
 """Damaged folders and files: each file is in turn removed, emptied, cut in half, changed, made unreadable.
 
 `tests/reliability/damage.py` has the laws. ZOO_TESTS_SEED draws some of the cases; `pytest --whole` runs them all, in
-one process.
+one process, as `benchmarks/reliability.py --only files` does.
 """
 
 import random
@@ -30,12 +30,12 @@ def hold(law, count, config):
     assert faults.cases == len(drawn) > 0
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(24, marks=SLOW)])
+@pytest.mark.parametrize("count", [1, pytest.param(10, marks=SLOW)])
 def test_a_run_with_one_damaged_file_answers_as_before_or_says_so(count, finished, tmp_path, pytestconfig):
     hold(damage.DamagedRun(finished.path, tmp_path / "home"), count, pytestconfig)
 
 
-@pytest.mark.parametrize("count", [pytest.param(40, marks=SLOW)])
+@pytest.mark.parametrize("count", [pytest.param(12, marks=SLOW)])
 def test_a_study_with_one_damaged_file_answers_as_before_or_says_so(count, study, tmp_path, pytestconfig):
     hold(damage.DamagedStudy(study, tmp_path / "home"), count, pytestconfig)
 

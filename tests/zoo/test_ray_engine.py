@@ -21,7 +21,7 @@ from zoo.tuning.workers.ray import Supervisor
 
 SPACE = {"learning_rate": "1e-3..1e-1:log", "units": "4,8", "dropout": "0.0..0.3"}
 FIXED = {"dataset": "xor", "epochs": 30, "batch_size": 64}
-JOB = {"recipe": "mlp", "space": SPACE, "fixed": FIXED, "oracle": "random", "max_trials": 3}
+JOB = {"recipe": "mlp", "space": SPACE, "fixed": FIXED, "oracle": "random", "max_trials": 2}
 
 
 def free_port():
@@ -127,6 +127,12 @@ def cluster():
             found.end()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The study that this machine alone makes."""
+    return zoo.tune(**JOB, directory=tmp_path_factory.mktemp("whole") / "study", quiet=True)
+
+
 def board(study):
     """{fields of a trial: what must be the same of studies that are the same}; workers may take turns otherwise."""
     return {
@@ -198,7 +204,7 @@ def check_went_on(directory, number, known):
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(cluster, tmp_path):
+def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(cluster, whole, tmp_path):
     """Two workers on two nodes, one of which is killed: the study is the one that this machine alone makes."""
     cluster.add()
     cluster.add()
@@ -206,13 +212,12 @@ def test_a_node_that_dies_gives_its_trial_back_and_it_goes_on_where_it_was(clust
     lost, known = killed(cluster, process, tmp_path / "study")
     text = printed(process, 0)
     assert {line.partition(" ")[0] for line in text.splitlines()} >= {"Tuning", "Trial", "Ended:", "Best:", "Next:"}
-    whole = zoo.tune(**JOB, directory=tmp_path / "whole", quiet=True)
     assert board(Study.open(tmp_path / "study")) == board(whole)
     check_went_on(tmp_path / "study", lost, known)
 
 
 @pytest.mark.slow
-def test_a_study_whose_head_node_dies_says_so_and_goes_on_with_another(cluster, tmp_path):
+def test_a_study_whose_head_node_dies_says_so_and_goes_on_with_another(cluster, whole, tmp_path):
     cluster.add()
     process = tuning(cluster, tmp_path / "study", workers=1)
     lost, known = killed(cluster, process, tmp_path / "study")
@@ -220,6 +225,5 @@ def test_a_study_whose_head_node_dies_says_so_and_goes_on_with_another(cluster, 
     assert re.fullmatch(r"Error: The head node at address=\S+ does not answer any more .* then goes on\.", last)
     cluster.add()
     printed(tuning(cluster, tmp_path / "study", workers=1), 0)
-    whole = zoo.tune(**JOB, directory=tmp_path / "whole", quiet=True)
     assert board(Study.open(tmp_path / "study")) == board(whole)
     check_went_on(tmp_path / "study", lost, known)

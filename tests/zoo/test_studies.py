@@ -1,11 +1,7 @@
 """Studies run: each trial a run in a process of its own, and whatever happens to it, the study goes on."""
 
 import contextlib
-import os
 import shutil
-import signal
-import sys
-import time
 import types
 
 import keras
@@ -13,8 +9,6 @@ import numpy as np
 import pytest
 
 import zoo
-from tests import warm
-from zoo import files
 from zoo.data import open_source
 from zoo.runs import Run
 from zoo.tuning import loop
@@ -384,58 +378,3 @@ def test_the_best_is_exported(whole, tmp_path):
     with contextlib.suppress(SystemExit):
         cli.main(["export", str(whole.path), str(tmp_path / "exported"), "--quiet"])
     assert (tmp_path / "exported" / "saved_model.pb").exists()
-
-
-# kill -9 ----------------------------------------------------------------------------------------------------------
-
-KILLED = {"epochs": 40, "fixed": {"batch_size": 16}}
-TIMES = 20
-
-
-def _start(directory):
-    fixed = {"dataset": "xor", "epochs": KILLED["epochs"], **KILLED["fixed"]}
-    code = (
-        f"import zoo; zoo.tune('mlp', space={SPACE!r}, fixed={fixed!r}, oracle='random', max_trials=5, quiet=True, "
-        f"directory={str(directory)!r})"
-    )
-    return warm.start([sys.executable, "-c", code])
-
-
-@pytest.mark.slow
-def test_twenty_kills_of_the_study_and_of_workers_change_nothing(tmp_path):
-    """kill -9 at random moments: the leaderboard and every history are those of the study that nobody killed."""
-    whole = tune(tmp_path / "whole", max_trials=5, **KILLED)
-    rng = np.random.default_rng(0)
-    directory = tmp_path / "killed"
-    kills = {"study": 0, "worker": 0}
-    process = _start(directory)
-    while min(kills.values()) < TIMES and (worker := _worker(process, directory)) is not None:
-        time.sleep(rng.uniform(0.0, 1.5))  # the moment of the kill, not a hope that something is done by then
-        if kills["worker"] <= kills["study"]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
-            kills["worker"] += 1
-        else:
-            assert process.poll() in (None, 0), "a resumed study failed"
-            process.kill()
-            process.wait()
-            kills["study"] += 1
-            process = _start(directory)
-    assert process.wait() == 0
-    assert min(kills.values()) == TIMES, f"the study ended after {kills}"
-    killed = Study.open(directory)
-    assert board(killed) == board(whole)
-    for trial in whole.trials:
-        assert (killed.path / f"trials/{trial.number:04d}/history.csv").read_text() == (
-            trial.path / "history.csv"
-        ).read_text()
-
-
-def _worker(process, directory):
-    """The process that trains a trial, waited for; None where the study ended first."""
-    while process.poll() is None:
-        for lock in directory.glob("trials/*/run.lock"):
-            if files.is_locked(lock) and (text := lock.read_text()):
-                return int(text)
-        time.sleep(0.02)
-    return None

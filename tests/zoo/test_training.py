@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import warnings
 
 import keras
@@ -580,47 +579,6 @@ def test_no_epoch_retraces(traces):
     model.fit(data, epochs=1, shuffle=False, verbose=0)
     model.fit(data, epochs=2, shuffle=False, verbose=0)
     assert traces == [1]
-
-
-# kill -9 ----------------------------------------------------------------------------------------------------------
-
-KILLED = {**HARD, "epochs": 60, "patience": 59}
-
-
-def _start(directory):
-    code = f"import zoo; zoo.train({SMALL!r}, directory={str(directory)!r}, quiet=True, **{KILLED!r})"
-    return warm.start([sys.executable, "-c", code])
-
-
-@pytest.mark.slow
-def test_twenty_kills_change_nothing(tmp_path):
-    """kill -9 at random moments of one run, in its first epoch after a resume, in a later one or while it writes."""
-    whole = train(tmp_path / "whole", **KILLED)
-    rng = np.random.default_rng(0)
-    directory = tmp_path / "killed"
-    kills = 0
-    while kills < 20:
-        process = _start(directory)
-        _until_it_trains(process, directory)
-        time.sleep(rng.uniform(0.0, 0.8))  # the moment of the kill, not a hope that something is done by then
-        assert process.poll() in (None, 0), "a resumed process failed"
-        if process.poll() == 0:
-            break
-        process.kill()
-        process.wait()
-        kills += 1
-    process = _start(directory)
-    assert process.wait() == 0
-    assert kills == 20, f"the run ended after {kills} kills"
-    assert_same(whole, Run.open(directory))
-
-
-def _until_it_trains(process, directory):
-    """Waits until the process holds the run's lock: from then on a kill can hurt."""
-    while process.poll() is None:
-        if (directory / "run.json").exists() and Run.open(directory).held():
-            return
-        time.sleep(0.05)
 
 
 def test_a_command_has_a_temporary_folder_and_removes_what_killed_ones_left(tmp_path, monkeypatch):
