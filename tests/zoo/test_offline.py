@@ -16,17 +16,36 @@ pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(zoo.__file__).parents[1]
 
 VERBS = """
-import sys
+import importlib.util, os, signal, socket, sys, threading, urllib.error, urllib.request
 from zoo import cli
+
+def end_when_it_answers(port):
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/").close()
+        except urllib.error.HTTPError:
+            break
+        except OSError:
+            continue
+        break
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with socket.socket() as one:
+    one.bind(("127.0.0.1", 0))
+    port = one.getsockname()[1]
+served = importlib.util.find_spec("uvicorn") is not None
 for line, expected in (
     ("list", 0), ("train lenet epochs=1 --directory run", 0), ("evaluate run", 0), ("report run", 0),
     ("predict run run/report/curves.png", 0), ("export run exported", 0), ("show lenet", 0),
     ("tune lenet epochs=1 --max-trials 1 --directory study", 0), ("leaderboard study", 0), ("report study", 0),
     ("runs", 0), ("watch run", 0), ("compare run study", 0),
+    *[(f"{what} --port {port} --quiet", 143) for what in ("serve exported", "demo run") if served],
     ("data list", 0), ("data verify digits", 0), ("data prepare tfds:mnist", 2), ("show hf:nobody/nothing", 2),
     ("train resnet init_from=hf:nobody/nothing", 2),
 ):
     status = 0
+    if "--port" in line:
+        threading.Thread(target=end_when_it_answers, args=(port,), daemon=True).start()
     try:
         cli.main(line.split())
     except SystemExit as stop:
@@ -46,9 +65,8 @@ def note(event, arguments, file=os.open(os.environ["AUDIT"], os.O_WRONLY | os.O_
 sys.addaudithook(note)
 """
 
-LOCAL = re.compile(
-    r"socket\.\w+ (?:b?'(?:/|\\x00|\\0)[^']*'|'\\x00.*|\(('127\.\d+\.\d+\.\d+'|'::1'|'localhost').*|'localhost'|None)$"
-)
+HERE = r"(?:127\.\d+\.\d+\.\d+|::1|localhost)"
+LOCAL = re.compile(rf"socket\.\w+ (?:b?'(?:/|\\x00|\\0)[^']*'|'\\x00.*|\('{HERE}'.*|'{HERE}'|None)$")
 
 
 def verbs(tmp_path, *before, **environment):

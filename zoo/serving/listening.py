@@ -75,9 +75,11 @@ def guarded(app: "ASGIApp", listener: socket.socket) -> "ASGIApp":
     """
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    if not local(listener) or listener.family != socket.AF_INET:
+    if not local(listener):
         return app
-    return TrustedHostMiddleware(app, ["localhost", "127.0.0.1", listener.getsockname()[0]], www_redirect=False)
+    address = listener.getsockname()[0]
+    names = ["localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address]
+    return TrustedHostMiddleware(app, names, www_redirect=False)
 
 
 def run(app: "ASGIApp", listener: socket.socket, ready: Callable[[], None]) -> None:
