@@ -145,6 +145,16 @@ def test_digits_are_split_once_and_for_all_in_proportion():
     assert not seen["validation"] & seen["test"]
 
 
+@pytest.mark.parametrize("name", ["digits", "dates:train=20,validation=4,test=4"])
+def test_a_built_in_set_is_opened_without_those_of_tensorflow_datasets(name, monkeypatch):
+    """Looking a set up by its name imports them all, which takes half a second."""
+    import tensorflow_datasets as tfds
+
+    for looked_up in ("list_builders", "builder", "builder_cls"):
+        monkeypatch.setattr(tfds, looked_up, lambda *given, **options: pytest.fail("looked up by name"))
+    assert len(next(iter(open_source(name).examples("test")))) == 2
+
+
 def test_pixels_are_the_digits_of_scikit_learn():
     from sklearn.datasets import load_digits
 

@@ -53,7 +53,6 @@ class TfdsSource(Source):
     features: Mapping[str, Feature]
     notes: tuple[str, ...]
     local: bool = False
-    _config: Any = None
     _turned: bool = False
 
     def __init__(self, spec: str, data_dir: str | os.PathLike[str] | None = None, name: str | None = None) -> None:
@@ -147,22 +146,27 @@ class TfdsSource(Source):
 
     def _found(self, root: pathlib.Path) -> Any:
         """The builder; what lies damaged in its folder is an `InputError` with the way out."""
-        import tensorflow_datasets as tfds
-
         name, _, version = self._spec.partition(":")
-        built = tfds.list_builders(with_community_datasets=False)
-        if name.partition("/")[0] not in built:
-            raise InputError(f"TensorFlow Datasets has no set {name!r}.{nearest(name, built)}")
-        name = self._either_way(name)
         try:
-            config = {} if self._config is None else {"config": self._config}
-            return tfds.builder(f"{name}:{version}" if version else name, data_dir=str(root), **config)
+            return self._open(str(root), name, version)
+        except InputError:
+            raise
         except Exception as error:  # a damaged dataset_info.json ends in one of many errors
             folder = root / name.partition("/")[0]
             raise InputError(
                 f"dataset={self.name} in {folder} cannot be opened: {str(error).splitlines()[0].rstrip('.')}. If it is "
                 f"damaged, delete that folder and run `zoo data prepare {self.name}`."
             ) from error
+
+    def _open(self, root: str, name: str, version: str) -> Any:
+        """The builder `name`, whose data lie below `root`."""
+        import tensorflow_datasets as tfds
+
+        built = tfds.list_builders(with_community_datasets=False)
+        if name.partition("/")[0] not in built:
+            raise InputError(f"TensorFlow Datasets has no set {name!r}.{nearest(name, built)}")
+        name = self._either_way(name)
+        return tfds.builder(f"{name}:{version}" if version else name, data_dir=root)
 
     def _either_way(self, name: str) -> str:
         """`wmt14_translate/de-en` of `wmt14_translate/en-de` too: TensorFlow Datasets has a pair of languages once."""
@@ -250,15 +254,21 @@ class BuiltInSource(TfdsSource):
     def __init__(
         self, name: str, module: str, data_dir: str | os.PathLike[str] | None = None, options: str = ""
     ) -> None:
-        import tensorflow_datasets as tfds
-
-        importlib.import_module(module)  # registers it
+        found = vars(importlib.import_module(module)).values()
+        self._class: Any = next(one for one in found if getattr(one, "name", None) == f"zoo_{name}")
+        self._config: Any = None
         if options:
-            builder = tfds.builder_cls(f"zoo_{name}")
-            if not hasattr(builder, "configure"):
+            if not hasattr(self._class, "configure"):
                 raise InputError(f"dataset={name} has no options. Received: {name}:{options}.")
-            self._config = builder.configure(self._pairs(name, options))
+            self._config = self._class.configure(self._pairs(name, options))
         super().__init__(f"tfds:zoo_{name}", data_dir, f"{name}:{self._config.name}" if self._config else name)
+
+    def _open(self, root: str, name: str, version: str) -> Any:
+        """The builder, by its class: to find it by its name, TensorFlow Datasets would import all sets of its own."""
+        return self._class(data_dir=root, config=self._config)
+
+    def _labelled(self, split: str) -> bool:
+        return True
 
     @staticmethod
     def _pairs(name: str, options: str) -> dict[str, str]:
