@@ -2,6 +2,10 @@
 
 import os
 import pathlib
+import pty
+import re
+import select
+import shutil
 import subprocess
 import sys
 
@@ -100,21 +104,76 @@ def test_the_shell_of_the_user_is_the_default(home, run_cli, monkeypatch):
     assert sorted(home.rglob("*")) == before
 
 
-@pytest.mark.slow
-def test_bash_itself_is_answered_without_keras(home):
-    """Bash runs the script that was installed, with a command in which Keras cannot be imported."""
+@pytest.fixture
+def environment(home):
+    """That of a shell with an empty home, in which `zoo` cannot import Keras."""
     binary = home / "bin" / "zoo"
     binary.parent.mkdir()
     code = "import sys; sys.modules.update(dict.fromkeys(['keras', 'tensorflow'])); from zoo.cli import main; main()"
     binary.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
     binary.chmod(0o755)
+    path = f"{binary.parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(pathlib.Path(__file__).parents[2]), "HOME": str(home)}
+
+
+@pytest.mark.slow
+def test_bash_itself_is_answered_without_keras(environment):
     script = """
 zoo --install-completion bash >/dev/null; . "$HOME/.bashrc"
 for line in "zoo ev" "zoo train lenet pool=ma" "zoo train lenet dropo"; do
     COMP_LINE=$line COMP_POINT=${#line}; _zoo_completion zoo 2>/dev/null; echo "${COMPREPLY[*]}"
 done
 """
-    path = f"{binary.parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(pathlib.Path(__file__).parents[2]), "HOME": str(home)}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.splitlines() == ["evaluate", "max", "dropout="], done.stderr
+
+
+@pytest.mark.slow
+def test_fish_itself_is_answered(environment):
+    if shutil.which("fish") is None:
+        pytest.skip("there is no fish")
+    script = (
+        "zoo --install-completion fish >/dev/null; for line in 'zoo ev' 'zoo train lenet dropo'; complete -C $line; end"
+    )
+    done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == ["evaluate", "dropout="], done.stderr
+
+
+@pytest.mark.slow
+def test_zsh_itself_is_answered_and_leaves_what_goes_on_open(environment):
+    """Typed into a zsh, with Tab behind it: Q then stands behind a space, but not behind `=`, `:` or `/`."""
+    if shutil.which("zsh") is None:
+        pytest.skip("there is no zsh")
+    setup = """
+PS1='> '; autoload -U compinit; compinit -u; zoo --install-completion zsh >/dev/null; source ~/.zshrc; bindkey -e
+show() { print; print -r -- "<<$BUFFER>>"; BUFFER=; }; zle -N show; bindkey '^X' show; print -r '<<''ready>>'
+"""
+    lines = {
+        "zoo ev": "zoo evaluate Q",
+        "zoo train lenet poo": "zoo train lenet pool=Q",
+        "zoo train lenet pool=ma": "zoo train lenet pool=max Q",
+        "zoo train lenet dataset=fold": "zoo train lenet dataset=folder:Q",
+        "zoo evaluate bi": "zoo evaluate bin/Q",
+    }
+    terminal, end = pty.openpty()
+    shell = subprocess.Popen(
+        ["zsh", "-f", "-i"], stdin=end, stdout=end, stderr=end, cwd=environment["HOME"], env=environment,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(end)
+    found, text = [], b""
+    try:
+        os.write(terminal, setup.encode())
+        for line in [None, *lines]:
+            if line is not None:
+                os.write(terminal, f"{line}\tQ\x18".encode())
+            while (said := re.search(rb"\n<<(.*)>>", text)) is None:
+                assert select.select([terminal], [], [], 60)[0], text
+                text += os.read(terminal, 65536)
+            found.append(said[1].decode())
+            text = text[said.end() :]
+    finally:
+        os.close(terminal)
+        shell.kill()
+        shell.wait()
+    assert found == ["ready", *lines.values()]

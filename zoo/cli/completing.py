@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, ZshComplete, add_completion_class, get_completion_class
 
 from zoo.errors import InputError, RunError
 
@@ -181,7 +181,48 @@ def _split(line: str) -> list[str]:
     return line.split()
 
 
+class Zsh(ZshComplete):
+    """Zsh; the parent's script puts a space behind a word that is to go on."""
+
+    name = "zsh"
+    source_template = """\
+#compdef %(prog_name)s
+
+%(complete_func)s() {
+    local -a response whole open told told_open
+    local type key help
+    (( ! $+commands[%(prog_name)s] )) && return 1
+
+    response=("${(@f)$(env COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT-1)) \\
+        %(complete_var)s=zsh_complete %(prog_name)s 2>/dev/null)}")
+    for type key help in ${response}; do
+        if [[ "$type" == "dir" ]]; then
+            _path_files -/
+        elif [[ "$type" == "file" ]]; then
+            _path_files -f
+        elif [[ "$help" == "_" ]]; then
+            if [[ "$key" == *[=/:] ]]; then open+=("$key"); else whole+=("$key"); fi
+        else
+            if [[ "$key" == *[=/:] ]]; then told_open+=("$key:$help"); else told+=("$key:$help"); fi
+        fi
+    done
+    (( $#told )) && _describe -V unsorted told -U
+    (( $#told_open )) && _describe -V unsorted told_open -U -S ''
+    (( $#whole )) && compadd -U -V unsorted -a whole
+    (( $#open )) && compadd -U -V unsorted -S '' -a open
+    return 0
+}
+
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+    %(complete_func)s "$@"
+else
+    compdef %(complete_func)s %(prog_name)s
+fi
+"""
+
+
 add_completion_class(Bash)
+add_completion_class(Zsh)
 
 
 # Installation -------------------------------------------------------------------------------------------------------
