@@ -14,7 +14,7 @@ from zoo.errors import InputError, RunError, check_whole, unknown
 from zoo.tuning.definition import Definition
 from zoo.tuning.pruning import PRUNERS
 from zoo.tuning.ranges import ALL, VARIANT, read
-from zoo.tuning.space import Space
+from zoo.tuning.space import Space, unstopped
 from zoo.tuning.trial import HYPERBAND, MOST_SEED, ORACLES
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Options:
             searched = Space(base, ranges, {**fixed, "monitor": objective}, named=isinstance(self.space, Mapping))
             facts = self._described(searched.recipe(searched.default()), data, folder / "log")
             definition = Definition(
-                recipe=registry.saved(base),
+                recipe=registry.saved(unstopped(base)),
                 fixed=fixed,
                 space={name: range.facts() for name, range in searched.ranges.items()},
                 data={name: facts[name] for name in ("data", "fingerprint")},
