@@ -8,7 +8,15 @@ from zoo.fields import choice, integer, integers, real
 from zoo.tasks import TabularPrediction
 
 
-class MLP(TabularPrediction, dataset="moons", epochs=60, batch_size=32, learning_rate=1e-2, schedule="cosine"):
+class MLP(
+    TabularPrediction,
+    dataset="moons",
+    epochs=60,
+    batch_size=32,
+    learning_rate=1e-2,
+    schedule="cosine",
+    patience=20,
+):
     """MLP for tables, whose hidden layers show what each kind of module learns.
 
     Every hidden layer is the module that `hidden` names, and the module's is the only nonlinearity:

@@ -169,7 +169,6 @@ DISTRIBUTIONS = {
 # Declared, and imported by nothing of ours.
 UNIMPORTED = {
     "importlib-resources": "tensorflow-datasets needs it and does not declare it",
-    "onnx": "tf2onnx reads and writes with it; the floor is ours",
     "httpx2": "starlette.testclient needs it and does not declare it",
     "dill": "tfds.testing.DatasetBuilderTestCase needs it",
     "ruff": "a command: lint and format",

@@ -178,7 +178,7 @@ def test_other_formats_are_verified_the_same_way(finished, format, module, file,
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"needs the extra {format}")
     target = zoo.export(finished, tmp_path / "export", format=format)
-    assert {path.name for path in target.iterdir()} == {file, "labels.txt", "signature.json"}
+    assert {path.name for path in target.iterdir()} == {file, "labels.txt", "preprocess.py", "signature.json"}
 
 
 @pytest.mark.slow

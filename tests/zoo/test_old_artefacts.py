@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from zoo import weights
+from zoo import registry, weights
 from zoo.runs import Run
 from zoo.tuning.study import Study
 
@@ -42,6 +42,35 @@ def test_a_run_goes_on(tmp_path):
     done = zoo.train(resume=run, quiet=True)
     for ours, theirs in zip(done.history, before, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_the_values_of_an_older_run_win_over_newer_defaults(tmp_path):
+    shutil.copytree(ARTEFACTS / "mlp", tmp_path / "mlp")
+    kept = Run.open(tmp_path / "mlp").recipe
+    same = {name: getattr(kept, name) for name in kept.origin.given}
+    assert (kept.patience, zoo.recipe("mlp", **same).patience) == (None, 20)
+    assert zoo.train("mlp", directory=tmp_path / "mlp", quiet=True, **same).recipe == kept
+    for given, said in (({"patience": 7}, r"patience=7 \(there none\)"), ({"epochs": 60}, r"epochs=60 \(there 2\)")):
+        with pytest.raises(zoo.InputError, match=said):
+            zoo.train("mlp", directory=tmp_path / "mlp", quiet=True, **{**same, **given})
+    del same["epochs"]  # 60 by default, and somebody asked for 2
+    with pytest.raises(zoo.InputError, match=r"epochs=60 \(there 2\)"):
+        zoo.train("mlp", directory=tmp_path / "mlp", quiet=True, **same)
+
+
+def test_another_variant_is_another_run(tmp_path):
+    shutil.copytree(ARTEFACTS / "lenet", tmp_path / "lenet")
+    kept = Run.open(tmp_path / "lenet").recipe
+    same = {name: getattr(kept, name) for name in kept.origin.given}
+    with pytest.raises(zoo.InputError, match=r"holds a run with other fields: .*activation=relu"):
+        zoo.train("lenet/modern", directory=tmp_path / "lenet", quiet=True, **same)
+
+
+def test_a_recipe_that_was_saved_before_a_default_changed_is_restored():
+    """Fields that do not count are at their default in a file, which may have been another one."""
+    saved = registry.saved(zoo.recipe("mlp", monitor=None))
+    saved["values"]["patience"] = None
+    assert registry.restored(saved) == zoo.recipe("mlp", monitor=None)
 
 
 def test_a_study_opens_ranks_and_proposes(tmp_path):

@@ -256,7 +256,7 @@ def test_the_picture_of_a_terminal_shows_the_best_and_what_runs(tmp_path):
         console.print(watching._Study(study).picture(90, 60))
     text = console.file.getvalue()
     assert "val_loss  trial 1  trial 0" in text
-    assert "2/2" in text
+    assert "epoch 2 of 2" in text
 
 
 def test_a_chart_has_its_highest_value_above_and_its_lowest_below():

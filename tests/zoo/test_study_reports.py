@@ -14,13 +14,18 @@ import warnings
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import zoo
 from tests import command_line
 from tests.zoo.pages import Page
 from tests.zoo.studies import Study, drawn, write_run
+from tests.zoo.test_progress import Terminal
 from zoo import figures
-from zoo.tuning.report import drawing, importance, leaderboard
+from zoo.cli.screen import fitted
+from zoo.data import progress
+from zoo.fields import aligned
+from zoo.tuning.report import drawing, importance, leaderboard, live
 from zoo.tuning.report import page as report
 from zoo.tuning.report.scales import NAMED, Scale, scales
 from zoo.tuning.report.snapshot import Snapshot
@@ -108,6 +113,129 @@ def test_the_table_for_people(tmp_path):
     assert len(failed[-1]) == leaderboard.LONG
     assert [len(row) for row in leaderboard.as_cells(Study(tmp_path, trials), top=1)] == [8, 8]
     assert reason in leaderboard.as_csv(Study(tmp_path, trials))
+
+
+def test_fields_that_differ_from_the_default_come_first():
+    default, values = {"a": 1, "b": 2.0, "c": "x"}, {"a": 1, "b": 0.5, "c": "x", "d": None}
+    assert leaderboard.spoken(values, default) == "b=0.5 d=none a=1 c=x"
+    assert leaderboard.spoken(values, default, rest=False) == "b=0.5 d=none"
+    assert leaderboard.spoken(values, rest=False) == leaderboard.spoken(values) == "a=1 b=0.5 c=x d=none"
+    assert leaderboard.spoken(default, default, rest=False) == "the default"
+    assert leaderboard.spoken(default, default) == "a=1 b=2 c=x"
+    assert leaderboard.spoken({}, default, rest=False) == leaderboard.spoken({}) == ""
+
+
+@pytest.mark.parametrize("width", [70, 100, 140])
+def test_a_leaderboard_fits_a_terminal_by_the_fields_unlike_the_default(study, width):
+    first = dataclasses.replace(study.trials[0], origin="default")
+    study = dataclasses.replace(study, trials=[first, *study.trials[1:]])
+    found = leaderboard.cells_within(study, width)
+    assert found[0][:6] == leaderboard.as_cells(study)[0][:6]
+    assert found[0][6:] == ("fields unlike the default (all: --wide)",)
+    lines = list(aligned(fitted(found, width)))
+    assert max(map(len, lines)) <= width
+    assert len(lines) == 41
+    names = [name for name in study.space if name in first.values]
+    for cells in found[1:]:
+        trial = study.trials[int(cells[1])]
+        unlike = [name for name in names if trial.values.get(name, first.values[name]) != first.values[name]]
+        assert trial.number == 0 or len(cells[6]) == leaderboard.LONG or all(f"{name}=" in cells[6] for name in unlike)
+        if trial.score is None:
+            assert cells[6].startswith(trial.reason[:20])
+    (default,) = (cells for cells in found if cells[1] == "0")
+    assert "the default" in default[6]
+
+
+def test_a_leaderboard_that_fits_has_a_column_for_each_field(study, tmp_path):
+    assert leaderboard.cells_within(study, 400, 5) == leaderboard.as_cells(study, 5)
+    few = Study(tmp_path, [trial(0, {"rate": 0.5}, 0.5), trial(1, {"rate": 0.25}, status="failed", reason="no " * 99)])
+    assert leaderboard.cells_within(few, 80) == leaderboard.as_cells(few)  # a reason is cut
+    assert leaderboard.cells_within(few, 60)[0] == (*leaderboard.as_cells(few)[0][:6], "fields")  # without a default
+    assert leaderboard.cells_within(Study(tmp_path, []), 80) == leaderboard.as_cells(Study(tmp_path, []))
+
+
+def test_the_command_fits_a_terminal_and_wide_prints_everything(study, run_cli, monkeypatch):
+    whole = run_cli(study, "leaderboard")[1]
+    monkeypatch.setattr(progress, "line_width", lambda: 60)
+    narrow = run_cli(study, "leaderboard")[1]
+    assert max(map(len, narrow.splitlines())) <= 60 < max(map(len, whole.splitlines()))
+    assert run_cli(study, "leaderboard", "--wide")[1] == whole
+    for format in ("--csv", "--json"):
+        assert "nesterov" in run_cli(study, "leaderboard", format)[1]
+
+
+# While a study runs ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Running:
+    """A trial that runs."""
+
+    number: int
+    values: dict
+    epochs: int = 9
+    seconds: float = 10.0
+    until: int | None = None
+
+
+def test_time_left_is_that_of_the_epochs_and_falls_within_one():
+    one, pace = Running(0, {}, seconds=30.0), live.Pace()
+    assert pace.left(one, 0) is None
+    assert pace.left(dataclasses.replace(one, seconds=50.0), 1) == 400  # 20 of these may have been the start
+    assert pace.left(dataclasses.replace(one, seconds=55.0), 1) == 395
+    assert pace.left(dataclasses.replace(one, seconds=60.0), 2) == 70
+    assert pace.left(dataclasses.replace(one, seconds=64.0), 2) == 66
+    assert pace.left(dataclasses.replace(one, seconds=900.0), 2) == 0  # an epoch takes longer than those before
+    assert pace.left(dataclasses.replace(one, seconds=70.0, until=3), 3) == 0
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_what_runs_and_what_has_ended_are_a_line_each(study, width):
+    long = {f"field_{number}": 0.123456 for number in range(24)}
+    running = [Running(number, long) for number in range(100, 100 + live.LINES + 3)]
+    curves = {one.number: {1: 0.75, 2: 0.5} for one in running} | {100: {}}
+    console = Console(width=width, file=io.StringIO())
+    console.print(live.picture(study, running, curves, live.Pace(), 24, remaining=70.0))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= 24
+    told = [line for line in lines if line.startswith("trial 1")]
+    assert len(told) == live.LINES
+    assert "epoch 0 of 9" in told[0]
+    assert "epoch 2 of 9" in told[1]
+    assert all("field_23" not in line for line in lines)
+    if width == 200:
+        assert "10 s so far  field_0=0.1235" in told[0]
+        assert "val_loss 0.5  35 s left    field_0=0.1235" in told[1]
+    assert f"and {len(running) - live.LINES} more that run" in lines
+    assert lines[-1] == "1 min 10 s left of the study"
+
+
+def test_lines_of_running_trials_are_for_terminals(study, monkeypatch, capsys):
+    for quiet, stream in ((True, Terminal()), (False, io.StringIO()), (False, Terminal())):
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        with live.Table(study, quiet) as table:
+            table.show([Running(7, {"dropout": 0.5})], {7: {1: 0.625}}, None)
+        assert ("epoch 1 of 9" in stream.getvalue()) == (stream.isatty() and not quiet)
+        assert quiet == (stream.getvalue() == "")
+
+
+def test_lines_of_trials_that_ended_are_whole_in_a_file_and_cut_in_a_terminal(tmp_path, monkeypatch):
+    values = {f"field_{number}": number for number in range(24)}
+    first = trial(0, values, 0.5, origin="default")
+    best = trial(1, {**values, "field_23": 0}, 0.25)
+    for width in (None, 70):
+        monkeypatch.setattr(progress, "line_width", lambda width=width: width)
+        monkeypatch.setattr(sys, "stdout", stream := io.StringIO())
+        table = live.Table(Study(tmp_path, [first, best]), quiet=False)
+        table.ended(best)
+        table.end("done")
+        ended, _, said, *_ = stream.getvalue().splitlines()
+        assert ended.startswith("Trial 1: completed 0.25 in epoch 1 of 1; field_23=0 field_0=0 ")
+        assert ended.endswith(" field_22=22")
+        assert said.startswith("Best: trial 1, completed 0.25 in epoch 1 of 1; field_23=0 field_0=0 ")
+        assert said.endswith(" field_22=22") if width is None else (said.endswith("…") and len(said) == width)
 
 
 @pytest.mark.parametrize(

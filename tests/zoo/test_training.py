@@ -22,6 +22,7 @@ from zoo.data import pipeline
 from zoo.runs import Run
 from zoo.runs.run import KIND
 from zoo.training import direction
+from zoo.training.plan import make_plan
 
 HARD = {"dropout": 0.3, "blur": 0.5, "ema": 0.9, "patience": 3, "accumulate": 2, "clip_norm": 1.0, "batch_size": 64}
 """Every kind of state at once: dropout, augmentation, averages, early stopping, accumulated gradients."""
@@ -158,12 +159,26 @@ def test_checkpoints_kept_are_the_last_two_and_the_best(tmp_path):
     assert run.best_epoch() == best["epoch"]
 
 
-def test_early_stopping_stops_and_stays_stopped(tmp_path):
-    run = train(tmp_path / "run", epochs=9, patience=1, learning_rate=0.0)
+def test_early_stopping_stops_says_so_and_stays_stopped(tmp_path, capsys):
+    fields = {"epochs": 9, "patience": 1, "learning_rate": 0.0}
+    run = zoo.train(SMALL, directory=tmp_path / "run", **fields)
     assert run.status == "stopped_early"
     assert len(run.history) == 2
-    again = train(tmp_path / "run", epochs=9, patience=1, learning_rate=0.0)
+    assert run.facts["reason"] == "val_loss has not fallen for 1 epoch"
+    out = capsys.readouterr().out
+    assert "epoch 1 of 9; it stops earlier if val_loss has not fallen for 1 epoch.\n" in out
+    told = r"Stopped after epoch 2: val_loss has not fallen for 1 epoch\. Best val_loss \S+ in epoch 1\. The run is in "
+    assert re.search(told, out)
+    again = train(tmp_path / "run", **fields)
     assert len(again.history) == 2
+
+
+def test_a_plan_says_what_stops_it():
+    recipe = zoo.recipe("lenet")
+    assert make_plan(recipe, 1, True).standstill is None
+    assert make_plan(recipe.replace(patience=3), 1, False).standstill is None
+    rises = recipe.replace(patience=3, monitor="val_accuracy")
+    assert make_plan(rises, 1, True).standstill == "val_accuracy has not risen for 3 epochs"
 
 
 @pytest.mark.backend

@@ -24,7 +24,7 @@ from zoo.tuning.oracles import Oracle
 from zoo.tuning.ranges import Range
 from zoo.tuning.report import leaderboard
 from zoo.tuning.report.live import Table
-from zoo.tuning.space import Space
+from zoo.tuning.space import Space, unstopped
 from zoo.tuning.study import Study
 
 FOUR = {
@@ -122,6 +122,16 @@ def test_a_study_ends_with_what_it_gained_on_the_default(tmp_path, capsys):
         assert said in capsys.readouterr().out.splitlines()
 
 
+def test_a_space_is_a_mapping_or_all():
+    given = {**dict.fromkeys(field.name for field in dataclasses.fields(Options)), "oracle": "random", "seed": 0}
+    assert Options.of({**given, "space": "all"}).space == "all"
+    for wrong in ("some", ["dropout"], 3):
+        with pytest.raises(zoo.InputError, match="space is a mapping from fields"):
+            Options.of({**given, "space": wrong})
+    with pytest.raises(zoo.InputError, match="fixed is a mapping from fields"):
+        Options.of({**given, "fixed": "all"})
+
+
 # Spaces -----------------------------------------------------------------------------------------------------------
 
 
@@ -186,7 +196,25 @@ def test_a_space_is_ranges_or_all():
 @pytest.mark.parametrize("name", ["mlp", "lenet", "lenet/modern"])
 def test_nothing_chosen_is_the_recipe(name, space):
     searched = space_of(name, space)
-    assert searched.recipe(searched.default()) == registry.configured(name, {})
+    assert searched.recipe(searched.default()) == unstopped(registry.configured(name, {}))
+
+
+def test_early_stopping_is_off_in_trials_unless_it_was_asked_for():
+    """Rungs and pruners decide how long a trial trains; a default that ended it would be a second rule."""
+    asked = {"epochs": 20, "learning_rate": "1e-4..1e-1:log"}
+    default = registry.configured("mlp", {})
+    assert default.patience is not None
+    assert space_of(space=asked).recipe({}).patience is None
+    assert unstopped(default).origin == default.origin
+    assert unstopped(default) == default.replace(patience=None)
+    assert space_of(space=asked, fixed={"patience": 3}).recipe({}).patience == 3
+    assert space_of(space={"patience": "2..5"}).recipe({"patience": 4}).patience == 4
+    mine = default.replace(patience=7)
+    assert unstopped(mine) == mine
+    assert Space(mine, *ranges.read(mine, asked, {})).recipe({}).patience == 7
+    unmonitored = default.replace(monitor=None)
+    fixed = {"monitor": "val_loss"}
+    assert Space(unstopped(unmonitored), ranges.read(unmonitored, asked, {})[0], fixed).recipe({}).patience is None
 
 
 @pytest.mark.parametrize(("name", "space"), [

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ import click
 
 from zoo._hook import lean_imports
 from zoo.cli.answers import say
+from zoo.data import progress
 from zoo.errors import InputError, install_line
 from zoo.fields import aligned
 
@@ -24,8 +24,8 @@ def print_table(rows: Sequence[Sequence[str]], fit: bool = False) -> None:
     Args:
         fit: in a terminal, cut the widest columns so that a row is a line. What goes to a file is whole.
     """
-    if fit and sys.stdout.isatty():
-        rows = fitted(rows, shutil.get_terminal_size().columns)
+    if fit and (width := progress.line_width()) is not None:
+        rows = fitted(rows, width)
     for line in aligned(rows):
         say(line)
 

@@ -9,6 +9,7 @@ from zoo.cli.answers import answers, say, wanted
 from zoo.cli.given import named, pairs_of, without
 from zoo.cli.options import data_dir, fields, filled, quiet, skip_bad, trust
 from zoo.cli.screen import load_backend, print_table
+from zoo.data import progress
 from zoo.errors import InputError
 from zoo.tuning.ranges import ALL
 from zoo.tuning.trial import MOST_DISK, MOST_SEED, MOST_WORKERS
@@ -106,9 +107,13 @@ def tune(
 @click.argument("study", callback=filled, shell_complete=completing.runs)
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Print the N best trials only.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header line.")
+@click.option("--wide", is_flag=True, help="Print every field, even if lines are longer than the terminal is wide.")
 @answers("leaderboard")
-def leaderboard(study: Any, top: int | None, csv: bool) -> list[dict[str, Any]]:
-    """Print the trials of a study, the best first."""
+def leaderboard(study: Any, top: int | None, csv: bool, wide: bool) -> list[dict[str, Any]]:
+    """Print the trials of a study, the best first.
+
+    In a terminal that is too narrow for every field, it prints those in which a trial differs from the default.
+    """
     from zoo.tuning.report import leaderboard
     from zoo.tuning.study import Study
 
@@ -117,6 +122,8 @@ def leaderboard(study: Any, top: int | None, csv: bool) -> list[dict[str, Any]]:
     study = Study.open(study)
     if csv:
         say(leaderboard.as_csv(study, top).rstrip("\n"))
+    elif wide or (width := progress.line_width()) is None:
+        print_table(leaderboard.as_cells(study, top))
     else:
-        print_table(leaderboard.as_cells(study, top), fit=True)
+        print_table(leaderboard.cells_within(study, width, top), fit=True)
     return leaderboard.rows(study, top)

@@ -1,7 +1,11 @@
-"""A bar with the time left, on stderr, for what takes longer than a few seconds and says nothing meanwhile."""
+"""A bar with the time left, on stderr, for what takes longer than a few seconds and says nothing meanwhile.
+
+Trials of a study have lines of their own (`zoo.tuning.report.live`).
+"""
 
 import contextlib
 import contextvars
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +14,12 @@ PATIENCE = 3.0
 """Seconds after which a bar appears."""
 
 _silent: contextvars.ContextVar[bool] = contextvars.ContextVar("zoo.data.progress.silent", default=False)
+
+
+def line_width() -> int | None:
+    """Returns how many letters a line has in the terminal that stdout is; None where it is none."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if terminal else None
 
 
 @contextlib.contextmanager

@@ -179,6 +179,7 @@ class _Study:
     def __init__(self, path: pathlib.Path) -> None:
         self._study = Study.open(path)
         self._folder = Folder.open(path)
+        self._pace = live.Pace()
         self._told: set[int] = set()
 
     def running(self) -> bool:
@@ -201,7 +202,8 @@ class _Study:
         named = {f"trial {number}": curve for number, curve in list(curves.items())[:DRAWN]}
         ends = [*(one.until or one.epochs for one in running), *(max(curve, default=1) for curve in named.values())]
         drawn = chart(self._study.objective, named, width, TALL, max(ends, default=1))
-        table = live.grid(self._study, running, curves)
+        room = height - TALL - 3
+        table = live.picture(self._study, running, curves, self._pace, room, live.default_of(trials.values()))
         head = Text(f"{self._study.name} in {self._study.path}: {self._study.direction} {self._study.objective}")
         return Group(head, drawn, table)
 
@@ -215,7 +217,8 @@ class _Study:
         return int(given["epochs"])
 
     def lines(self) -> Iterator[str]:
-        for trial in self._study.trials:
+        trials = self._study.trials
+        for trial in trials:
             if trial.number not in self._told and trial.status not in (RUNNING, PAUSED):
                 self._told.add(trial.number)
-                yield live.line(trial)
+                yield live.line(trial, live.default_of(trials))

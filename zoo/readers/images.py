@@ -1,6 +1,5 @@
 """`ImageReader`: an image file to the pixels that a network takes."""
 
-import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from zoo.data import pictures as picture_files
 from zoo.data._tensorflow import Tensor, tensorflow
 from zoo.errors import InputError, check_whole
-from zoo.readers.resizing import resize
+from zoo.readers.resizing import covering, resize
 
 Signatures: TypeAlias = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
 """{signature of an export: (function from its raw inputs, {input: its `tf.TensorSpec`})}."""
@@ -145,7 +144,7 @@ class ImageReader(keras.layers.Layer):
         """(height, width) of an image of `size` that just covers what is cropped, in its proportions, rounded down."""
         tf = tensorflow()
 
-        height, width = (math.floor(edge / self.crop_fraction) for edge in self.image_shape[:2])
+        height, width = covering(self.image_shape, self.crop_fraction)
         flat = size[0] * width <= size[1] * height  # the height decides
         return tf.cond(
             flat,

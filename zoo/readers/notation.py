@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from zoo.data._tensorflow import Tensor, tensorflow
 
-_GROUPS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f]", "'": "['\u2019]"}
+GROUPS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f]", "'": "['\u2019]"}
 """Thousands separator -> a pattern of what is typed for it."""
 
 AGREE = 0.9
@@ -35,7 +35,7 @@ class Notation:
         """A regular expression, of Python and of RE2, that matches a whole cell."""
         whole = "[0-9]+"
         if self.thousands:
-            whole = f"(?:[1-9][0-9]{{0,2}}(?:{_GROUPS[self.thousands]}[0-9]{{3}})+|[0-9]+)"
+            whole = f"(?:[1-9][0-9]{{0,2}}(?:{GROUPS[self.thousands]}[0-9]{{3}})+|[0-9]+)"
         decimal = re.escape(self.decimal)
         digits = f"(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)"
         return f"[+-]?{digits}(?:[eE][+-]?[0-9]+)?{' ?%' if self.percent else ''}"
@@ -47,7 +47,7 @@ class Notation:
         cells = tf.strings.strip(cells)
         plain = tf.strings.regex_replace(cells, " ?%$", "")
         if self.thousands:
-            plain = tf.strings.regex_replace(plain, _GROUPS[self.thousands], "")
+            plain = tf.strings.regex_replace(plain, GROUPS[self.thousands], "")
         plain = tf.strings.regex_replace(plain, re.escape(self.decimal), ".")
         good = tf.strings.regex_full_match(cells, self.pattern)
         return tf.strings.to_number(tf.where(good, plain, "nan"), tf.float64)

@@ -1,5 +1,7 @@
 """`resize`: images resized in the two rounded passes of Pillow, columns first, by stock operations."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from zoo.data._tensorflow import Tensor, tensorflow
@@ -9,6 +11,12 @@ _BITS = 22
 
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 """How many pixels of the smaller image a filter reaches to each side."""
+
+
+def covering(size: Sequence[int], fraction: float) -> tuple[int, int]:
+    """Returns (height, width) of what an image has to cover, so that `size` is that `fraction` of it, rounded down."""
+    height, width = (math.floor(edge / fraction) for edge in size[:2])
+    return height, width
 
 
 def resize(images: Tensor, size: Any, window: Any, method: str) -> Tensor:

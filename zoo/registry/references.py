@@ -49,7 +49,8 @@ def restored(saved: Any, trusted: bool = False) -> "Recipe":
     gone = sorted(set(values) - set(cls.fields()))
     if gone:
         raise InputError(f"The recipe class {saved['reference']} has no field {', '.join(gone)} any more.")
-    return cls.restored(Origin(saved["name"], saved["variant"], frozenset(saved["given"])), values)
+    origin = Origin(saved["name"], saved["variant"], frozenset(saved["given"]))
+    return cls.restored(origin, cls.normal(values))  # the default of an inactive field may have changed since
 
 
 def sketched(saved: Any, trusted: bool = False) -> "type[Declared] | None":

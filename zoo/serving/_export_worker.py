@@ -6,6 +6,7 @@ It ends with the status and the last line of a `ZooError`.
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ with lean_imports():
     from zoo import files, readers, registry, runs, weights
     from zoo.base.randomness import dtype_policy
     from zoo.base.recipe import Recipe
+    from zoo.serving import preprocessing
+
+MODELS = {"onnx": "model.onnx", "litert": "model.tflite"}
+"""{format: the name of its file}, of formats that hold the network alone."""
 
 _ = readers  # importing it registers the readers with Keras
 
@@ -33,6 +38,9 @@ def main(job: str | pathlib.Path, format: str, target: str | pathlib.Path) -> No
         signatures = _write_saved_model(recipe, network, reader, target)
     else:
         signatures = _write_tensors(network, reader, target, format)
+        name = network.inputs[0].name
+        if preprocess := preprocessing.script(reader, MODELS[format], name):
+            files.write(target / preprocessing.FILE, preprocess)
     if reader.labels:
         files.write(target / "labels.txt", "\n".join(reader.labels) + "\n")
     description = {
@@ -52,6 +60,8 @@ def main(job: str | pathlib.Path, format: str, target: str | pathlib.Path) -> No
         description["rows"] = reader.row_names
     if getattr(reader, "bits", None) is not None:
         description["white of 16 bits"] = 2**reader.bits - 1
+    if (target / preprocessing.FILE).exists():
+        description["preprocess"] = preprocessing.FILE
     files.write_json(target / "signature.json", description)
 
 
@@ -103,12 +113,49 @@ def _write_tensors(network: keras.Model, reader: Any, target: pathlib.Path, form
     model = keras.Model(network.inputs, named, name=network.name)
     sizes = [(1, *(64 if size is None else size for size in tensor.shape[1:])) for tensor in network.inputs]
     model([keras.ops.zeros(size, tensor.dtype) for size, tensor in zip(sizes, network.inputs, strict=True)])  # for ONNX
-    name = "model.onnx" if format == "onnx" else "model.tflite"
     if format == "onnx":
         _teach_erfc()
-    model.export(str(target / name), format=format, verbose=False)
-    inputs = {tensor.name: _described(tensor) for tensor in network.inputs}
-    return {"serve_tensors": {"inputs": inputs, "outputs": {key: _described(value) for key, value in named.items()}}}
+    model.export(str(target / MODELS[format]), format=format, verbose=False)
+    cut = getattr(reader, "margin", 0) > 0  # then answers are of another size
+    tensors = {
+        "inputs": ({tensor.name: tensor for tensor in network.inputs}, ""),
+        "outputs": (named, "answer_" if cut else ""),
+    }
+    described = {
+        kind: {key: {**_described(one), "dimensions": dimensions(one.shape, prefix)} for key, one in found.items()}
+        for kind, (found, prefix) in tensors.items()
+    }
+    if format == "onnx":
+        _name_dimensions(target / MODELS[format], described)
+    return {"serve_tensors": described}
+
+
+def dimensions(shape: Sequence[int | None], prefix: str = "") -> list[int | str]:
+    """Returns the dimensions of a tensor: numbers, and names of those that vary, such as "batch" and "height".
+
+    Args:
+        shape: of which None varies; the first is the batch.
+        prefix: of the names behind the batch's, where they are not the sizes of the input.
+    """
+    names = ["height", "width", "channels"] if len(shape) == 4 else ["length", "width"]
+    return [
+        size if size is not None else "batch" if place == 0 else prefix + names[place - 1]
+        for place, size in enumerate(shape)
+    ]
+
+
+def _name_dimensions(path: pathlib.Path, described: dict[str, dict[str, Any]]) -> None:
+    """Gives the dimensions of an ONNX file's inputs and outputs the names that `signature.json` has."""
+    import onnx
+
+    model = onnx.load(path)
+    for kind, values in (("inputs", model.graph.input), ("outputs", model.graph.output)):
+        for value in values:
+            known = described[kind][value.name]["dimensions"]
+            for dimension, size in zip(value.type.tensor_type.shape.dim, known, strict=True):
+                if isinstance(size, str):
+                    dimension.dim_param = size
+    onnx.save(model, path)
 
 
 def _teach_erfc() -> None:

@@ -54,7 +54,8 @@ def export(
         what: a `Run`, its folder, a pretrained source as for `zoo.load`, or a model of `zoo.build` that its owner
             fitted.
         directory: must not exist; with `version`, `directory/version` must not, as TensorFlow Serving reads it.
-        format: "saved_model" (raw inputs in, three signatures); "onnx" or "litert" (tensors in, labels.txt beside);
+        format: "saved_model" (raw inputs in, three signatures); "onnx" or "litert" (tensors in; labels.txt and
+            preprocess.py, which makes the tensors of raw input, beside);
             "safetensors": a checkpoint that transformers or timm loads, where they have the network.
         version: a whole number of at least 1.
         labels: for a model, the names of its classes; '0' to 'n-1' where there are none.

@@ -128,7 +128,9 @@ def _train(
                 return run
             run.set_status("running")
             verb = "Going on with" if start else "Training"
-            say(f"{verb} {recipe.label} in {job.path}, epoch {start + 1} of {plan.epochs}.")
+            may_stop = plan.standstill and (plan.patience or 0) < plan.epochs
+            early = f"; it stops earlier if {plan.standstill}" if may_stop else ""
+            say(f"{verb} {recipe.label} in {job.path}, epoch {start + 1} of {plan.epochs}{early}.")
             made = make_callbacks(recipe, run, plan, recorder, callbacks, until)
             with _told(run, job.path), Interruptible() as interruptible:
                 if start < plan.epochs and not recorder.stopped_early:
@@ -260,19 +262,19 @@ def _restore(run: Run, model: keras.Model, recorder: Recorder) -> int:
 
 
 def _end(run: Run, path: pathlib.Path, recorder: Recorder, plan: Plan, say: Callable[..., object]) -> None:
-    if recorder.stopped_early:
-        run.set_status("stopped_early", f"no better {plan.monitor} for {plan.patience} epochs")
-        how = f"Stopped early, {run.facts['reason']}"
-    elif len(recorder.history) < plan.epochs:
-        run.set_status("paused")
-        how = f"Paused after epoch {len(recorder.history)} of {plan.epochs}"
-    else:
-        run.set_status("done")
-        how = "Done"
     best = "nothing was monitored, the last epoch counts"
     if recorder.best_epoch is not None:
         best = f"best {plan.monitor} {recorder.best:.6g} in epoch {recorder.best_epoch}"
-    say(f"{how}: {best}. The run is in {path}")
+    if recorder.stopped_early:
+        run.set_status("stopped_early", plan.standstill or "")
+        told = f"Stopped after epoch {len(recorder.history)}: {plan.standstill}. {best[0].upper()}{best[1:]}"
+    elif len(recorder.history) < plan.epochs:
+        run.set_status("paused")
+        told = f"Paused after epoch {len(recorder.history)} of {plan.epochs}: {best}"
+    else:
+        run.set_status("done")
+        told = f"Done: {best}"
+    say(f"{told}. The run is in {path}")
     if run.unlearned:
         say(run.unlearned)
     say(f"Next: zoo evaluate {path}, zoo report {path}, zoo export {path} DIR")

@@ -36,7 +36,8 @@ def named_job(
     """Returns the job of a recipe; another recipe, fields or data in `directory` are an `InputError`."""
     recipe, source = registry.open_recipe(recipe, given, data_dir=data_dir, skip_bad=skip_bad)
     path = pathlib.Path(directory or KIND.default(recipe.name, recipe.variant, recipe.digest()))
-    return Job(recipe, source, path, _lying_at(path, recipe, source))
+    run = _lying_at(path, recipe, source)
+    return Job(recipe if run is None else run.recipe, source, path, run)
 
 
 def resumed_job(
@@ -71,9 +72,22 @@ def _lying_at(path: pathlib.Path, recipe: Recipe, source: Source) -> Run | None:
     kept = run.recipe
     if type(kept) is not type(recipe):
         raise InputError(f"{path} is a run of {kept.label}, not of {recipe.label}. Name another --directory.")
-    _refuse_changes(run, kept, recipe.values())
+    _refuse_changes(run, kept, _asked(recipe, kept))
     _refuse_other_data(run, source)
     return run
+
+
+def _asked(recipe: Recipe, kept: Recipe) -> dict[str, Any]:
+    """{field: value} of a recipe without the defaults that an older version may have had otherwise.
+
+    They are of fields that are at their default and were set neither now nor in the run, whose recipe is `kept`.
+    """
+    values = recipe.values()
+    if recipe.variant != kept.variant:
+        return values
+    default = recipe.configured(recipe.name, recipe.variant).values()
+    given = kept.origin.given | recipe.origin.given
+    return {name: value for name, value in values.items() if name in given or value != default[name]}
 
 
 def _refuse_changes(run: Run, kept: Recipe, values: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from zoo import devices
-from zoo.errors import unknown
+from zoo.errors import counted, unknown
 
 if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
@@ -22,6 +22,14 @@ class Plan:
     patience: int | None
     averages: bool
     init_from: str | None
+
+    @property
+    def standstill(self) -> str | None:
+        """What ends training early, "val_loss has not fallen for 15 epochs"; None where nothing does."""
+        if self.monitor is None or self.patience is None:
+            return None
+        moved = "fallen" if self.mode == "min" else "risen"
+        return f"{self.monitor} has not {moved} for {counted(self.patience, 'epoch')}"
 
 
 def make_plan(recipe: "Recipe", steps_per_epoch: int, validates: bool) -> Plan:

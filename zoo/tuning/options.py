@@ -13,8 +13,8 @@ from zoo.data.opening import check_name, name_of
 from zoo.errors import InputError, RunError, check_whole, unknown
 from zoo.tuning.definition import Definition
 from zoo.tuning.pruning import PRUNERS
-from zoo.tuning.ranges import VARIANT, read
-from zoo.tuning.space import Space
+from zoo.tuning.ranges import ALL, VARIANT, read
+from zoo.tuning.space import Space, unstopped
 from zoo.tuning.trial import HYPERBAND, MOST_SEED, ORACLES
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Options:
 
     def __post_init__(self):
         for name, value in (("space", self.space), ("fixed", self.fixed)):
-            if value is not None and not isinstance(value, Mapping):
+            if value is not None and not isinstance(value, Mapping) and (name, value) != ("space", ALL):
                 raise InputError(f"{name} is a mapping from fields. Received: {name}={value!r:.60}.")
         for name, value, known in (("oracle", self.oracle, ORACLES), ("pruner", self.pruner, (None, *PRUNERS))):
             if value not in known:
@@ -98,7 +98,7 @@ class Options:
             searched = Space(base, ranges, {**fixed, "monitor": objective}, named=isinstance(self.space, Mapping))
             facts = self._described(searched.recipe(searched.default()), data, folder / "log")
             definition = Definition(
-                recipe=registry.saved(base),
+                recipe=registry.saved(unstopped(base)),
                 fixed=fixed,
                 space={name: range.facts() for name, range in searched.ranges.items()},
                 data={name: facts[name] for name in ("data", "fingerprint")},

@@ -25,6 +25,17 @@ if TYPE_CHECKING:
     from zoo.base.recipe import Recipe
 
 
+PATIENCE = "patience"
+"""The field of early stopping, whose default a study leaves out: pruners and rungs decide how long trials train."""
+
+
+def unstopped(base: "Recipe") -> "Recipe":
+    """Returns a recipe without the early stopping that is its default; one that somebody asked for stays."""
+    if PATIENCE in base.origin.given:
+        return base
+    return base.restored(base.origin, base.normal(base.values() | {PATIENCE: None}))
+
+
 class Space:
     """The recipes that a study may try: `base` with `fixed` values, and one value from the range of each active field.
 
@@ -119,6 +130,8 @@ class Space:
             base |= {name: getattr(self._base, name) for name in self._base.origin.given}
         else:
             base = self._base.values()
+        if PATIENCE not in self._base.origin.given:
+            base[PATIENCE] = None
         return base | self.fixed | {name: value for name, value in values.items() if name != VARIANT}
 
     def recipe(self, values: Mapping[str, Any]) -> "Recipe":

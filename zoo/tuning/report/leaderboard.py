@@ -1,7 +1,7 @@
 """The leaderboard: the trials of a study as rows, the best first, in text, CSV, JSON and a pandas DataFrame."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo import runs
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("rank", "number", "status", "score", "epoch", "epochs", "seconds", "origin")
 _FIELD = "fields."
+
+_FACTS = 6
+"""How many columns of a table stand before the fields."""
+
+_REASON = 24
+"""Letters of a reason for which a table of every field has room."""
 
 LONG = 200
 """How many letters of a reason a table shows. CSV and JSON have it whole, and the trial's log has more."""
@@ -95,6 +101,42 @@ def _cells(study: Snapshot, top: int | None) -> list[tuple[str, ...]]:
         for row in listed(study, top)
     ]
     return [header, *found]
+
+
+def cells_within(study: Source, width: int, top: int | None = None) -> list[tuple[str, ...]]:
+    """Returns a header and rows of text for a terminal of `width` letters.
+
+    They are those of `as_cells` where these fit. Otherwise all fields share the last column: of each trial those that
+    differ from the default's.
+    """
+    study = Snapshot.of(study)
+    whole = _cells(study, top)
+    *widths, reason = (max(map(len, column)) for column in zip(*whole, strict=True))
+    if sum(widths) + 2 * len(widths) + min(reason, _REASON) <= width:
+        return whole
+    default = study.default and study.default.values
+    told = ["fields unlike the default (all: --wide)" if default else "fields"]
+    for row in listed(study, top):
+        said = spoken(row["fields"], default, rest=False)
+        parts = [said, row["reason"]] if row["rank"] else [row["reason"], said]
+        told.append(cut("; ".join(part for part in parts if part), LONG))
+    return [(*cells[:_FACTS], last) for cells, last in zip(whole, told, strict=True)]
+
+
+def spoken(values: Mapping[str, Any], default: Mapping[str, Any] | None = None, rest: bool = True) -> str:
+    """Returns fields as a person reads them, `learning_rate=0.01 norm=batch`: first those that differ from the default.
+
+    Args:
+        values: {field: value} of a trial.
+        default: those of the default; None where they are not known, and all differ.
+        rest: whether those that do not differ follow.
+    """
+    known = default or {}
+    same = [name for name in values if name in known and known[name] == values[name]]
+    unlike = [name for name in values if name not in same]
+    if same and not unlike and not rest:
+        return "the default"
+    return " ".join(f"{name}={short(values[name])}" for name in (*unlike, *(same if rest else ())))
 
 
 def as_html(study: Source, top: int = 20) -> str:
