@@ -17,7 +17,8 @@ from tests import warm
 from zoo import cli, reporting, weights
 from zoo.data import csv_file, open_source, pipeline, table_source
 from zoo.data.table_source import CsvSource
-from zoo.figures import pages, tables
+from zoo.fields.texts import rounded
+from zoo.figures import tables
 from zoo.readers.table_fitting import fit
 from zoo.readers.tables import TableReader
 from zoo.registry import open_recipe
@@ -763,7 +764,7 @@ def test_reports_show_what_a_table_has_to_show(run, regression, tmp_path):
     page = zoo.report(regression)
     assert {part.stem for part in page.parent.glob("*.png")} == {"curves", "residuals"}
     assert "in the units of income" in page.read_text()
-    assert page.read_text().count(pages.number(zoo.evaluate(regression)["absolute_error"])) >= 2  # card and table
+    assert page.read_text().count(rounded(zoo.evaluate(regression)["absolute_error"])) >= 2  # card and table
 
 
 @pytest.mark.slow
