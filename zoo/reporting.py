@@ -259,9 +259,9 @@ def _weights_line(trained: _Trained) -> str:
         else "the last: nothing is monitored"
     )
     averaged = ", averaged over steps" if trained.recipe.ema else ""
-    epochs = f"{len(trained.history):,} of {counted(trained.recipe.epochs, 'epoch')} trained"
-    steps = f"{trained.run.facts['steps_per_epoch']:,} steps each"
-    return f"The weights are those of epoch {epoch}, {best}{averaged}. {epochs}, {steps}."
+    epochs = f"{len(trained.history):,} of {counted(trained.recipe.epochs, 'epoch')}"
+    steps = counted(trained.run.facts["steps_per_epoch"], "step")
+    return f"The weights are those of epoch {epoch}, {best}{averaged}. The run has trained {epochs}, of {steps} each."
 
 
 def _notes(trained: _Trained) -> list[str]:

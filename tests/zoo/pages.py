@@ -32,6 +32,7 @@ def assert_readable(figure):
     figure.draw_without_rendering()
     shown = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text().strip()]
     assert min(text.get_fontsize() * 96 / 72 for text in shown) >= 10
+    assert not [text for text in shown if "mathdefault" in text.get_text()]  # its exponents are small
     ink, paper = figure.get_tightbbox(), figure.bbox_inches
     assert min(ink.x0, ink.y0) >= -0.01
     assert ink.x1 <= paper.x1 + 0.01

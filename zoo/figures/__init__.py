@@ -9,6 +9,7 @@ from zoo.figures.axes import drawable as drawable
 from zoo.figures.axes import dress as dress
 from zoo.figures.axes import label as label
 from zoo.figures.axes import legend as legend
+from zoo.figures.axes import logarithmic as logarithmic
 from zoo.figures.axes import new as new
 from zoo.figures.axes import number_epochs as number_epochs
 from zoo.figures.axes import panel as panel

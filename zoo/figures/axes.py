@@ -54,6 +54,19 @@ def number_epochs(axes: "Axes", theme: Theme) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
+def logarithmic(axes: "Axes") -> None:
+    """Makes the vertical axis logarithmic, with plain numbers as marks: raised exponents are too small to read."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain())
+
+
 def legend(owner: "Figure | Axes", axes: "Axes", theme: Theme, **options: Any) -> None:
     """Names the lines of `axes` in a legend of `owner`, which is a figure or axes."""
     style = {"frameon": False, "labelcolor": theme.ink, "prop": {"family": FONT, "size": 10}}

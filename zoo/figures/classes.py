@@ -121,14 +121,14 @@ def matrix(counts: np.ndarray, totals: np.ndarray, labels: Sequence[str], theme:
 
 
 def _write_counts(axes: "Axes", counts: np.ndarray, depth: np.ndarray, theme: Theme) -> None:
-    room = 0.69 * 72 * theme.width / len(counts) / len(f"{counts.max()}")  # points a digit
+    room = 0.69 * 72 * theme.width / len(counts) / len(f"{counts.max():,}")  # points a digit
     size = min(10 if len(counts) <= 12 else 8, room / 0.64)  # a digit is as wide as 0.64 of its size
     if size < SMALL:
         return
     for (row, column), count in np.ndenumerate(counts):
         if count:
             colour = theme.paper if depth[row, column] > 0.6 else theme.ink
-            axes.text(column, row, f"{count}", color=colour, fontsize=size, fontfamily=FONT, ha="center", va="center")
+            axes.text(column, row, f"{count:,}", color=colour, fontsize=size, fontfamily=FONT, ha="center", va="center")
 
 
 def _named(label: str, number: int) -> str:

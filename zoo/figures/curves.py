@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.fields.texts import spoken
-from zoo.figures.axes import cut, legend, new, number_epochs, panel, title
+from zoo.figures.axes import cut, legend, logarithmic, new, number_epochs, panel, title
 from zoo.figures.parts import Part, Table
 from zoo.figures.theme import LEGEND, Theme
 
@@ -110,7 +110,7 @@ def _scaled(axes: "Axes", drawn: Sequence[float]) -> str:
     """Makes the axis logarithmic where the values span much; what the title then adds, or nothing."""
     if not drawn or min(drawn) <= 0 or max(drawn) <= 30 * min(drawn):
         return ""
-    axes.set_yscale("log")
+    logarithmic(axes)
     return " (logarithmic)"
 
 

@@ -67,7 +67,7 @@ class Window:
     def frame(self, axes: "Axes") -> None:
         """Makes this the vertical axis, with a margin."""
         if self.log:
-            axes.set_yscale("log")
+            figures.logarithmic(axes)
             margin = (self.high / self.low) ** 0.05
             axes.set_ylim(self.low / margin, self.high * margin)
         else:
