@@ -762,7 +762,7 @@ def test_the_command_line_answers_each_row(run, regression, path, tmp_path, capf
 def test_reports_show_what_a_table_has_to_show(run, regression, tmp_path):
     assert {part.stem for part in zoo.report(run).parent.glob("*.png")} == {"curves", "confusion"}
     page = zoo.report(regression)
-    assert {part.stem for part in page.parent.glob("*.png")} == {"curves", "residuals"}
+    assert {part.stem for part in page.parent.glob("*.png")} == {"residuals"}  # one epoch has no curves
     assert "in the units of income" in page.read_text()
     assert page.read_text().count(rounded(zoo.evaluate(regression)["absolute_error"])) >= 2  # card and table
 
@@ -771,13 +771,8 @@ def test_reports_show_what_a_table_has_to_show(run, regression, tmp_path):
 def test_a_report_on_a_plane_shows_the_regions_and_the_experts(tmp_path):
     run = zoo.train("mlp", hidden="moe", epochs=1, directory=tmp_path / "run", quiet=True)
     page = zoo.report(run)
-    assert {part.stem for part in page.parent.glob("*.png")} == {
-        "curves",
-        "readings",
-        "confusion",
-        "regions",
-        "experts",
-    }
+    assert {part.stem for part in page.parent.glob("*.png")} == {"confusion", "regions", "experts"}
+    assert all(words in page.read_text() for words in ("Readings of layers", "One epoch was trained"))
 
 
 def test_regions_are_what_the_network_says():

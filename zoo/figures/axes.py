@@ -75,7 +75,9 @@ def legend(owner: "Figure | Axes", axes: "Axes", theme: Theme, **options: Any) -
 
 def scale(figure: "Figure", axes: Any, image: Any, theme: Theme, name: str, ticks: list[float] | None = None) -> None:
     """Says what the colours of an `image`, parts of 1, mean: by a bar beside `axes`, or below them for a phone."""
-    place = {"location": "bottom", "shrink": 0.8, "aspect": 30, "pad": 0.02} if theme.narrow else {"shrink": 0.7}
+    place: dict[str, Any] = {"shrink": 0.7}
+    if theme.narrow:
+        place = {"location": "bottom", "shrink": 0.8, "aspect": 30, "pad": 0.02}
     bar = figure.colorbar(image, ax=axes, ticks=ticks, format="{x:.0%}", **place)
     dress(bar.ax, theme)
     bar.outline.set_edgecolor(theme.grid)

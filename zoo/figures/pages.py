@@ -42,7 +42,7 @@ def written(template: str, facts: Mapping[str, Any], parts: Iterable[figures.Par
     pictures = {}
     sections = []
     for part in parts:
-        section = {"part": part}
+        section: dict[str, Any] = {"part": part}
         if part.draw is not None:
             light, dark = (_png(part.draw(theme)) for theme in (figures.LIGHT, figures.DARK))
             narrow = [_png(part.draw(theme.phone)) for theme in (figures.LIGHT, figures.DARK)]

@@ -86,7 +86,7 @@ def _draw_attention(
     every = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
     for number, (axes, (weights, written, read)) in enumerate(zip(every, panels, strict=True), 1):
         figures.dress(axes, theme)
-        shown = axes.imshow(weights, cmap=ramp, vmin=0, vmax=deepest, aspect="auto", interpolation="nearest")
+        axes.imshow(weights, cmap=ramp, vmin=0, vmax=deepest, aspect="auto", interpolation="nearest")
         style = {"fontsize": 8, "fontfamily": figures.FONT, "color": theme.ink, "parse_math": False}
         axes.set_xticks(range(len(read)), _tokens(read), **style)
         axes.set_yticks(range(len(written)), _tokens(written), **style)
@@ -96,7 +96,7 @@ def _draw_attention(
         figures.title(axes, f"text {number}", theme)
         figures.label(axes, theme, xlabel="token of the text", ylabel="token of the answer")
         axes.xaxis.set_label_position("top")
-    figures.scale(figure, every, shown, theme, "attention weight")
+    figures.scale(figure, every, every[0].images[0], theme, "attention weight")
     return figure
 
 
