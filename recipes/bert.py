@@ -114,7 +114,9 @@ class Encoder(Blocks, activation="gelu", norm="post", positions="learned", dropo
     """The network that `bert` trains and `bert_classifier` goes on with."""
 
     segments: int = integer(
-        default=2, legal=(1, 64), help="segment embeddings: parts of a text that are told apart, each ending with END"
+        default=2,
+        legal=(1, 64),
+        help="segment embeddings: parts of a text that are distinguished, each ending with END",
     )
 
     def encode(self, text: Tensor, embedding: typing.Any) -> Tensor:

@@ -111,3 +111,11 @@ def test_the_install_lines_find_all_that_they_need(tmp_path):
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "-c", "constraints.txt", target]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_words_that_readers_stumbled_over_do_not_return():
+    words = re.compile(r"\bafresh\b|\bas it went\b|\bMend\b|\bmend it\b|\btaken for\b|\bapart by\b")
+    files = [file for folder in ("zoo", "layers", "recipes", "docs") for file in (ROOT / folder).rglob("*.*")]
+    for file in [ROOT / "README.md", *files]:
+        if file.suffix in (".py", ".md", ".j2", ".js"):
+            assert not words.search(file.read_text("utf-8")), file

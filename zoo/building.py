@@ -86,7 +86,7 @@ def initialize(
     left = [(name, "", "left out: it has no place here", "", "") for name in surplus]
     say("\n".join(fields.aligned([heading, *rows, *left])))
     unlike = [reason for reason in (_UNKNOWN, _DIFFER) if reason in reasons.values()]
-    head = f"; the head starts afresh: {' and '.join(unlike)}" if unlike else ""
+    head = f"; the head starts with new weights: {' and '.join(unlike)}" if unlike else ""
     trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     say(
         f"Started from {source}: {len(taken)} of {len(target)} layers taken{head}; "

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 
 from zoo import figures, registry, runs
 from zoo.data import open_source, pipeline, progress
-from zoo.errors import InputError
+from zoo.errors import InputError, counted
 from zoo.fields import show
+from zoo.fields.texts import rounded, short, spoken
 from zoo.figures import pages
 from zoo.training.callbacks import readings
 
@@ -158,16 +159,12 @@ def _splits(model: typing.Any, source: "Source") -> dict[str, typing.Any]:
 def _parts(trained: _Trained) -> list[figures.Part]:
     """The learning curves, and the parts that the task adds where there is a split to judge by."""
     averaged = ", validation with averaged weights" if trained.recipe.ema else ""
-    curves = figures.Part(
-        name="curves",
-        title="Learning curves",
-        caption="Training values are means over an epoch in which the weights change, with augmentation and dropout "
-        f"where the recipe has them{averaged}: they may well be worse than validation's.",
-        draw=functools.partial(
-            figures.curves, trained.history, trained.best["epoch"], trained.monitor, omit=tuple(trained.readings)
-        ),
+    caption = (
+        "Training values are means over an epoch in which the weights change, with augmentation and dropout where the "
+        f"recipe has them{averaged}. They can be worse than the validation values."
     )
-    common = [curves, *_readings(trained)]
+    common = [figures.learning(trained.history, trained.best["epoch"], trained.monitor, caption, [*trained.readings])]
+    common += _readings(trained)
     if not trained.splits:
         return common
     split, data = next(iter(trained.splits.items()))
@@ -182,14 +179,13 @@ def _readings(trained: _Trained) -> list[figures.Part]:
             groups.setdefault(reading.removesuffix("_backward"), []).append(column)
     if not groups:
         return []
-    return [
-        figures.Part(
-            name="readings",
-            title="What layers tell",
-            caption="Means over the training steps of each epoch.",
-            draw=functools.partial(figures.readings, trained.history, groups),
-        )
-    ]
+    caption = "What layers report about themselves: means over the training steps of each epoch."
+    if len(trained.history) > 1:
+        draw = functools.partial(figures.readings, trained.history, groups)
+        return [figures.Part("readings", "Readings of layers", caption, draw=draw)]
+    (row,) = trained.history
+    rows = [(spoken(column), row.get(column)) for columns in groups.values() for column in columns]
+    return [figures.Part("readings", "Readings of layers", caption, table=figures.Table(("reading", "mean"), rows))]
 
 
 # What is said -------------------------------------------------------------------------------------------------------
@@ -226,10 +222,12 @@ def _tiles(trained: _Trained) -> list[tuple[str, typing.Any]]:
     """(what, value) of the few numbers that somebody looks for first: the loss comes after what it stands for."""
     names = [*_metrics(trained)[1:], "loss"]
     for split, measured in trained.measured.items():
-        found = [(f"{split} {name}", measured[name]) for name in names if name in measured]
+        found = [(f"{split} {spoken(name)}", measured[name]) for name in names if name in measured]
         break
     else:
-        found = [(f"validation {name}", trained.best[f"val_{name}"]) for name in names if f"val_{name}" in trained.best]
+        found = [
+            (spoken(f"val_{name}"), trained.best[f"val_{name}"]) for name in names if f"val_{name}" in trained.best
+        ]
     epoch = f"{trained.best['epoch']} of {len(trained.history)}"
     return [
         *found,
@@ -250,20 +248,20 @@ def _numbers(trained: _Trained) -> figures.Table:
         rows.append(("validation (during training)", sizes.get("validation"), *values))
     for split, measured in reversed(trained.measured.items()):
         rows.append((split, sizes.get(split), *(measured.get(name) for name in metrics)))
-    return figures.Table(("split", "examples", *metrics), rows)
+    return figures.Table(("split", "examples", *map(spoken, metrics)), rows)
 
 
 def _weights_line(trained: _Trained) -> str:
     epoch, monitor = trained.best["epoch"], trained.monitor
     best = (
-        f"the best by {monitor} ({pages.number(trained.best[monitor])})"
+        f"the best by {spoken(monitor)} ({rounded(trained.best[monitor])})"
         if monitor
         else "the last: nothing is monitored"
     )
     averaged = ", averaged over steps" if trained.recipe.ema else ""
-    epochs = f"{len(trained.history):,} of {trained.recipe.epochs:,} epochs were trained"
-    steps = f"{trained.run.facts['steps_per_epoch']:,} steps each"
-    return f"The weights are those of epoch {epoch}, {best}{averaged}. {epochs}, {steps}."
+    epochs = f"{len(trained.history):,} of {counted(trained.recipe.epochs, 'epoch')}"
+    steps = counted(trained.run.facts["steps_per_epoch"], "step")
+    return f"The weights are those of epoch {epoch}, {best}{averaged}. The run has trained {epochs}, of {steps} each."
 
 
 def _notes(trained: _Trained) -> list[str]:
@@ -309,7 +307,7 @@ def _fields(trained: _Trained) -> list[tuple[str, str, str, str, str]]:
             origin = "given"
         elif origin == "data" and name in variant:
             origin = "variant"
-        rows.append((name, show(values[name]), show(field.default), origin, field.help))
+        rows.append((name, short(values[name]), short(field.default), origin, field.help))
     return rows
 
 
@@ -324,9 +322,9 @@ def _commands(trained: _Trained, skip_bad: bool) -> list[tuple[str, str]]:
         options = ["--skip-bad"] if skip_bad else []
         train = shlex.join(["zoo", "train", label, *pairs, *options, "--directory", again])
     return [
-        ("Train the same again", train),
+        ("Train the same run again", train),
         ("Export it with its best weights", shlex.join(["zoo", "export", folder, f"exports/{name}"])),
-        ("Ask it", shlex.join(["zoo", "predict", folder, "TEXT" if trained.recipe.texts else "FILE"])),
+        ("Predict with it", shlex.join(["zoo", "predict", folder, "TEXT" if trained.recipe.texts else "FILE"])),
     ]
 
 

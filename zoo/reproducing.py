@@ -1,4 +1,4 @@
-"""`zoo.reproduce`: trains weights that come with the package afresh, and compares. `ship` makes such weights.
+"""`zoo.reproduce`: trains weights that come with the package once more, and compares. `ship` makes such weights.
 
 python -m zoo.reproducing lenet lenet/modern      # a developer's command: trains over three seeds and writes
 """
@@ -27,7 +27,7 @@ LOWER = ("bits_per_character", "perplexity")
 
 @dataclasses.dataclass(frozen=True)
 class Reproduction:
-    """What training weights afresh gave.
+    """What training weights once more gave.
 
     Attributes:
         name: of the weights.
@@ -51,7 +51,7 @@ def reproduce(
     data_dir: str | pathlib.Path | None = None,
     quiet: bool = True,
 ) -> Reproduction:
-    """Trains the weights `zoo:NAME` afresh, as their card says, and returns a `Reproduction`.
+    """Trains the weights `zoo:NAME` once more, as their card says, and returns a `Reproduction`.
 
     Args:
         name: such as `lenet/modern`, with `zoo:` in front or not.

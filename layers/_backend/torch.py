@@ -222,7 +222,7 @@ class _Traced:
 
 
 class _WithoutValues(torch.overrides.TorchFunctionMode):
-    """Tensors have no values inside: a branch on one would stand in a graph as it went the first time."""
+    """Tensors have no values inside: a branch on one would be fixed in the graph by the first value."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function in (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist, torch.Tensor.item):

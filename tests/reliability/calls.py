@@ -68,4 +68,4 @@ def hold(faults, what, function, *folders):
     faults.cases += 1
     with faults.untouched(what, *folders):
         if call(faults, what, function).status == 0:
-            faults.misread.append(f"{what} was taken for a right one")
+            faults.misread.append(f"{what} was accepted")

@@ -153,4 +153,4 @@ def hold(faults, line, *folders):
     shown = " ".join(line)[:80]
     with faults.untouched(repr(shown), *folders):
         if shell(faults, *line).status == 0:
-            faults.misread.append(f"{shown!r} was taken for a right one")
+            faults.misread.append(f"{shown!r} was accepted")

@@ -87,7 +87,7 @@ def test_notes_are_printed_once_at_the_start_and_stand_in_the_report(tmp_path, c
     text = re.sub(r"\s+", " ", "".join(page.sections.values()))
     for note in TABLE:
         assert said.count(note) == begun.count(note) == 1
-        assert f"Of the data: {note}." in text
+        assert f"Note on the data: {note}." in text
 
 
 def test_a_table_without_an_oddity_has_the_note_of_its_columns_alone(tmp_path):

@@ -19,6 +19,7 @@ from tests import command_line
 from tests.reliability import commands
 from zoo import figures, files
 from zoo.cli.screen import NARROWEST, fitted
+from zoo.fields.texts import rounded
 from zoo.overview import comparing, listing, plotting, watching
 
 ARTEFACTS = pathlib.Path(__file__).parents[1] / "artefacts"
@@ -146,7 +147,7 @@ def test_the_fields_that_differ_and_the_scores_are_told(tmp_path):
     cells = {row[0]: row[1:] for row in rows}
     assert cells["learning_rate"][1] == "0.5"
     row = listing.history.read(same)[found[0].epoch - 1]
-    assert cells["validation loss"] == (f"{row['val_loss']:.4f}",) * 2
+    assert cells["validation loss"] == (rounded(row["val_loss"]),) * 2
     assert comparing.differing(comparing.read([same, changed(tmp_path, "third")])) == []
     mixed = comparing.read([same, ARTEFACTS / "mlp", ARTEFACTS / "study"])
     assert comparing.differing(mixed)[0] == "recipe"
@@ -255,7 +256,7 @@ def test_the_picture_of_a_terminal_shows_the_best_and_what_runs(tmp_path):
     with files.locked(study / "study.lock"):
         console.print(watching._Study(study).picture(90, 60))
     text = console.file.getvalue()
-    assert "val_loss  trial 1  trial 0" in text
+    assert "validation loss  trial 1  trial 0" in text
     assert "epoch 2 of 2" in text
 
 

@@ -1,9 +1,9 @@
 """`zoo.report`: what the page says is true, it needs nothing else, and it is whole or not there."""
 
 import ast
+import functools
 import inspect
 import json
-import pathlib
 import re
 import shlex
 import shutil
@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo.pages import Page
+from tests.zoo.pages import Page, assert_readable
 from zoo import figures, files, registry, reporting, runs
 from zoo.data import open_source
 from zoo.data.source import Label
-from zoo.figures import pages
+from zoo.fields.texts import rounded, spoken
+from zoo.figures import pages, texts
 from zoo.readers.images import ImageReader
 from zoo.tasks import ImageClassification
 
@@ -71,14 +72,13 @@ def test_the_page_needs_nothing_else(page, run):
     assert page.path == run.path / "report" / "index.html"
     assert sorted(path.name for path in page.path.parent.iterdir()) == [
         "confusion.png",
-        "curves.png",
         "index.html",
         "mistakes.png",
     ]
     assert "script" not in {tag for tag, _ in page.tags}
     assert "link" not in {tag for tag, _ in page.tags}
     fetched = [value for _, found in page.tags for key, value in found.items() if key in ("src", "href", "srcset")]
-    assert len(fetched) == 6  # three images, each for a light and for a dark page
+    assert len(fetched) == 8  # two images, each for a light and for a dark page, and for a phone
     assert all(value.startswith("data:image/png;base64,") for value in fetched)
     assert not re.search(r"https?://|@import|url\(", page.source)
 
@@ -121,11 +121,11 @@ def test_mistakes_are_mistakes_and_the_worst_come_first(outcome, run):
     odds = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     losses = []
     for row, (true, said, probability, loss) in zip(odds, captions, strict=True):
-        true, said = int(true.removeprefix("true ")), int(said.removeprefix("said "))
+        true, said = int(true.removeprefix("true ")), int(said.removeprefix("predicted "))
         assert true != said == row.argmax()
         assert probability == f"probability {np.exp(row[said]):.1%}"
         losses.append(-row[true])
-        assert loss == f"loss {losses[-1]:.3g}"
+        assert float(loss.removeprefix("loss ")) == pytest.approx(losses[-1], rel=1e-3)
     assert 0 < len(losses) <= 20
     assert losses == sorted(losses, reverse=True)
 
@@ -135,12 +135,12 @@ def test_the_numbers_are_those_of_the_run(page, run):
         found = zoo.evaluate(run, split)
         cells = page.cells("numbers")
         at = cells.index(split)
-        assert cells[at + 1 : at + 4] == ["360", f"{found['loss']:.4f}", f"{found['accuracy']:.4f}"]
+        assert cells[at + 1 : at + 4] == ["360", rounded(found["loss"]), rounded(found["accuracy"])]
     row = run.history[0]
     cells = page.cells("numbers")
-    assert cells[cells.index("training (during training)") + 2] == f"{row['loss']:.4f}"
+    assert cells[cells.index("training (during training)") + 2] == rounded(row["loss"])
     assert printed(page, "parameters") == 61_750
-    assert f"the best by val_loss ({row['val_loss']:.4f})" in page.sections["numbers"]
+    assert f"the best by validation loss ({rounded(row['val_loss'])})" in page.sections["numbers"]
 
 
 def test_the_command_makes_the_same_recipe(page, run):
@@ -355,19 +355,80 @@ def test_curves_of_any_history():
         assert len(figure.axes) == len({key.removeprefix("val_") for key in history[0]} - {"epoch"})
 
 
-def test_numbers_are_as_long_as_what_they_tell():
-    shown = [1.0, 0.03844023780955, 9.87654, 12.3456, -123.456, 54321.9, 4.2e-5, 7654321.0, 7654321, None, "a"]
-    assert [pages.number(one) for one in shown] == (
-        ["1.0000", "0.0384", "9.8765", "12.35", "-123.5", "54,322", "4.20e-05", "7.65e+06", "7,654,321", "", "a"]
+def test_one_epoch_has_no_curve_and_its_values(page):
+    row = {"epoch": 1, "loss": 1.0, "val_loss": 2.0, "mean_iou": 0.5, "gate/load": 3.0, "learning_rate": 0.1}
+    part = figures.learning([row], 1, "val_loss", "Means.", omit=["gate/load"])
+    assert part.draw is None
+    assert part.table.rows == [("loss", 1.0, 2.0), ("mean IoU", 0.5, None), ("learning rate", 0.1, None)]
+    assert figures.learning([row, {**row, "epoch": 2}], 1, "val_loss", "Means.").table is None
+    assert "One epoch was trained" in page.sections["curves"]
+
+
+def test_numbers_have_four_significant_digits():
+    shown = [1.0, 0.03844023780955, 9.99996, 12.3456, -123.456, 54321.9, 4.2e-5, 7654321.0, 0.0, 7654321, None, "a"]
+    assert [rounded(one) for one in shown] == (
+        ["1.000", "0.03844", "10.00", "12.35", "-123.5", "54,322", "4.200e-05", "7.654e+06", "0", "7,654,321", "", "a"]
     )
+    assert [rounded(float(one)) for one in ("nan", "inf")] == ["nan", "inf"]
 
 
-def test_letters_of_figures_can_be_read_on_the_screen_of_a_phone():
-    """The smallest type is of 8 points; a figure that is wider than the screen scrolls."""
-    style = (pathlib.Path(pages.__file__).parent / "page.html.j2").read_text()
-    narrow = re.search(r"max-width: 30rem\) \{ figure \{ overflow-x: auto; \} figure img \{.* width: (\d+)rem", style)
-    pixels_an_inch = int(narrow[1]) * 16 / figures.WIDTH
-    assert 8 / 72 * pixels_an_inch >= 9
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bits_per_character", "bits per character"),
+        ("val_mean_iou", "validation mean IoU"),
+        ("absolute_error", "absolute error"),
+        ("val_r2", "validation R²"),
+        ("loss", "loss"),
+    ],
+)
+def test_a_metric_is_named_in_words(name, words):
+    assert spoken(name) == words
+
+
+def test_no_card_stands_alone():
+    for count in (*range(2, 13), 14, 15, 16):
+        assert count % pages.columns(count) != 1
+
+
+def test_images_have_alternative_texts_and_the_focus_is_seen(page):
+    images = [found for tag, found in page.tags if tag == "img"]
+    assert all(len(found["alt"]) > 20 for found in images)
+    regions = [found["aria-label"] for _, found in page.tags if found.get("role") == "region"]
+    assert len(set(regions)) == len(regions)
+    assert ":focus-visible" in page.source
+
+
+@pytest.mark.parametrize("theme", [figures.LIGHT, figures.DARK], ids=["light", "dark"])
+def test_colours_stand_out_from_the_paper(theme):
+    """By WCAG 2: 4.5 of text, 3 of what is drawn."""
+
+    def luminance(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+    def contrast(colour):
+        dark, light = sorted([luminance(colour), luminance(theme.paper)])
+        return (light + 0.05) / (dark + 0.05)
+
+    assert min(map(contrast, (theme.ink, theme.muted))) >= 4.5
+    assert min(map(contrast, (theme.first, theme.second, *theme.palette))) >= 3
+    assert len(set(theme.palette)) == len(theme.palette)
+
+
+@pytest.mark.parametrize("subject", ["curves", "matrix", "gallery", "attention"])
+def test_letters_can_be_read_on_the_screen_of_a_phone(subject):
+    names = [f"a long name of class {number}" for number in range(10)]
+    looks = (np.full((9, 60), 1 / 60), ["word", *"12345678"], [*"ab", "longer token", *"c" * 57])
+    row = {"epoch": 1, "loss": 1.0, "val_loss": 0.1, "bits_per_character": 0.5, "learning_rate": 1e-5}
+    draw = {
+        "curves": functools.partial(figures.curves, [row, {**row, "epoch": 200, "loss": 1e-3}], 200, "val_loss"),
+        "matrix": functools.partial(figures.matrix, np.full((10, 10), 1000), np.full(10, 10_000), names),
+        "gallery": functools.partial(figures.gallery, [np.zeros((8, 8, 1), "uint8")] * 5, [names[:2]] * 5),
+        "attention": texts.attention([looks]).draw,
+    }[subject]
+    assert_readable(draw(figures.LIGHT.phone))
 
 
 def test_importing_is_light():

@@ -572,6 +572,6 @@ def test_predict_writes_masks_and_spares_what_is_there(run, tmp_path, capsys, mo
 @pytest.mark.slow
 def test_a_report_shows_classes_and_pictures(run):
     page = zoo.report(run).read_text()
-    for title in ("Classes", "Confusion matrix", "Examples", "Worst images", "mean_iou"):
+    for title in ("Classes", "Confusion matrix", "Examples", "Worst images", "mean IoU"):
         assert title in page
     assert (run.path / "report" / "worst.png").exists()

@@ -18,13 +18,14 @@ from rich.console import Console
 
 import zoo
 from tests import command_line
-from tests.zoo.pages import Page
+from tests.zoo.pages import Page, assert_readable
 from tests.zoo.studies import Study, drawn, write_run
 from tests.zoo.test_progress import Terminal
 from zoo import figures
 from zoo.cli.screen import fitted
 from zoo.data import progress
 from zoo.fields import aligned
+from zoo.fields.texts import rounded, short
 from zoo.tuning.report import drawing, importance, leaderboard, live
 from zoo.tuning.report import page as report
 from zoo.tuning.report.scales import NAMED, Scale, scales
@@ -371,7 +372,7 @@ def test_the_page_needs_nothing_else(study, page):
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "link", "iframe", "object"}
     fetched = [value for _, found in page.tags for key, value in found.items() if key in ("src", "href", "srcset")]
-    assert len(fetched) == 10  # five images, each for a light and for a dark page
+    assert len(fetched) == 20  # five images, each for a light and for a dark page, and for a phone
     assert all(value.startswith("data:image/png;base64,") for value in fetched)
     assert not re.search(r"https?://|@import|url\(", page.source)
     assert "default-src 'none'" in page.source
@@ -380,14 +381,14 @@ def test_the_page_needs_nothing_else(study, page):
 def test_the_page_says_what_the_study_says(study, page):
     head = page.cells("")
     best = study.ranked()[0]
-    assert head[head.index("best val loss") + 1] == f"{best.score:.4f}"
+    assert head[head.index("best validation loss") + 1] == rounded(best.score)
     assert head[head.index("best trial") + 1] == str(best.number)
     for status in ("completed", "pruned", "failed", "skipped"):
         count = sum(one.status == status for one in study.trials)
         assert head[head.index(status) + 1] == str(count)
     cells = page.cells("best")
     for name, value in best.values.items():
-        assert cells[cells.index(name) + 1] == leaderboard.short(value)
+        assert cells[cells.index(name) + 1] == short(value)
     reasons = page.cells("failures")
     assert sum(cell in ("failed", "skipped") for cell in reasons) == sum(one.score is None for one in study.trials)
     assert all(one.reason in reasons for one in study.trials if one.score is None)
@@ -409,6 +410,20 @@ def test_the_best_so_far_only_improves(study):
 
 def sorted_by(snapshot, direction):
     return sorted(snapshot.ranked, key=lambda one: one.score if direction == "min" else -one.score)
+
+
+def test_figures_of_a_study_can_be_read_on_the_screen_of_a_phone(study):
+    seen = Snapshot.of(study)
+    for draw in (drawing.parallel, drawing.slices):
+        assert_readable(draw(seen, scales(seen), figures.LIGHT.phone))
+    assert_readable(drawing.progress(seen, report.ended(seen), figures.LIGHT.phone))
+
+
+def test_marks_of_an_axis_do_not_touch():
+    scale = Scale.of_numbers("weight_decay", [0, 1e-5, 1e-1], log=True)
+    marks = [text for _, text in drawing._apart(scale, scale.ticks(), 1.2)]
+    assert marks[0] == "0"
+    assert "1e-05" not in marks  # it would stand on the 0
 
 
 def test_time_in_which_no_trial_ran_does_not_count(tmp_path):

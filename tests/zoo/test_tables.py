@@ -17,7 +17,8 @@ from tests import warm
 from zoo import cli, reporting, weights
 from zoo.data import csv_file, open_source, pipeline, table_source
 from zoo.data.table_source import CsvSource
-from zoo.figures import pages, tables
+from zoo.fields.texts import rounded
+from zoo.figures import tables
 from zoo.readers.table_fitting import fit
 from zoo.readers.tables import TableReader
 from zoo.registry import open_recipe
@@ -761,22 +762,17 @@ def test_the_command_line_answers_each_row(run, regression, path, tmp_path, capf
 def test_reports_show_what_a_table_has_to_show(run, regression, tmp_path):
     assert {part.stem for part in zoo.report(run).parent.glob("*.png")} == {"curves", "confusion"}
     page = zoo.report(regression)
-    assert {part.stem for part in page.parent.glob("*.png")} == {"curves", "residuals"}
+    assert {part.stem for part in page.parent.glob("*.png")} == {"residuals"}  # one epoch has no curves
     assert "in the units of income" in page.read_text()
-    assert page.read_text().count(pages.number(zoo.evaluate(regression)["absolute_error"])) >= 2  # card and table
+    assert page.read_text().count(rounded(zoo.evaluate(regression)["absolute_error"])) >= 2  # card and table
 
 
 @pytest.mark.slow
 def test_a_report_on_a_plane_shows_the_regions_and_the_experts(tmp_path):
     run = zoo.train("mlp", hidden="moe", epochs=1, directory=tmp_path / "run", quiet=True)
     page = zoo.report(run)
-    assert {part.stem for part in page.parent.glob("*.png")} == {
-        "curves",
-        "readings",
-        "confusion",
-        "regions",
-        "experts",
-    }
+    assert {part.stem for part in page.parent.glob("*.png")} == {"confusion", "regions", "experts"}
+    assert all(words in page.read_text() for words in ("Readings of layers", "One epoch was trained"))
 
 
 def test_regions_are_what_the_network_says():

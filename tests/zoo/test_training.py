@@ -526,7 +526,7 @@ def test_a_head_is_taken_from_a_keras_file_of_the_same_labels(finished, tmp_path
         building.initialize(model, tmp_path / "model.keras", labels, said.append)
         table, summary = said
         assert re.search(rf"^head +850 +{head}", table, re.MULTILINE)
-        assert ("; the head starts afresh: the labels differ;" in summary) == (labels is others)
+        assert ("; the head starts with new weights: the labels differ;" in summary) == (labels is others)
     again = zoo.build("lenet", dataset="digits", init_from=str(tmp_path / "model.keras"))
     np.testing.assert_array_equal(weights.of(again)["head/kernel"], finished.weights()["head/kernel"])
     again.save(tmp_path / "again.keras")

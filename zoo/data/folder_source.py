@@ -53,7 +53,7 @@ class FolderSource(Source):
             raise InputError(
                 f"dataset={spec}: {bad[0]}{more} is not a readable image ({picture_files.KINDS}): "
                 f"{facts[bad[0]]['error']} "
-                "Mend or delete it, or leave such images out with --skip-bad."
+                "Repair or delete it, or leave such images out with --skip-bad."
             )
         self.notes: tuple[str, ...] = (
             (f"{len(bad)} unreadable image{'s' if len(bad) > 1 else ''} left out",) if bad else ()

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from zoo.fields.texts import show
+from zoo.fields.texts import rounded, short
 
 _STYLE = "border-collapse:collapse;margin:.4em 0;font-size:.9em;color:inherit;background:none"
 _LINE = "border:0;border-bottom:1px solid rgba(128,128,128,.35);padding:.15em .8em .15em 0;background:none"
@@ -45,10 +45,8 @@ def _cell(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as text: of a number that is not whole, four digits."""
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else show(value)
+    """A value as text: numbers as in a table of a page, what is no number as a person types it."""
+    return rounded(value) if value is None or isinstance(value, float) else short(value)
 
 
 def _text(value: object) -> str:

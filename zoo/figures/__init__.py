@@ -9,9 +9,11 @@ from zoo.figures.axes import drawable as drawable
 from zoo.figures.axes import dress as dress
 from zoo.figures.axes import label as label
 from zoo.figures.axes import legend as legend
+from zoo.figures.axes import logarithmic as logarithmic
 from zoo.figures.axes import new as new
 from zoo.figures.axes import number_epochs as number_epochs
 from zoo.figures.axes import panel as panel
+from zoo.figures.axes import scale as scale
 from zoo.figures.axes import title as title
 from zoo.figures.classes import LISTED as LISTED
 from zoo.figures.classes import NUMBERED as NUMBERED
@@ -20,6 +22,7 @@ from zoo.figures.classes import matrix as matrix
 from zoo.figures.classes import scores as scores
 from zoo.figures.curves import compared as compared
 from zoo.figures.curves import curves as curves
+from zoo.figures.curves import learning as learning
 from zoo.figures.curves import readings as readings
 from zoo.figures.parts import Part as Part
 from zoo.figures.parts import Table as Table
@@ -32,6 +35,7 @@ from zoo.figures.theme import DPI as DPI
 from zoo.figures.theme import FONT as FONT
 from zoo.figures.theme import LEGEND as LEGEND
 from zoo.figures.theme import LIGHT as LIGHT
-from zoo.figures.theme import PALETTE as PALETTE
+from zoo.figures.theme import NARROW as NARROW
+from zoo.figures.theme import SMALL as SMALL
 from zoo.figures.theme import WIDTH as WIDTH
 from zoo.figures.theme import Theme as Theme

@@ -3,7 +3,7 @@
 import functools
 from typing import TYPE_CHECKING, Any
 
-from zoo.figures.theme import DPI, FONT, WIDTH, Theme
+from zoo.figures.theme import DPI, FONT, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def new(theme: Theme, height: float, **options: Any) -> "Figure":
-    """An empty `matplotlib.figure.Figure` of the page's width and of `height` inches."""
+    """An empty `matplotlib.figure.Figure` as wide as the theme says, and of `height` inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=theme.paper, **options)
+    return Figure(figsize=(theme.width, height), dpi=DPI, facecolor=theme.paper, **options)
 
 
 def dress(axes: "Axes", theme: Theme) -> "Axes":
@@ -54,10 +54,34 @@ def number_epochs(axes: "Axes", theme: Theme) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
+def logarithmic(axes: "Axes") -> None:
+    """Makes the vertical axis logarithmic, with plain numbers as marks: raised exponents are too small to read."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain())
+
+
 def legend(owner: "Figure | Axes", axes: "Axes", theme: Theme, **options: Any) -> None:
     """Names the lines of `axes` in a legend of `owner`, which is a figure or axes."""
     style = {"frameon": False, "labelcolor": theme.ink, "prop": {"family": FONT, "size": 10}}
     owner.legend(*axes.get_legend_handles_labels(), **style, **options)
+
+
+def scale(figure: "Figure", axes: Any, image: Any, theme: Theme, name: str, ticks: list[float] | None = None) -> None:
+    """Says what the colours of an `image`, parts of 1, mean: by a bar beside `axes`, or below them for a phone."""
+    place: dict[str, Any] = {"shrink": 0.7}
+    if theme.narrow:
+        place = {"location": "bottom", "shrink": 0.8, "aspect": 30, "pad": 0.02}
+    bar = figure.colorbar(image, ax=axes, ticks=ticks, format="{x:.0%}", **place)
+    dress(bar.ax, theme)
+    bar.outline.set_edgecolor(theme.grid)
+    bar.set_label(name, color=theme.ink, fontsize=10, fontfamily=FONT)
 
 
 def drawable(label: str, number: int) -> str:

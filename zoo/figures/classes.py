@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.figures.axes import cut, drawable, dress, label, new
+from zoo.figures.axes import cut, drawable, dress, label, new, scale
 from zoo.figures.parts import Part, Table
 from zoo.figures.pictures import DRAWN
-from zoo.figures.theme import FONT, Theme
+from zoo.figures.theme import FONT, SMALL, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def confusion(true: np.ndarray, predicted: np.ndarray, labels: Sequence[str], sp
         which = f" Only the {len(chosen)} of {len(labels):,} classes with the most mistakes are shown."
     counts = confusion_matrix(true, predicted, labels=chosen)
     totals = np.bincount(true, minlength=len(labels))[chosen]
-    cells = "Numbers count examples; the" if len(chosen) <= NUMBERED else "The"
+    cells = "Numbers, where there is room, count examples; the" if len(chosen) <= NUMBERED else "The"
     return Part(
         name="confusion",
         title="Confusion matrix",
@@ -97,7 +97,7 @@ def matrix(counts: np.ndarray, totals: np.ndarray, labels: Sequence[str], theme:
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
     fractions = counts / np.maximum(totals, 1)[:, None]
-    figure = new(theme, 5.4, layout="constrained")
+    figure = new(theme, 3.6 if theme.narrow else 5.4, layout="constrained")
     axes = dress(figure.subplots(), theme)
     # The square root shows one mistake in a hundred as a tenth of the ramp.
     norm = PowerNorm(0.5, 0, 1)
@@ -107,27 +107,28 @@ def matrix(counts: np.ndarray, totals: np.ndarray, labels: Sequence[str], theme:
         axes.hlines(np.arange(1, len(counts)) - 0.5, -0.5, len(counts) - 0.5, color=theme.grid, linewidth=0.5)
         axes.vlines(np.arange(1, len(counts)) - 0.5, -0.5, len(counts) - 0.5, color=theme.grid, linewidth=0.5)
         _write_counts(axes, counts, norm(fractions), theme)
-    every = math.ceil(len(labels) / 30)
+    every = math.ceil(len(labels) / theme.most(30))
     ticks = range(0, len(labels), every)
-    names = [cut(labels[tick], 16) for tick in ticks]
-    upright = {"rotation": 90} if len(names) * max(map(len, names)) > 50 else {}
-    size = 10 if len(ticks) <= 12 else 8 if len(ticks) <= NUMBERED else 7
+    names = [cut(labels[tick], 12 if theme.narrow else 16) for tick in ticks]
+    upright = {"rotation": 90} if len(names) * max(map(len, names)) > theme.most(50) else {}
+    size = 10 if len(ticks) <= theme.most(12) else 8
     style = {"fontsize": size, "fontfamily": FONT, "color": theme.ink, "parse_math": False}
     axes.set_xticks(ticks, names, **style, **upright)
     axes.set_yticks(ticks, names, **style)
     label(axes, theme, xlabel="predicted", ylabel="true")
-    bar = figure.colorbar(shown, ax=axes, shrink=0.7, ticks=[0, 0.05, 0.2, 0.5, 1], format="{x:.0%}")
-    dress(bar.ax, theme)
-    bar.outline.set_edgecolor(theme.grid)
+    scale(figure, axes, shown, theme, "fraction of the true class", [0, 0.05, 0.2, 0.5, 1])
     return figure
 
 
 def _write_counts(axes: "Axes", counts: np.ndarray, depth: np.ndarray, theme: Theme) -> None:
-    size = 10 if len(counts) <= 12 else 8
+    room = 0.69 * 72 * theme.width / len(counts) / len(f"{counts.max():,}")  # points a digit
+    size = min(10 if len(counts) <= 12 else 8, room / 0.64)  # a digit is as wide as 0.64 of its size
+    if size < SMALL:
+        return
     for (row, column), count in np.ndenumerate(counts):
         if count:
             colour = theme.paper if depth[row, column] > 0.6 else theme.ink
-            axes.text(column, row, f"{count}", color=colour, fontsize=size, fontfamily=FONT, ha="center", va="center")
+            axes.text(column, row, f"{count:,}", color=colour, fontsize=size, fontfamily=FONT, ha="center", va="center")
 
 
 def _named(label: str, number: int) -> str:

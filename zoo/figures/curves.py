@@ -1,15 +1,43 @@
 """Curves over the epochs of a run, and what its layers tell about themselves."""
 
+import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.figures.axes import legend, new, number_epochs, panel, title
-from zoo.figures.theme import LEGEND, PALETTE, Theme
+from zoo.fields.texts import spoken
+from zoo.figures.axes import cut, legend, logarithmic, new, number_epochs, panel, title
+from zoo.figures.parts import Part, Table
+from zoo.figures.theme import LEGEND, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+def learning(
+    history: Sequence[Mapping[str, Any]], best: int, monitor: str | None, caption: str, omit: Collection[str] = ()
+) -> Part:
+    """Returns the `Part` with the learning curves; of a single epoch, which has no curve, a table of its values.
+
+    Args:
+        caption: what is said of the values.
+        history, best, monitor, omit: as of `curves`.
+    """
+    if len(history) > 1:
+        draw = functools.partial(curves, history, best, monitor, omit=omit)
+        return Part("curves", "Learning curves", caption, draw=draw)
+    (row,) = history
+    names = [*_metrics(history, omit), "learning_rate"]
+    rows = [(spoken(name), row.get(name), row.get(f"val_{name}")) for name in names]
+    caption = f"One epoch was trained, so there is no curve yet: these are its values. {caption}"
+    return Part("curves", "Learning curves", caption, table=Table(("metric", "training", "validation"), rows))
+
+
+def _metrics(history: Sequence[Mapping[str, Any]], omit: Collection[str]) -> list[str]:
+    """The loss and the metrics of a history, the loss first."""
+    keys = [key for row in history for key in row if key not in ("epoch", "learning_rate", *omit)]
+    return sorted(dict.fromkeys(key.removeprefix("val_") for key in keys), key=lambda name: name != "loss")
 
 
 def curves(
@@ -24,17 +52,16 @@ def curves(
         theme: a `Theme`.
         omit: keys of `history` that are left out.
     """
-    keys = [key for row in history for key in row if key not in ("epoch", "learning_rate", *omit)]
-    metrics = sorted(dict.fromkeys(key.removeprefix("val_") for key in keys), key=lambda name: name != "loss")
+    metrics = _metrics(history, omit)
     names = [*metrics, "learning_rate"]
     heights = [2.0] * len(metrics) + [1.3]
-    figure = new(theme, sum(heights) + 0.7, layout="constrained")
+    figure = new(theme, sum(heights) + (0.9 if theme.narrow else 0.7), layout="constrained")
     panels = figure.subplots(len(names), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, name in zip(panels, names, strict=True):
         _curve(axes, history, name, theme)
         _mark(axes, history, name, best, monitor, theme)
     number_epochs(panels[-1], theme)
-    legend(figure, panels[0], theme, loc="outside upper left", ncols=3)
+    legend(figure, panels[0], theme, loc="outside upper left", ncols=2 if theme.narrow else 3)
     return figure
 
 
@@ -58,10 +85,12 @@ def compared(
         panel(axes, theme)
         drawn = []
         for place, (label, (history, best)) in enumerate(runs.items()):
-            colour, marker = PALETTE[place % len(PALETTE)], "os"[place // len(PALETTE) % 2]
+            colour = theme.palette[place % len(theme.palette)]
+            marker = "os"[place // len(theme.palette) % 2]
             key = f"val_{name}" if any(f"val_{name}" in row for row in history) else name
             values = [row.get(key, math.nan) for row in history]
             epochs = [row["epoch"] for row in history]
+            label = cut(label, theme.most(68))
             axes.plot(epochs, values, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3)
             if key != name:
                 training = [row.get(name, math.nan) for row in history]
@@ -71,7 +100,7 @@ def compared(
             for epoch, value in rings:
                 axes.plot(epoch, value, marker, color=colour, **style)
             drawn += [value for value in values if math.isfinite(value)]
-        title(axes, name.replace("_", " ") + _scaled(axes, drawn), theme)
+        title(axes, spoken(name) + _scaled(axes, drawn), theme)
     number_epochs(panels[-1], theme)
     legend(figure, panels[0], theme, loc="outside upper left", ncols=1)
     return figure
@@ -81,7 +110,7 @@ def _scaled(axes: "Axes", drawn: Sequence[float]) -> str:
     """Makes the axis logarithmic where the values span much; what the title then adds, or nothing."""
     if not drawn or min(drawn) <= 0 or max(drawn) <= 30 * min(drawn):
         return ""
-    axes.set_yscale("log")
+    logarithmic(axes)
     return " (logarithmic)"
 
 
@@ -100,12 +129,13 @@ def readings(history: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence
         panel(axes, theme)
         for number, key in enumerate(keys):
             values = [row.get(key, math.nan) for row in history]
-            colour = PALETTE[number % len(PALETTE)]
+            colour = theme.palette[number % len(theme.palette)]
             marker = "o" if len(history) <= 30 else None
             axes.plot(epochs, values, color=colour, label=key, linewidth=1.6, marker=marker, markersize=3)
-        title(axes, reading, theme)
+        title(axes, spoken(reading), theme)
         if 1 < len(keys) <= LEGEND:
-            legend(axes, axes, theme, loc="center left", bbox_to_anchor=(1.0, 0.5))
+            where = {"loc": "best"} if theme.narrow else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+            legend(axes, axes, theme, **where)
     number_epochs(panels[-1], theme)
     return figure
 
@@ -123,7 +153,7 @@ def _curve(axes: "Axes", history: Sequence[Mapping[str, Any]], name: str, theme:
         if any(key in row for row in history):
             axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=marker, markersize=3)
             drawn += [value for value in values if math.isfinite(value)]
-    title(axes, name.replace("_", " ") + _scaled(axes, drawn), theme)
+    title(axes, spoken(name) + _scaled(axes, drawn), theme)
 
 
 def _mark(

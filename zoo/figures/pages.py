@@ -7,6 +7,7 @@ import base64
 import contextlib
 import importlib.resources
 import io
+import math
 import os
 import pathlib
 import re
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import figures, files
 from zoo.errors import InputError, RunError
+from zoo.fields.texts import rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,19 +27,6 @@ MARK = "keras-zoo report"
 
 _PICTURES = re.compile(r'<meta name="pictures" content="([^"]*)">')
 """Where the page names the pictures beside it: no other file is removed with an older report."""
-
-
-def number(value: Any) -> str:
-    """A cell of a table as text: whole numbers with commas, others with four decimals, from 10 on with four digits, and
-    small and large ones with an exponent.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, float) and 10 <= abs(value) < 1e6:
-        return f"{value:,.{max(0, 4 - len(str(int(abs(value)))))}f}"
-    if isinstance(value, float):
-        return f"{value:.2e}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def written(template: str, facts: Mapping[str, Any], parts: Iterable[figures.Part]) -> dict[str, str | bytes]:
@@ -53,11 +42,12 @@ def written(template: str, facts: Mapping[str, Any], parts: Iterable[figures.Par
     pictures = {}
     sections = []
     for part in parts:
-        section = {"part": part}
+        section: dict[str, Any] = {"part": part}
         if part.draw is not None:
             light, dark = (_png(part.draw(theme)) for theme in (figures.LIGHT, figures.DARK))
+            narrow = [_png(part.draw(theme.phone)) for theme in (figures.LIGHT, figures.DARK)]
             pictures[f"{part.name}.png"] = light
-            section |= {"light": _data_uri(light), "dark": _data_uri(dark), "width": round(figures.WIDTH * 96)}
+            section["pictures"] = [_data_uri(png) for png in (light, dark, *narrow)]
         sections.append(section)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (importlib.resources.files("zoo") / name).read_text("utf-8")),
@@ -66,15 +56,21 @@ def written(template: str, facts: Mapping[str, Any], parts: Iterable[figures.Par
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["number"] = number
-    environment.globals |= {"mark": MARK, "light": figures.LIGHT, "dark": figures.DARK}
+    environment.filters["rounded"] = rounded
+    environment.globals |= {"mark": MARK, "light": figures.LIGHT, "dark": figures.DARK, "columns": columns}
+    environment.globals |= {"width": round(figures.WIDTH * 96), "narrow": round(figures.NARROW * 96)}
     page = environment.get_template(template).render(sections=sections, pictures=" ".join(pictures), **facts)
     return {"index.html": page, **pictures}
 
 
+def columns(count: int, most: int = 4) -> int:
+    """Returns how many of `count` cards stand in a row, at most `most`: the fewest rows that leave no card alone."""
+    return min(range(2, most + 1), key=lambda side: (count % side == 1, math.ceil(count / side), side))
+
+
 def _png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figures.DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

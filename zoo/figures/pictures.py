@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.figures.axes import cut, new
-from zoo.figures.theme import CLASS_COLOURS, FONT, WIDTH, Theme
+from zoo.figures.theme import CLASS_COLOURS, FONT, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,12 +26,14 @@ def gallery(
         pictures: uint8 (height, width, channels) each.
         captions: for each picture a list of lines; the first is in bold.
         theme: a `Theme`.
-        columns: how many stand side by side.
+        columns: how many stand side by side, where there is room: four are two on the screen of a phone.
     """
+    columns = columns - 2 if theme.narrow and columns > 3 else columns
     margin, gap, line = 0.02, 0.16, 0.19
-    side = (WIDTH - 2 * margin - gap * (columns - 1)) / columns
+    side = (theme.width - 2 * margin - gap * (columns - 1)) / columns
     tall = side + line * max(map(len, captions)) + 0.03 + gap
     height = tall * math.ceil(len(pictures) / columns)
+    room = side * 72 / 9  # the width of a picture in letters as high as wide
     figure = new(theme, height)
     axes = figure.add_axes((0, 0, 1, 1))  # one inch is one unit
     for number, (picture, lines) in enumerate(zip(pictures, captions, strict=True)):
@@ -42,7 +44,7 @@ def gallery(
             axes.text(
                 left,
                 top + side + 0.12 + line * below,
-                cut(text, 19 if below else 17),  # bold letters are wider
+                cut(text, int(room / (0.61 if below else 0.69))),  # bold letters are wider
                 color=theme.muted if below else theme.ink,
                 fontsize=9,
                 fontfamily=FONT,
@@ -50,7 +52,7 @@ def gallery(
                 va="center",
                 parse_math=False,
             )
-    axes.set(xlim=(0, WIDTH), ylim=(height, 0), aspect="equal")
+    axes.set(xlim=(0, theme.width), ylim=(height, 0), aspect="equal")
     axes.set_axis_off()
     return figure
 

@@ -83,10 +83,10 @@ class Plane:
     ) -> "Figure":
         from matplotlib.colors import to_rgb
 
-        figure = figures.new(theme, 4.8, layout="constrained")
+        figure = figures.new(theme, 3.6 if theme.narrow else 4.8, layout="constrained")
         axes = figures.dress(figure.subplots(), theme)
         paper = np.array(to_rgb(theme.paper))
-        colours = [figures.PALETTE[number % len(figures.PALETTE)] for number in range(len(names))]
+        colours = [theme.palette[number % len(theme.palette)] for number in range(len(names))]
         best = weights.argmax(-1)  # (GRID, GRID)
         lead = (weights.max(-1) - 1 / len(names)) / (1 - 1 / len(names))  # 0 where all are alike, 1 where one is alone
         depth = (0.12 + 0.43 * lead)[..., None]
@@ -153,7 +153,7 @@ def residuals(true: np.ndarray, predicted: np.ndarray, target: str, split: str) 
 
 
 def _draw_residuals(true: np.ndarray, predicted: np.ndarray, target: str, theme: figures.Theme) -> "Figure":
-    figure = figures.new(theme, 6.0, layout="constrained")
+    figure = figures.new(theme, 5.0 if theme.narrow else 6.0, layout="constrained")
     above, below = figure.subplots(2, height_ratios=(3, 2))
     name = figures.drawable(target, 0)
     shown = slice(0, POINTS)
@@ -175,10 +175,10 @@ def _name(figure: "Figure", names: Sequence[str], colours: Sequence[str], theme:
     from matplotlib.patches import Patch
 
     figure.legend(
-        [Patch(color=colour) for colour in colours[: len(figures.PALETTE)]],
-        [figures.cut(name, 16) for name in names[: len(figures.PALETTE)]],
+        [Patch(color=colour) for colour in colours[: len(theme.palette)]],
+        [figures.cut(name, 16) for name in names[: len(theme.palette)]],
         loc="outside upper left",
-        ncols=4,
+        ncols=2 if theme.narrow else 4,
         frameon=False,
         labelcolor=theme.ink,
         prop={"family": figures.FONT, "size": 10},

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import figures
+from zoo.fields.texts import spoken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 60
 """Tokens of a text in a picture at most."""
+
+LETTERS = 14
+"""Letters of a token in a picture at most."""
 
 
 def scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -32,23 +36,23 @@ def scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, float
 
 def table(found: Mapping[str, float], count: int, split: str) -> figures.Part:
     """The `Part` with what `scores` found on `count` texts of a split."""
-    rows = [(name.replace("_", " "), value) for name, value in found.items()]
+    rows = [(spoken(name), value) for name, value in found.items()]
     return figures.Part(
         name="scores",
-        title="Scores of what is written",
-        caption=f"{count:,} texts of the {split} split, decoded as the recipe says. Exact match is a part of 1, "
-        "BLEU and chrF of 100.",
+        title="Scores of the answers",
+        caption=f"{count:,} texts of the {split} split, decoded as the recipe says. Exact match is a fraction, from 0 "
+        "to 1; BLEU and chrF are from 0 to 100.",
         table=figures.Table(("score", "value"), rows),
     )
 
 
 def samples(name: str, title: str, caption: str, rows: list[tuple[Any, ...]]) -> figures.Part:
-    """The `Part` with rows (text, what is right, what was written, its score)."""
+    """The `Part` with rows (text, reference, answer, score)."""
     return figures.Part(
         name=name,
         title=title,
         caption=caption,
-        table=figures.Table(("text", "right", "written", "score"), rows),
+        table=figures.Table(("text", "reference", "answer", "score"), rows),
     )
 
 
@@ -62,7 +66,8 @@ def attention(panels: Iterable[tuple[np.ndarray, Sequence[str], Sequence[str]]])
     return figures.Part(
         name="attention",
         title="Attention",
-        caption="What the network looks at, across, as it writes each token, down: the darker, the more.",
+        caption="The tokens of the text (columns) that the network attends to as it writes each token of its answer "
+        "(rows). The weights of a row sum to 1.",
         draw=functools.partial(_draw_attention, panels),
     )
 
@@ -72,17 +77,34 @@ def _draw_attention(
 ) -> "Figure":
     from matplotlib.colors import LinearSegmentedColormap
 
-    heights = [0.7 + 0.22 * len(written) for _, written, _ in panels]
-    figure = figures.new(theme, sum(heights), layout="constrained")
+    most = theme.most(SHOWN)
+    panels = [(weights[:most, :most], written[:most], read[:most]) for weights, written, read in panels]
+    heights = [1.1 + 0.22 * len(written) + 0.07 * _longest(read) for _, written, read in panels]
+    figure = figures.new(theme, sum(heights) + 0.7 * theme.narrow, layout="constrained")
     ramp = LinearSegmentedColormap.from_list("ramp", theme.ramp)
-    for axes, (weights, written, read) in zip(
-        figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0], panels, strict=True
-    ):
+    deepest = max((float(weights.max()) for weights, _, _ in panels if weights.size), default=1.0)
+    every = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
+    for number, (axes, (weights, written, read)) in enumerate(zip(every, panels, strict=True), 1):
         figures.dress(axes, theme)
-        axes.imshow(weights, cmap=ramp, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        axes.imshow(weights, cmap=ramp, vmin=0, vmax=deepest, aspect="auto", interpolation="nearest")
         style = {"fontsize": 8, "fontfamily": figures.FONT, "color": theme.ink, "parse_math": False}
-        for names, put in ((read, axes.set_xticks), (written, axes.set_yticks)):
-            shown = ["·" if one.isspace() else figures.drawable(one, number) for number, one in enumerate(names)]
-            put(range(len(names)), shown, **style)
+        axes.set_xticks(range(len(read)), _tokens(read), **style)
+        axes.set_yticks(range(len(written)), _tokens(written), **style)
+        for mark in axes.get_xticklabels():
+            mark.set_rotation(90 if len(mark.get_text()) > 1 else 0)
         axes.xaxis.tick_top()
+        figures.title(axes, f"text {number}", theme)
+        figures.label(axes, theme, xlabel="token of the text", ylabel="token of the answer")
+        axes.xaxis.set_label_position("top")
+    figures.scale(figure, every, every[0].images[0], theme, "attention weight")
     return figure
+
+
+def _longest(tokens: Sequence[str]) -> int:
+    return max(map(len, _tokens(tokens)), default=0)
+
+
+def _tokens(tokens: Sequence[str]) -> list[str]:
+    """Tokens as a figure shows them."""
+    shown = ("·" if one.isspace() else figures.drawable(one, number) for number, one in enumerate(tokens))
+    return [figures.cut(one, LETTERS) for one in shown]

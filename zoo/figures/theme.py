@@ -6,11 +6,19 @@ DPI = 144
 
 
 WIDTH = 6.4
-"""Inches. At half of it, the width of a phone, letters can still be read."""
+"""Inches of a figure on a page: as wide as a line of text."""
+
+
+NARROW = 3.75
+"""Inches of the figure that a phone shows in its place."""
 
 
 FONT = "DejaVu Sans"
 """Comes with matplotlib, so that a figure is the same everywhere."""
+
+
+SMALL = 7.5
+"""Points of the smallest letters: 10 pixels on a page."""
 
 
 LEGEND = 8
@@ -29,17 +37,6 @@ CLASS_COLOURS = {
 """Of the classes of a mask from the second on, over and over; by Okabe and Ito."""
 
 
-_DARK = ("blue", "orange", "green", "purple", "red", "sky blue")
-
-
-PALETTE = (
-    *("#{:02x}{:02x}{:02x}".format(*CLASS_COLOURS[name]) for name in _DARK),
-    "#999933",
-    "#882255",
-)
-"""Of lines, classes and experts, told apart by those who see fewer colours; beyond them it begins again."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Theme:
     """The colours of figures and of the page around them.
@@ -48,6 +45,8 @@ class Theme:
         paper, ink, muted, grid: background, text, secondary text, lines.
         first, second: two series; by Okabe and Ito, who chose them for colour-blind readers.
         ramp: from nothing to all, in one hue.
+        palette: of lines, classes and experts, for those who see fewer colours too; beyond them it begins again.
+        width: inches of a figure.
     """
 
     paper: str
@@ -57,6 +56,22 @@ class Theme:
     first: str
     second: str
     ramp: tuple[str, ...]
+    palette: tuple[str, ...]
+    width: float = WIDTH
+
+    @property
+    def narrow(self) -> bool:
+        """Whether figures are for the screen of a phone."""
+        return self.width < WIDTH
+
+    @property
+    def phone(self) -> "Theme":
+        """The same colours for the screen of a phone."""
+        return dataclasses.replace(self, width=NARROW)
+
+    def most(self, letters: int) -> int:
+        """Returns how many letters stand where there is room for `letters` in a wide figure."""
+        return int(letters * self.width / WIDTH)
 
 
 LIGHT = Theme(
@@ -67,6 +82,7 @@ LIGHT = Theme(
     first="#0072b2",
     second="#d55e00",
     ramp=("#ffffff", "#b3d3ea", "#3d85be", "#08306b"),
+    palette=("#0072b2", "#b87d00", "#009e73", "#c8508c", "#d55e00", "#2b8fd0", "#7a7a1f", "#882255"),
 )
 
 
@@ -78,4 +94,5 @@ DARK = Theme(
     first="#56b4e9",
     second="#e69f00",
     ramp=("#15181c", "#1c4667", "#3f93cd", "#d9eefc"),
+    palette=("#5aa9f0", "#e69f00", "#1fb58a", "#d98ab8", "#ff7a45", "#9bdcff", "#c3c34d", "#b58adf"),
 )

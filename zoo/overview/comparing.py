@@ -11,11 +11,11 @@ from typing import Any
 from zoo import figures
 from zoo.errors import InputError
 from zoo.fields import from_json, show
+from zoo.fields.texts import rounded, short, spoken
 from zoo.figures import pages
 from zoo.overview import listing
 from zoo.overview.listing import DAMAGED, Entry, look
 from zoo.runs import Run, history
-from zoo.tuning.report.leaderboard import short
 from zoo.tuning.study import Study
 
 MOST = 16
@@ -130,7 +130,7 @@ def as_table(runs: Sequence[Compared]) -> figures.Table:
     A row is a run; if that makes more columns than rows, a column is a run instead.
     """
     fields, scores = differing(runs), list(dict.fromkeys(key for run in runs for key in run.scores))
-    header = ("run", *fields, "epoch", *map(history.spoken, scores))
+    header = ("run", *fields, "epoch", *map(spoken, scores))
     rows = [
         (
             name,
@@ -141,7 +141,7 @@ def as_table(runs: Sequence[Compared]) -> figures.Table:
         for name, run in zip(names_of(runs), runs, strict=True)
     ]
     if len(header) - 1 > len(rows):
-        rows = [tuple("-" if cell is None else pages.number(cell) for cell in row) for row in rows]
+        rows = [tuple("-" if cell is None else rounded(cell) for cell in row) for row in rows]
         header, *rows = zip(("", *header[1:]), *rows, strict=True)
     return figures.Table(header, rows)
 
@@ -158,7 +158,7 @@ def as_cells(runs: Sequence[Compared]) -> list[tuple[str, ...]]:
 
 
 def _text(cell: object) -> str:
-    return "-" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    return "-" if cell is None else rounded(cell) if isinstance(cell, float) else str(cell)
 
 
 def as_json(runs: Sequence[Compared], page: pathlib.Path) -> dict[str, Any]:
@@ -189,7 +189,6 @@ def write(runs: Sequence[Compared], directory: str | os.PathLike[str]) -> pathli
     pages.refuse_foreign(target)
     names, table = names_of(runs), as_table(runs)
     found = differing(runs)
-    judged = "The fields that differ, and the scores as training reported them at each run's best epoch."
     facts = {
         "title": f"{len(runs)} runs compared",
         "summary": f"They differ in {', '.join(found)}." if found else "They have the same fields.",
@@ -203,9 +202,14 @@ def write(runs: Sequence[Compared], directory: str | os.PathLike[str]) -> pathli
     shared = list(dict.fromkeys(name for run in runs for name in metrics(run.rows)))
     parts = [
         figures.Part(
-            "scores", "Fields and scores", f"The fields that differ, and the scores as {judged}.", table=table
+            name="scores",
+            title="Fields and scores",
+            caption="The fields that differ, and the scores as training reported them at each run's best epoch.",
+            table=table,
         ),
-        figures.Part(
+        figures.Part("curves", "Curves", "Each run has trained one epoch, so there are no curves to compare.")
+        if all(len(run.rows) == 1 for run in runs)
+        else figures.Part(
             name="curves",
             title="Curves",
             caption="Validation where a run has it, else training; the dotted lines are training beside validation. "

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.errors import InputError, printable
+from zoo.fields.texts import rounded, spoken
 from zoo.runs import Run, history
 from zoo.runs.run import KIND as RUN
 from zoo.tuning.definition import KIND as STUDY
@@ -170,7 +171,7 @@ def as_cells(found: Sequence[Entry]) -> list[tuple[str, ...]]:
         done = f"{entry.epochs:,}" if entry.of is None else f"{entry.epochs:,}/{entry.of:,}"
         if entry.trials is not None:
             done = f"{done} in {entry.trials:,} trial{'' if entry.trials == 1 else 's'}"
-        score = "-" if entry.score is None else f"{history.spoken(entry.monitor or '')} {entry.score:.4g}"
+        score = "-" if entry.score is None else f"{spoken(entry.monitor or '')} {rounded(entry.score)}"
         if entry.status == DAMAGED:
             done = "-"
         status = entry.status.replace("_", " ")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zoo.errors import InputError, counted
+from zoo.fields.texts import rounded, spoken
 from zoo.overview.comparing import metrics
 from zoo.overview.listing import DAMAGED, Entry, look
 from zoo.overview.plotting import chart
@@ -111,7 +112,7 @@ def _end(entry: Entry) -> str:
     score = ""
     if entry.score is not None:
         where = "trial" if entry.kind == "study" else "epoch"
-        score = f"; best {history.spoken(entry.monitor or '')} {entry.score:.6g} in {where} {entry.best}"
+        score = f"; best {spoken(entry.monitor or '')} {rounded(entry.score)} in {where} {entry.best}"
     after = f"epoch {entry.epochs:,} of {entry.of:,}" if entry.of is not None else counted(entry.trials or 0, "trial")
     why = f" ({entry.reason})" if entry.reason else ""
     return f"{entry.path}: {entry.status.replace('_', ' ')}{why} after {after}{score}."
@@ -139,13 +140,13 @@ class _Run:
         for name in metrics(rows)[:room]:
             keys = {"training": name, "validation": f"val_{name}"}
             curves = {label: {row["epoch"]: row[key] for row in rows if key in row} for label, key in keys.items()}
-            charts.append(chart(name.replace("_", " "), curves, width, TALL, last))
+            charts.append(chart(spoken(name), curves, width, TALL, last))
         columns = dict.fromkeys(key for row in rows for key in row)
         names = [name for name in columns if name in _measured(rows)]
-        grid = Grid("epoch", *map(history.spoken, names))
+        grid = Grid("epoch", *map(spoken, names))
         for row in rows[-5:]:
             style = "bold" if row["epoch"] == entry.best else None
-            cells = [f"{row[name]:.4g}" if name in row else "-" for name in names]
+            cells = [rounded(row[name]) if name in row else "-" for name in names]
             grid.add_row(f"{row['epoch']}/{entry.of}", *cells, style=style)
         head = Text(f"{entry.recipe} in {self._run.path}: {entry.status.replace('_', ' ')}")
         return Group(head, *charts, grid)
@@ -153,7 +154,7 @@ class _Run:
     def lines(self) -> Iterator[str]:
         rows = history.read(self._run.path)
         for row in rows[self._told :]:
-            cells = "  ".join(f"{name} {row[name]:.4g}" for name in _measured(rows) if name in row)
+            cells = "  ".join(f"{name} {rounded(row[name])}" for name in _measured(rows) if name in row)
             yield f"epoch {row['epoch']}  {cells}"
         self._told = len(rows)
 
@@ -201,10 +202,12 @@ class _Study:
         curves = {number: self._folder.curve(number) for number in dict.fromkeys([*best, *now])}
         named = {f"trial {number}": curve for number, curve in list(curves.items())[:DRAWN]}
         ends = [*(one.until or one.epochs for one in running), *(max(curve, default=1) for curve in named.values())]
-        drawn = chart(self._study.objective, named, width, TALL, max(ends, default=1))
+        drawn = chart(spoken(self._study.objective), named, width, TALL, max(ends, default=1))
         room = height - TALL - 3
         table = live.picture(self._study, running, curves, self._pace, room, live.default_of(trials.values()))
-        head = Text(f"{self._study.name} in {self._study.path}: {self._study.direction} {self._study.objective}")
+        head = Text(
+            f"{self._study.name} in {self._study.path}: {self._study.direction} {spoken(self._study.objective)}"
+        )
         return Group(head, drawn, table)
 
     def _planned(self, trial: Trial) -> int:

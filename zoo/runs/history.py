@@ -40,12 +40,6 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     ]
 
 
-def spoken(name: str) -> str:
-    """Returns a key of a history as a person says it: `validation mean iou` for `val_mean_iou`."""
-    text = f"validation {name.removeprefix('val_')}" if name.startswith("val_") else name
-    return text.replace("_", " ")
-
-
 def best(folder: pathlib.Path, rows: Sequence[Mapping[str, Any]], monitor: object) -> tuple[int, float] | None:
     """Returns (epoch of the best weights, its value of `monitor`); None where nothing was monitored, or is finite.
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zoo import figures, files
+from zoo.fields.texts import rounded
 from zoo.figures.demo import Picture
 from zoo.tasks import _classes
 
@@ -83,7 +84,7 @@ def scores(counts: np.ndarray, labels: Sequence[str], split: str) -> figures.Par
         name="classes",
         title="Classes",
         caption=f"Each class on the {split} split, all {total:,} labelled pixels together, the lowest IoU first; no "
-        "number where a class neither occurs nor was said.",
+        "number where a class neither occurs nor was predicted.",
         table=figures.Table(("class", "pixels", "IoU", "Dice"), rows),
     )
 
@@ -125,7 +126,7 @@ def gallery(name: str, title: str, caption: str, judged: Sequence[Judged], label
     pictures, captions = [], []
     for one in judged:
         pictures += [one.picture, *(figures.tinted(one.picture, mask) for mask in (one.true, one.said))]
-        captions += [[f"image {one.number + 1}", f"mean IoU {one.iou:.3f}"], ["true"], ["said"]]
+        captions += [[f"image {one.number + 1}", f"mean IoU {rounded(one.iou)}"], ["true"], ["predicted"]]
     colours = ", ".join(f"{label} {colour}" for label, colour in zip(labels[1:], figures.CLASS_COLOURS, strict=False))
     return figures.Part(
         name=name,

@@ -14,6 +14,7 @@ from zoo.data.augment import Augmentation
 from zoo.data.mixing import Mixing
 from zoo.data.source import Image, Label, Source
 from zoo.errors import InputError
+from zoo.fields.texts import rounded
 from zoo.figures.demo import Picture
 from zoo.objective.losses import SmoothedCrossentropy
 from zoo.objective.metrics import Accuracy
@@ -247,9 +248,9 @@ def _mistakes(
     captions = [
         [
             f"true {figures.drawable(labels[one.true], one.true)}",
-            f"said {figures.drawable(labels[one.predicted], one.predicted)}",
+            f"predicted {figures.drawable(labels[one.predicted], one.predicted)}",
             f"probability {one.probability:.1%}",
-            f"loss {one.loss:.3g}",
+            f"loss {rounded(one.loss)}",
         ]
         for one in worst
     ]

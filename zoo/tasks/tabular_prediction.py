@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CLASSIFICATION, REGRESSION = "cross_entropy", ("mse", "mae", "huber")
 
 MOST_CATEGORIES = 1000
-"""Values of a column of text, beyond which it is taken for free text or an identifier."""
+"""Values of a column of text, beyond which it counts as free text or an identifier."""
 
 MOST_NUMBERS = 100
 """Whole numbers in a target up to which they may be classes."""

@@ -127,6 +127,6 @@ class TextClassification(WholeTexts):
             title="Worst mistakes",
             caption=f"{int((of[0] != of[1]).sum()):,} of the {len(of[0]):,} texts of the {outcome.split} split were "
             "misclassified. These have the highest loss.",
-            table=figures.Table(("text", "true", "said", "loss"), rows) if rows else None,
+            table=figures.Table(("text", "true", "predicted", "loss"), rows) if rows else None,
         )
         return [figures.confusion(*of), figures.scores(*of), mistakes]

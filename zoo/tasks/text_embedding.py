@@ -52,7 +52,7 @@ class TextEmbedding(WholeTexts):
         super().check()
         if self.batch_size < 2:
             raise InputError(
-                "batch_size must be at least 2 pairs: a text is told apart from the others of its batch. "
+                "batch_size must be at least 2 pairs: a text is compared with the others of its batch. "
                 f"Received: batch_size={self.batch_size}."
             )
 

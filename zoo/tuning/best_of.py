@@ -1,4 +1,4 @@
-"""`train_best`: trains the best trial of a study afresh over seeds, for a score that no search has picked."""
+"""`train_best`: retrains the best trial of a study over seeds, for a score that no search has picked."""
 
 import pathlib
 import statistics

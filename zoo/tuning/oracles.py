@@ -118,7 +118,7 @@ class _Bayesian(_Ours, keras_tuner.oracles.BayesianOptimizationOracle):
         return self._random_populate_space()
 
     def get_state(self):
-        """Includes the random generator, which keras-tuner would start afresh."""
+        """Includes the random generator, which keras-tuner would start again."""
         name, keys, *rest = self._random_state.get_state()
         return {**super().get_state(), "generator": [name, keys.tolist(), *rest]}
 

@@ -40,7 +40,7 @@ def check_layer(
     thorough: bool = True,
     **expected: Any,
 ) -> None:
-    """Raises AssertionError, with a message that says what to mend, where a layer breaks a law that all layers keep.
+    """Raises AssertionError, with a message that says what to correct, where a layer breaks a law that all layers keep.
 
     Config. The class is registered under a package; every parameter of `__init__` is in the config with its value;
     building changes nothing in it; the layer comes back from it as JSON; and what `build` makes, given lists instead

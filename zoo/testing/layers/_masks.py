@@ -84,7 +84,7 @@ def _masked_answers(case, layer, arrays, masks):
         )
     for shape, one in zip(shapes, seen, strict=True):
         assert one is None or shape[: one.ndim] == one.shape, (
-            f"{case.name} puts a mask of {one.shape} on an output of {shape}: mend compute_mask"
+            f"{case.name} puts a mask of {one.shape} on an output of {shape}: correct compute_mask"
         )
     valid = [mask if one is None and keeps else one for keeps, one in zip(kept, seen, strict=True)]
     answers = numbers(outputs)

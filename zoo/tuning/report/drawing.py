@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import figures
+from zoo.fields.texts import rounded, spoken
 from zoo.tuning.report.importance import Importance
-from zoo.tuning.report.leaderboard import short
 from zoo.tuning.report.scales import Scale
 from zoo.tuning.report.snapshot import Snapshot
 from zoo.tuning.trial import COMPLETED, PRUNED, curve
@@ -25,9 +25,6 @@ NAMED = 5
 
 PASSING = 1.09
 """Where a line of parallel coordinates passes an inactive field; a row ends at 1."""
-
-LETTERS = 45
-"""How many letters the marks of a row of parallel coordinates have at most."""
 
 _SMALL = {"fontsize": 8, "fontfamily": figures.FONT, "parse_math": False}
 
@@ -65,12 +62,12 @@ class Window:
 
     def title(self, objective: str) -> str:
         """Returns the name of the axis."""
-        return _named(objective) + (" (logarithmic)" if self.log else "")
+        return _named(spoken(objective)) + (" (logarithmic)" if self.log else "")
 
     def frame(self, axes: "Axes") -> None:
         """Makes this the vertical axis, with a margin."""
         if self.log:
-            axes.set_yscale("log")
+            figures.logarithmic(axes)
             margin = (self.high / self.low) ** 0.05
             axes.set_ylim(self.low / margin, self.high * margin)
         else:
@@ -111,7 +108,7 @@ def progress(study: Snapshot, clock: tuple[Mapping[int, float], str], theme: "fi
     window.frame(axes)
     axes.set_xlim(0, 1.03 * max(where) or 1)
     figures.label(axes, theme, xlabel=unit, ylabel=window.title(study.objective))
-    figures.legend(figure, axes, theme, loc="outside upper left", ncols=4)
+    figures.legend(figure, axes, theme, loc="outside upper left", ncols=2 if theme.narrow else 4)
     return figure
 
 
@@ -146,7 +143,7 @@ def parallel(study: Snapshot, scales: Mapping[str, Scale], theme: "figures.Theme
 
     ranked = study.ranked
     window = Window([trial.score for trial in ranked], study.direction)
-    score = Scale.of_numbers(study.objective, [window.low, window.high], window.log)
+    score = Scale.of_numbers(spoken(study.objective), [window.low, window.high], window.log)
     rows = [*scales.values(), score]
     lines = np.array([_across(trial, scales, score, window) for trial in ranked])  # (trials, rows)
     absent = np.isnan(lines)
@@ -154,8 +151,9 @@ def parallel(study: Snapshot, scales: Mapping[str, Scale], theme: "figures.Theme
     spread = np.linspace(-0.012, 0.012, len(ranked))[:, None]  # lines through one place, told apart
     lines = np.where(absent, PASSING, lines) + (named | absent) * spread
 
-    figure = figures.new(theme, 0.5 * len(rows) + 0.15)
-    left = (0.08 * max(len(_named(scale.field)) for scale in rows) + 0.15) / figures.WIDTH
+    figure = figures.new(theme, (0.7 if theme.narrow else 0.5) * len(rows) + 0.15)
+    margin = 0.1 if theme.narrow else 0.08 * max(len(_named(scale.field)) for scale in rows) + 0.15
+    left = margin / theme.width
     axes = figure.add_axes((left, 0, 0.97 - left, 1))
     heights = -np.arange(len(rows), dtype=float)
     ramp = LinearSegmentedColormap.from_list("ramp", theme.ramp)
@@ -165,8 +163,9 @@ def parallel(study: Snapshot, scales: Mapping[str, Scale], theme: "figures.Theme
         axes.plot(lines[place], heights, color=ramp(depth), linewidth=width, zorder=2)
     axes.plot(lines[0], heights, color=theme.second, linewidth=2.2, zorder=3)
     for number, scale in enumerate(rows):
-        _row(axes, scale, -number, absent[:, number].any(), theme)
-    axes.set(xlim=(-0.03, PASSING + 0.07 if absent.any() else 1.03), ylim=(-len(rows) + 0.6, 0.25))
+        _row(axes, scale, -number, absent[:, number].any(), 0.9 * (0.97 - left) * theme.width, theme)
+    top = 0.4 if theme.narrow else 0.25
+    axes.set(xlim=(-0.03, PASSING + 0.07 if absent.any() else 1.03), ylim=(-len(rows) + 0.6, top))
     axes.set_axis_off()
     return figure
 
@@ -183,22 +182,33 @@ def _named(text, most=24):
     return figures.cut(figures.drawable(text, 0), most)
 
 
-def _row(axes, scale, height, absent, theme):
-    """One axis of parallel coordinates, with its name on the left and its marks below."""
-    back = {"facecolor": theme.paper, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+def _row(axes, scale, height, absent, width, theme):
+    """One axis of parallel coordinates, `width` inches, with its name and its marks below."""
+    back = {"facecolor": theme.paper, "edgecolor": "none", "pad": 0.8}  # no line crosses a name or a mark
     axes.plot([0, 1], [height, height], color=theme.muted, linewidth=1.2, zorder=2.5)
     bold = {**_SMALL, "fontsize": 9, "fontweight": "bold"}
-    axes.text(-0.05, height, _named(scale.field), color=theme.ink, ha="right", va="center", **bold)
-    style = {"va": "center", "bbox": back, "zorder": 4, **_SMALL}
-    marks = scale.ticks(6)
-    every = math.ceil(sum(len(text) + 2 for _, text in marks) / LETTERS)
-    for place, text in marks[::every]:
+    where = {"x": 0, "y": height + 0.23} if theme.narrow else {"x": -0.05, "y": height, "ha": "right"}
+    style = {"va": "center", "bbox": back, "zorder": 4}
+    axes.text(s=_named(scale.field), color=theme.ink, **where, **style, **bold)
+    style |= _SMALL
+    for place, text in _apart(scale, scale.ticks(6), width):
         part = scale.part_of(place)
         axes.plot([part, part], [height - 0.06, height + 0.06], color=theme.muted, linewidth=1.2, zorder=2.5)
         align = "left" if part < 0.03 else "right" if part > 0.97 else "center"
         axes.text(part, height - 0.22, text, color=theme.ink, ha=align, **style)
     if absent:
         axes.text(PASSING, height - 0.22, "inactive", color=theme.muted, ha="center", **style)
+
+
+def _apart(scale, marks, width):
+    """Returns the (place, text) of `marks` whose texts do not touch on an axis of `width` inches."""
+    kept, end = [], -math.inf
+    for place, text in marks:
+        middle, half = scale.part_of(place) * width, 0.04 * (len(text) + 1)  # inches
+        if middle - half >= end:
+            kept.append((place, text))
+            end = middle + half
+    return kept
 
 
 def bars(found: Importance, most: int, theme: "figures.Theme") -> "Figure":
@@ -208,7 +218,7 @@ def bars(found: Importance, most: int, theme: "figures.Theme") -> "Figure":
     axes = figures.panel(figure.subplots(), theme)
     drawn = axes.barh(range(len(names)), [found.shares[name] for name in names], color=theme.first, height=0.6)
     axes.bar_label(drawn, fmt="%.2f", padding=4, color=theme.ink, **{**_SMALL, "fontsize": 9})
-    labels = [_named(name) for name in names]
+    labels = [_named(name, 18 if theme.narrow else 24) for name in names]
     axes.set_yticks(range(len(names)), labels, **{**_SMALL, "fontsize": 9}, color=theme.ink)
     axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 1.1 * max(found.shares.values()) or 1))
     axes.grid(visible=False, axis="y")
@@ -220,9 +230,10 @@ def slices(study: Snapshot, scales: Mapping[str, Scale], theme: "figures.Theme")
     """Draws a panel for each field: the scores by its values."""
     ranked = study.ranked
     window = Window([trial.score for trial in ranked], study.direction)
-    high = math.ceil(len(scales) / COLUMNS)
+    columns = COLUMNS - theme.narrow
+    high = math.ceil(len(scales) / columns)
     figure = figures.new(theme, 1.95 * high + 0.35, layout="constrained")
-    panels = figure.subplots(high, COLUMNS, sharey=True, squeeze=False)
+    panels = figure.subplots(high, columns, sharey=True, squeeze=False)
     for axes in panels.flat[len(scales) :]:
         axes.set_axis_off()
     for axes, scale in zip(panels.flat, scales.values(), strict=False):
@@ -232,13 +243,13 @@ def slices(study: Snapshot, scales: Mapping[str, Scale], theme: "figures.Theme")
         _dots(axes, shown, places, window, theme, size=11)
         if shown and shown[0] is ranked[0]:
             _ring(axes, places[0], ranked[0].score, theme)
-        marks, texts = zip(*scale.ticks(4), strict=True)
-        texts = [figures.cut(text, 10) for text in texts]
-        upright = {"rotation": 90} if sum(map(len, texts)) > 20 else {}
+        marks = [(place, figures.cut(text, 10)) for place, text in scale.ticks(4)]
+        upright = {"rotation": 90} if sum(len(text) for _, text in marks) > 20 - 6 * theme.narrow else {}
+        marks, texts = zip(*(marks if upright else _apart(scale, marks, 0.75 * theme.width / columns)), strict=True)
         axes.set_xticks(marks, texts, **_SMALL, **upright, color=theme.ink)
         margin = 0.35 if scale.names else 0.06 * (scale.high - scale.low)
         axes.set_xlim(scale.low - margin, scale.high + margin)
-        figures.title(axes, _named(scale.field, 20), theme)
+        figures.title(axes, _named(scale.field, 20 - 6 * theme.narrow), theme)
         window.frame(axes)
     for axes in panels[:, 0]:
         figures.label(axes, theme, ylabel=window.title(study.objective))
@@ -274,13 +285,13 @@ def curves(study: Snapshot, histories: Mapping[int, list[tuple[int, float]]], th
         _curve(axes, histories[number], window, color=theme.muted, linewidth=0.8, marker=dot, alpha=alpha)
     for place, trial in enumerate(named):
         marker = "o" if len(histories[trial.number]) <= 30 else None
-        style = {"color": figures.PALETTE[place], "linewidth": 1.8, "marker": marker, "zorder": 3 - place / NAMED}
-        _curve(axes, histories[trial.number], window, label=f"trial {trial.number}: {short(trial.score)}", **style)
+        style = {"color": theme.palette[place], "linewidth": 1.8, "marker": marker, "zorder": 3 - place / NAMED}
+        _curve(axes, histories[trial.number], window, label=f"trial {trial.number}: {rounded(trial.score)}", **style)
     window.frame(axes)
     figures.label(axes, theme, ylabel=window.title(study.objective))
     figures.number_epochs(axes, theme)
     if named:
-        figures.legend(figure, axes, theme, loc="outside upper left", ncols=3)
+        figures.legend(figure, axes, theme, loc="outside upper left", ncols=2 if theme.narrow else 3)
     return figure
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import runs
 from zoo.errors import InputError, install_line
 from zoo.fields import markup, show
+from zoo.fields.texts import short
 from zoo.figures import cut
 from zoo.tuning.report.snapshot import Snapshot, Source
 from zoo.tuning.trial import Trial
@@ -152,11 +153,6 @@ def as_html(study: Source, top: int = 20) -> str:
     ]
     table = [markup.table(header, found)] if found else []
     return markup.card(f"Study of {study.name}", facts, *table)
-
-
-def short(value: Any) -> str:
-    """Returns a field's value as a person reads it: four digits of a number."""
-    return f"{value:.4g}" if isinstance(value, float) else show(value)
 
 
 def duration(seconds: float | None) -> str:

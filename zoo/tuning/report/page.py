@@ -6,6 +6,7 @@ import pathlib
 import shlex
 
 from zoo import figures
+from zoo.fields.texts import rounded, short, spoken
 from zoo.figures import pages
 from zoo.tuning.report import drawing, importance, leaderboard
 from zoo.tuning.report.scales import scales
@@ -53,7 +54,7 @@ def _facts(study):
     return {
         "label": study.name,
         "summary": f"{_counted(len(study.trials), 'trial')} over {_counted(len(study.space), 'field')}, judged by "
-        f"{study.objective}: the {better} the better.",
+        f"{spoken(study.objective)}: the {better} the better.",
         "notes": _notes(study),
         "tiles": _tiles(study),
         "best": _best(study),
@@ -81,7 +82,7 @@ def _tiles(study):
     ranked = study.ranked
     counts = collections.Counter(trial.status for trial in study.trials)
     states = [(status, counts[status]) for status in STATUSES]
-    best = [(f"best {study.objective}", ranked[0].score), ("best trial", ranked[0].number)] if ranked else []
+    best = [(f"best {spoken(study.objective)}", ranked[0].score), ("best trial", ranked[0].number)] if ranked else []
     times = [leaderboard.seconds(trial) or 0 for trial in study.trials]
     return [
         *best,
@@ -99,11 +100,11 @@ def _best(study):
     best = ranked[0]
     default = study.default
     epoch = f" in epoch {best.epoch} of {best.epochs}" if best.epoch else ""
-    line = f"Trial {best.number}, {study.objective} {pages.number(best.score)}{epoch}."
+    line = f"Trial {best.number}, {spoken(study.objective)} {rounded(best.score)}{epoch}."
     if default is best:
         line += " It is the default."
     elif default is not None and default.score is not None:
-        line += f" The default, trial {default.number}, has {pages.number(default.score)}."
+        line += f" The default, trial {default.number}, has {rounded(default.score)}."
     names = dict.fromkeys([*study.space, *best.values])
     shown = {"best": best} | ({} if default is None else {"default": default})
     rows = [(name, *(_value(trial, name) for trial in shown.values()), study.space.get(name)) for name in names]
@@ -112,7 +113,7 @@ def _best(study):
 
 def _value(trial, name):
     """Returns a field of a trial, numbers to four digits; None where the field is inactive."""
-    return leaderboard.short(trial.values[name]) if name in trial.values else None
+    return short(trial.values[name]) if name in trial.values else None
 
 
 def _commands(study):
@@ -234,16 +235,24 @@ def _importance(found, count, which):
 
 
 def _curves(study, histories):
+    if max(map(len, histories.values())) == 1:
+        return figures.Part("curves", "Curves", "Each trial has trained one epoch, so there are no curves.")
     named = min(sum(trial.number in histories for trial in study.ranked), drawing.NAMED)
     best = f" The best {'one is' if named == 1 else f'{named} are'} named by trial and score." if named else ""
     beyond = _beyond(study, [value for rows in histories.values() for _, value in rows])
     return figures.Part(
         name="curves",
         title="Curves",
-        caption=f"{study.objective} by epoch: a line for each trial that finished one, {len(histories):,} in all."
-        f"{best}{beyond}",
+        caption=f"{_sentence(study.objective)} by epoch: a line for each trial that finished one, "
+        f"{len(histories):,} in all.{best}{beyond}",
         draw=functools.partial(drawing.curves, study, histories),
     )
+
+
+def _sentence(name):
+    """A metric as a sentence begins with it."""
+    text = spoken(name)
+    return text[:1].upper() + text[1:]
 
 
 def _failures(study):
@@ -278,11 +287,11 @@ def _trials(study):
             row["score"],
             f"{row['epoch'] or '-'}/{row['epochs']}",
             leaderboard.duration(row["seconds"]).replace(" ", "\N{NO-BREAK SPACE}"),
-            *(leaderboard.short(row["fields"][name]) if name in row["fields"] else None for name in names),
+            *(short(row["fields"][name]) if name in row["fields"] else None for name in names),
         )
         for row in rows[:LISTED]
     ]
-    header = ("rank", "trial", "status", study.objective, "epoch", "time", *names)
+    header = ("rank", "trial", "status", spoken(study.objective), "epoch", "time", *names)
     caption = "The best first, then those without a score, with the fields that differ. The epoch is the one of the "
     caption += f"score, of those that were trained.{_only(rows)}"
     return [figures.Part(name="trials", title="Trials", caption=caption, table=figures.Table(header, listed))]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.fields import show
+from zoo.fields.texts import short
 from zoo.figures import cut, drawable
-from zoo.tuning.report.leaderboard import differing, short
+from zoo.tuning.report.leaderboard import differing
 from zoo.tuning.report.snapshot import Snapshot
 
 NAMED = 8

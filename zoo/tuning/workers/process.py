@@ -1,7 +1,7 @@
 """`Process`: a function that runs in a process of its own, and talks to the study through a pipe.
 
-On a CPU, processes are forked from a server that has imported Keras already (0.02 s each). Beside a GPU they are
-started afresh, because GPU drivers do not survive a fork. A process dies with its study, and its output goes to a log.
+On a CPU, processes are forked from a server that has imported Keras already (0.02 s each). Beside a GPU they start
+without it, because GPU drivers do not survive a fork. A process dies with its study, and its output goes to a log.
 """
 
 import contextlib
