@@ -33,6 +33,7 @@ setup(
         "zoo.figures": ["*.html.j2"],
         "zoo.overview": ["*.html.j2"],
         "zoo.serving": ["*.html.j2", "*.js", "*.css"],
+        "zoo.weights": ["imagenet.txt", "imagenet-license.txt"],
         "zoo.tuning.report": ["*.html.j2"],
     },
 )

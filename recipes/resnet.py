@@ -1,3 +1,4 @@
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -7,6 +8,7 @@ import zoo.layers
 from zoo.errors import InputError
 from zoo.fields import choice, flag, integer, real
 from zoo.recipes._pixels import Pixels, preprocessing, pretrained_cfg, reading
+from zoo.recipes._torchvision import depth_of, torchvision_config
 from zoo.tasks import ImageClassification
 from zoo.weights.layout import Config, Family, Target, expect, required
 from zoo.weights.parts import convolution, dense, norm
@@ -57,12 +59,12 @@ def _of_transformers(config: Config) -> dict[str, Any]:
     expect(config, "downsample_in_bottleneck", False, default=False)
     expect(config, "embedding_size", 64)
     bottleneck = required(config, "layer_type") == "bottleneck"
-    counts = tuple(required(config, "depths"))
+    depth = depth_of(BLOCKS, required(config, "depths"), bottleneck)
     widths = [(256 if bottleneck else 64) * 2**stage for stage in range(4)]
-    depths = [depth for depth, blocks in BLOCKS.items() if blocks == counts and (depth >= 50) == bottleneck]
-    if not depths or list(required(config, "hidden_sizes")) != widths:
-        raise InputError(f"config.json has depths={list(counts)} and hidden_sizes that no ResNet of ours has.")
-    return {"family": "imagenet", "depth": depths[0], **reading(config)}
+    if depth is None or list(required(config, "hidden_sizes")) != widths:
+        depths = list(config["depths"])
+        raise InputError(f"config.json has depths={depths} and hidden_sizes that no ResNet of ours has.")
+    return {"family": "imagenet", "depth": depth, **reading(config)}
 
 
 def _to_timm(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,6 +136,7 @@ FAMILIES = (
         },
         ignored=("*.num_batches_tracked",),
         target=Target(_to_timm),
+        bare=functools.partial(torchvision_config, BLOCKS),
     ),
 )
 

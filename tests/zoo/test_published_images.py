@@ -14,7 +14,12 @@ from safetensors.numpy import save_file
 import zoo
 from tests.artefacts.pretrained.drawing import drawn
 from tests.zoo.test_pretrained import ARTEFACTS, _torch_resnet
+from zoo.registry import config_of, find
+from zoo.runs import Pretrained
+from zoo.weights import hub, imagenet
+from zoo.weights.layout import classes_of, labels_of
 
+IMAGES = ARTEFACTS / "images"
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SIZES = ((375, 500), (500, 333), (256, 256), (768, 1024))
 
@@ -79,16 +84,12 @@ def test_resnet_50_gives_torchvisions_probabilities_of_photographs(tmp_path):
         expected = torch.softmax(net(images), dim=1).numpy()
     assert (expected.max(1) > 0.1).all()
     assert np.abs(expected[0] - expected[1]).max() > 0.1  # neither flat nor the same of all
-    source = tmp_path / "resnet50"
-    source.mkdir()
-    save_file({name: one.numpy() for name, one in net.state_dict().items()}, source / "model.safetensors")
-    cfg = {"input_size": [3, 224, 224], "crop_pct": 0.875, "interpolation": "bilinear", "mean": MEAN, "std": STD}
-    (source / "config.json").write_text(
-        json.dumps({"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": cfg})
-    )
+    source = tmp_path / "resnet50.pth"  # alone: what it is, its names and shapes say
+    torch.save(net.state_dict(), source)
 
     predicted = zoo.predict(source, paths)
-    found = np.array([[answer.probabilities[str(number)] for number in range(1000)] for answer in predicted])
+    assert [answer.label for answer in predicted] == [imagenet.names()[number] for number in expected.argmax(1)]
+    found = np.array([[answer.probabilities[name] for name in imagenet.names()] for answer in predicted])
     np.testing.assert_allclose(found, expected, atol=5e-4)
     exported = zoo.export(source, tmp_path / "exported")
     command = [sys.executable, "-I", "-c", ALONE, str(exported), str(tmp_path / "answers.npy"), *paths]
@@ -96,7 +97,81 @@ def test_resnet_50_gives_torchvisions_probabilities_of_photographs(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "answers.npy"), expected, atol=5e-4)
 
 
-IMAGES = ARTEFACTS / "images"
+# Names of ImageNet's classes --------------------------------------------------------------------------------------
+
+
+def timm(tag, classes=1000, **more):
+    return {"architecture": "resnet18", "num_classes": classes, "pretrained_cfg": {"tag": tag}, **more}
+
+
+def test_imagenet_has_1000_names():
+    names = imagenet.names()
+    assert len(set(names)) == imagenet.CLASSES == 1000
+    assert all(name and name == name.strip() for name in names)
+    assert (names[0], names[207], names[999]) == ("tench", "golden retriever", "toilet tissue")
+
+
+@pytest.mark.parametrize("tag", ["a1_in1k", "tv2_in1k", "augreg_in21k_ft_in1k", "in1k", "laion2b_ft_in12k_in1k_384"])
+def test_a_tag_of_timm_says_that_classes_are_those_of_imagenet(tag):
+    assert labels_of(timm(tag)) == imagenet.names()
+    assert classes_of(timm(tag)) == 1000
+
+
+@pytest.mark.parametrize("config", [
+    timm("a1_in1k", classes=7), timm("augreg_in21k"), timm("a1_in1k_ft_pets"), timm("xin1k"), timm(None),
+    {"architecture": "resnet18", "num_classes": 1000}, {"num_classes": 1000, "pretrained_cfg": None},
+    {"architectures": ["ResNetForImageClassification"], "num_labels": 1000},
+])  # fmt: skip
+def test_other_classes_have_no_names(config):
+    assert labels_of(config) is None
+
+
+def test_what_a_config_says_of_its_classes_wins():
+    letters = [f"class {number}" for number in range(1000)]
+    assert labels_of(timm("a1_in1k", label_names=letters)) == tuple(letters)
+    assert labels_of(timm("a1_in1k", id2label={str(n): name for n, name in enumerate(letters)})) == tuple(letters)
+
+
+def test_a_checkpoint_of_timm_names_its_classes(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(timm("a1_in1k")))
+    pretrained = Pretrained(tmp_path)
+    assert pretrained.recipe.label == "resnet/18"
+    assert pretrained.reader().labels == imagenet.names()
+
+
+def zeros(shapes):
+    """{name: tensor} of so many zeros, which take no memory."""
+    return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_file_of_torchvision_is_known_by_its_names(depth):
+    """With ImageNet's classes and torchvision's pixels; its second weights are cropped otherwise."""
+    recipe, _, _ = find("resnet")
+    (bare,) = [family.bare for family in recipe.families if family.bare is not None]
+    shapes = json.loads((IMAGES / f"resnet{depth}_timm" / "shapes.json").read_text())
+    whole = {**shapes, "fc.bias": (1000,)}
+    config = bare(zeros(whole), lambda: "0676ba61...")
+    assert labels_of(config) == imagenet.names()
+    values = recipe.families[1].values(config)
+    assert (values["depth"], values["input_shape"], values["crop_fraction"]) == (depth, (224, 224, 3), 0.875)
+    assert (list(values["mean"]), list(values["std"]), values["interpolation"]) == (MEAN, STD, "bilinear")
+    second = recipe.families[1].values(bare(zeros(whole), lambda: "11ad3fa6..."))
+    assert int(224 / second["crop_fraction"]) == 232
+    wide = {**whole, "layer1.0.conv1.weight": (128, *shapes["layer1.0.conv1.weight"][1:])}
+    shallow = {name: shape for name, shape in whole.items() if not name.startswith("layer4.1.")}
+    for other in (shapes, wide, shallow, {"fc.bias": (1000,)}, {}):
+        assert bare(zeros(other), lambda: "") is None
+
+
+def test_a_file_that_no_recipe_knows_is_refused(tmp_path):
+    save_file({"fc.bias": np.zeros(1000, "float32")}, tmp_path / "net.safetensors")
+    assert config_of(hub.locate(tmp_path / "net.safetensors"), [find("resnet")[0]]) is None
+    with pytest.raises(zoo.InputError, match=r"net.safetensors has no config.json beside it. Name the recipe"):
+        zoo.load(tmp_path / "net.safetensors")
+
+
+# Networks -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.backend

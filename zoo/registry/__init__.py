@@ -13,6 +13,7 @@ from zoo.registry.opening import decided as decided
 from zoo.registry.opening import open_recipe as open_recipe
 from zoo.registry.opening import recipe as recipe
 from zoo.registry.pretrained import checkpoint as checkpoint
+from zoo.registry.pretrained import config_of as config_of
 from zoo.registry.pretrained import recipe_of as recipe_of
 from zoo.registry.pretrained import written_as as written_as
 from zoo.registry.references import reference as reference

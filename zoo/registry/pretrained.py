@@ -26,12 +26,26 @@ _ASIDE = {*FREE, "classes", "vocabulary", "tokens", "answer_length", "temperatur
 """Fields that a checkpoint need not say as a recipe has them."""
 
 
+def config_of(located: hub.Located, classes: "Iterable[type[Recipe]]") -> Config | None:
+    """Returns what a checkpoint says that it is; of a file without config.json, what one of the recipes `classes` knows
+    it to be; None where none does."""
+    config = located.config()
+    if config is not None:
+        return config
+    from zoo.weights.tensors import open_tensors
+
+    known = [family.bare for cls in classes for family in cls.families if family.bare is not None]
+    tensors = open_tensors(located.path) if known else {}
+    found = (bare(tensors, lambda: located.digests[located.path.name]) for bare in known)
+    return next((one for one in found if one is not None), None)
+
+
 def recipe_of(located: hub.Located) -> "Recipe":
     """Returns the recipe, with its values, of a checkpoint that says in its config.json what it is.
 
     Raises: `InputError` for an architecture that no recipe has.
     """
-    config = located.config()
+    config = config_of(located, [find(name)[0] for name in names()])
     if config is None:
         raise InputError(
             f"{located.source} has no config.json beside it. Name the recipe: "
@@ -60,7 +74,7 @@ def started(recipe: "Recipe") -> "Recipe":
     if recipe.init_from is None or not hub.is_pretrained(recipe.init_from):
         return recipe
     located = hub.locate(recipe.init_from)
-    config = located.config()
+    config = config_of(located, [type(recipe)])
     if config is None:
         return recipe
     family = _family(type(recipe), config, located)

@@ -36,8 +36,8 @@ class Pretrained:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The names of the classes; None where the checkpoint does not name them."""
-        return labels_of(self.located.config() or {})
+        """The names of the classes; None where the checkpoint does not name them and is not known to be of ImageNet."""
+        return labels_of(registry.config_of(self.located, [type(self.recipe)]) or {})
 
     def reader(self) -> Any:
         """Returns what reads raw inputs for the network, as the checkpoint's own library does."""

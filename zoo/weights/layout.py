@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import InputError
+from zoo.weights import imagenet
 from zoo.weights.parts import Part, Rows, Shape, same
 
 Config = Mapping[str, Any]
@@ -69,6 +70,8 @@ class Family:
         ignored: shell patterns of tensors that have no place in the network.
         loads: those of `architectures` of which `zoo.load` makes this recipe; all, if None.
         target: how weights are written; None where they are only read.
+        bare: function of the tensors of a file that has no config.json, and of one that returns the file's SHA-256: it
+            returns the config of what it knows them to be, None of others.
     """
 
     architectures: tuple[str, ...]
@@ -78,6 +81,7 @@ class Family:
     ignored: tuple[str, ...] = ()
     loads: tuple[str, ...] | None = None
     target: Target | None = None
+    bare: Callable[[Mapping[str, Any], Callable[[], str]], Config | None] | None = None
 
     def part(self, path: str) -> Part | None:
         """Returns the part of the variable at `path`, with the numbers of the path in its names; None without one."""
@@ -218,7 +222,7 @@ def required(config: Config, name: str) -> Any:
 
 
 def labels_of(config: Config) -> tuple[str, ...] | None:
-    """Returns the names of the classes that a config gives; None where it gives none."""
+    """Returns the names of the classes that a config gives, ImageNet's where it is known to be of it; else None."""
     named = config.get("id2label")
     if isinstance(named, dict):
         try:
@@ -229,7 +233,9 @@ def labels_of(config: Config) -> tuple[str, ...] | None:
             raise InputError("id2label of config.json leaves out numbers of classes.")
         return tuple(str(named[key]) for key in keys)
     names = config.get("label_names")
-    return tuple(map(str, names)) if isinstance(names, list) else None
+    if isinstance(names, list):
+        return tuple(map(str, names))
+    return imagenet.names() if imagenet.is_of(config) else None
 
 
 def classes_of(config: Config) -> int | None:
