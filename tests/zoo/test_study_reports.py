@@ -108,7 +108,7 @@ def test_the_table_for_people(tmp_path):
     trials = [trial(0, {}, status="failed", reason=reason), trial(1, {"rate": 0.123456}, 1e-9), trial(2, {}, 0.5)]
     header, best, other, failed = leaderboard.as_cells(Study(tmp_path, trials, space={}))
     assert header == ("rank", "trial", "status", "val_loss", "epoch", "time", "rate", "reason")
-    assert best == ("1", "1", "completed", "1e-09", "1/1", "-", "0.1235", "")
+    assert best == ("1", "1", "completed", "1.000e-09", "1/1", "-", "0.1235", "")
     assert other[6] == "-"
     assert failed[:6] == ("-", "0", "failed", "-", "-/0", "-")
     assert len(failed[-1]) == leaderboard.LONG

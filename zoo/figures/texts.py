@@ -90,9 +90,9 @@ def _draw_attention(
         style = {"fontsize": 8, "fontfamily": figures.FONT, "color": theme.ink, "parse_math": False}
         axes.set_xticks(range(len(read)), _tokens(read), **style)
         axes.set_yticks(range(len(written)), _tokens(written), **style)
+        axes.xaxis.tick_top()
         for mark in axes.get_xticklabels():
             mark.set_rotation(90 if len(mark.get_text()) > 1 else 0)
-        axes.xaxis.tick_top()
         figures.title(axes, f"text {number}", theme)
         figures.label(axes, theme, xlabel="token of the text", ylabel="token of the answer")
         axes.xaxis.set_label_position("top")

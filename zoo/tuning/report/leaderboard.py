@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import runs
 from zoo.errors import InputError, install_line
 from zoo.fields import markup, show
-from zoo.fields.texts import short
+from zoo.fields.texts import rounded, short
 from zoo.figures import cut
 from zoo.tuning.report.snapshot import Snapshot, Source
 from zoo.tuning.trial import Trial
@@ -93,7 +93,7 @@ def _cells(study: Snapshot, top: int | None) -> list[tuple[str, ...]]:
             str(row["rank"] or "-"),
             str(row["number"]),
             row["status"],
-            "-" if row["score"] is None else f"{row['score']:.6g}",
+            "-" if row["score"] is None else rounded(row["score"]),
             f"{row['epoch'] or '-'}/{row['epochs']}",
             duration(row["seconds"]),
             *(short(row["fields"][name]) if name in row["fields"] else "-" for name in names),
