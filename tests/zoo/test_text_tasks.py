@@ -10,9 +10,12 @@ import pytest
 
 import zoo
 from zoo import cli, figures, registry, reporting
+from zoo.decoding import Decoded
 from zoo.figures.texts import scores
+from zoo.tasks import _written
 
-TINY = {"width": 8, "heads": 2, "hidden": 8, "depth": 1, "epochs": 1, "quiet": True}
+TINY_NETWORK = {"width": 8, "heads": 2, "hidden": 8, "depth": 1}
+TINY = {**TINY_NETWORK, "epochs": 1, "quiet": True}
 TRANSLATE = {"embedding": 6, "units": 8, "attention": 6, "readout": 6, "epochs": 1,
              "quiet": True}  # fmt: skip
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "dog", "ran", "to", "sea", "where", "one", "old", "ship")
@@ -310,3 +313,54 @@ def test_a_model_that_was_not_trained_on_our_data_has_a_reader_and_a_probe(name)
         assert ids.shape[0] == 3
         assert ids.max() < recipe.vocabulary
     assert json.dumps(reader.get_config())
+
+
+@pytest.mark.parametrize("name", ["llama/qwen2-0.5b", "gpt"])
+def test_noise_has_few_logits(name):
+    """Those of a published vocabulary take long, and are many."""
+    recipe = zoo.recipe(name)
+    longest = max(len(one["text"].decode()) for one in recipe.make_noise(8))
+    assert 8 < longest < 128
+    assert longest * recipe.vocabulary < 3e6
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    return zoo.build("gpt", length=16, answer_length=5, vocabulary=20, **TINY_NETWORK)
+
+
+def test_a_model_answers_as_its_recipe_says_now(untrained, monkeypatch):
+    class Counting:
+        made = []
+
+        def __init__(self, model, decoder, search):
+            self.length = search.length
+            self.made.append(search.length)
+
+        def predict_on_batch(self, inputs):
+            return np.zeros((len(inputs[0]), 1, self.length), "int32"), np.zeros((len(inputs[0]), 1))
+
+    monkeypatch.setattr(_written, "Decoding", Counting)
+    ids = np.ones((2, 3), "int32")
+    for length in (5, 5, 3):
+        tokens, _ = untrained.recipe.replace(answer_length=length).ask(untrained, ids)
+        assert tokens.shape == (2, 1, length)
+    assert Counting.made == [5, 3]  # made anew for another recipe alone
+
+
+def test_the_endpoints_that_write_share_one_graph(untrained, monkeypatch):
+    """Tracing and saving it twice would take twice as long."""
+    tf = pytest.importorskip("tensorflow")
+    traced = []
+
+    def search(decoder, inputs):
+        traced.append(inputs)
+        return Decoded(tf.ones((1, 1, 2), tf.int32), tf.ones((1, 1)))
+
+    monkeypatch.setattr(type(untrained.recipe), "make_search", lambda self: search)
+    reader = untrained.recipe.default_reader()
+    endpoints = untrained.recipe.endpoints(untrained, reader)
+    for name in ("serving_default", "serve_sample"):
+        endpoint, specs = endpoints[name]
+        tf.function(endpoint).get_concrete_function(*specs.values())
+    assert len(traced) == 1

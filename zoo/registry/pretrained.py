@@ -45,7 +45,7 @@ def recipe_of(located: hub.Located) -> "Recipe":
 
     Raises: `InputError` for an architecture that no recipe has.
     """
-    config = config_of(located, [find(name)[0] for name in names()])
+    config = config_of(located, (find(name)[0] for name in names()))
     if config is None:
         raise InputError(
             f"{located.source} has no config.json beside it. Name the recipe: "

@@ -18,6 +18,7 @@ with lean_imports():
     import keras
 
     from zoo import files, readers, registry, runs, weights
+    from zoo.base.models import undrawn
     from zoo.base.randomness import dtype_policy
     from zoo.base.recipe import Recipe
     from zoo.serving import preprocessing
@@ -71,7 +72,7 @@ def opened(job: pathlib.Path, facts: dict[str, Any]) -> tuple[Recipe, keras.Mode
     Raises: `InputError` for what lies damaged in the run that the job was made of.
     """
     recipe = registry.restored(facts["recipe"], trusted=True)  # the process that asks has checked it
-    with dtype_policy("float32"):
+    with dtype_policy("float32"), undrawn():
         network = recipe.network()
     weights.put(network, weights.read(job / "weights.npz"))
     return recipe, network, weights.open_keras(job / "reader.keras", facts.get("reader", "the reader"))

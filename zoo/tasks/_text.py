@@ -1,5 +1,6 @@
 """What tasks on text have in common."""
 
+import itertools
 import math
 import pathlib
 import typing
@@ -119,11 +120,13 @@ class Texts(Recipe):
 
     def make_noise(self, count: int) -> list[dict[str, typing.Any]]:
         """Raw examples of noise, for the probe of a model that was not trained on a data set of ours."""
-        return [{"text": text} for text in noise(count, self.vocabulary, min(self.length, _NOISE))]
+        most = min(max(_LOGITS // self.vocabulary, 16), 128)
+        return [{"text": text} for text in noise(count, self.vocabulary, min(self.length, most))]
 
 
-_NOISE = 128
-"""Characters of noise at most: logits of a long context, times a published vocabulary, do not fit into memory."""
+_LOGITS = 1 << 20
+"""About how many logits a text of noise has at most: those of a long context, times a published vocabulary, take long,
+and do not fit into memory."""
 
 
 class RunningText(Texts):
@@ -231,8 +234,11 @@ def noise(count: int, vocabulary: int, length: int) -> list[bytes]:
 
 
 def invented(size: int) -> Tokenizer:
-    """A tokenizer of `size` ids for a model that was not trained on texts of ours: of characters from U+0021 on."""
-    return Tokenizer("characters", [chr(33 + number) for number in range(size - SPECIAL)])
+    """A tokenizer of `size` ids for a model that was not trained on texts of ours: of characters from U+0021 on.
+
+    Surrogates are left out: no text has them."""
+    codes = itertools.chain(range(33, 0xD800), range(0xE000, 0x110000))
+    return Tokenizer("characters", [chr(code) for code in itertools.islice(codes, size - SPECIAL)])
 
 
 def raw(text: typing.Any) -> bytes:

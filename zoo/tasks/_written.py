@@ -48,8 +48,9 @@ def decode(recipe: Any, model: keras.Model, *inputs: np.ndarray) -> tuple[np.nda
     Args:
         inputs: arrays (n, ...) that the search takes.
     """
-    if not hasattr(model, "decoding"):  # compiled once
-        attach(model, decoding=Decoding(model, recipe.make_decoder(model), recipe.make_search()))
+    if getattr(model, "decoded_by", None) != recipe:  # compiled once
+        made = Decoding(model, recipe.make_decoder(model), recipe.make_search())
+        attach(model, decoding=made, decoded_by=recipe)
     found = []
     for start in range(0, len(inputs[0]), recipe.batch_size):
         batch = [part[start : start + recipe.batch_size] for part in inputs]

@@ -102,10 +102,11 @@ class LanguageModel(RunningText):
             return {"text": reader.writer.decode(tokens[:, 0]), "score": scores[:, 0]}
 
         text, number = tf.TensorSpec([None], tf.string), tf.TensorSpec([], tf.int32)
+        shared = tf.function(drawn, [text, number], autograph=False)  # traced once, and called by both
         return {
             **super().endpoints(network, reader),
-            "serving_default": (lambda text: drawn(text, self.seed), {"text": text}),
-            "serve_sample": (drawn, {"text": text, "seed": number}),
+            "serving_default": (lambda text: shared(text, tf.constant(self.seed, tf.int32)), {"text": text}),
+            "serve_sample": (shared, {"text": text, "seed": number}),
         }
 
     def _draws(self, count: Tensor, seed: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from zoo import weights
+from zoo.base.models import undrawn
 from zoo.base.randomness import dtype_policy, reproducible
 from zoo.base.recipe import Recipe
 from zoo.data.source import Source
@@ -29,7 +30,7 @@ def make_answers(recipe: Recipe, probe: Mapping[str, np.ndarray]) -> Callable[[M
 
     Adapters among the weights are merged into their kernels.
     """
-    with keras.device("cpu"), reproducible(recipe.seed), dtype_policy("float32"):
+    with keras.device("cpu"), reproducible(recipe.seed), dtype_policy("float32"), undrawn():
         twin = recipe.network()
     inputs = [probe[f"serve_tensors/{one.name}"] for one in twin.inputs]
 
