@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 import types
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from zoo import _checkout
@@ -55,6 +56,12 @@ def find(name: str) -> "tuple[type[Recipe], str, str | None]":
         sources = " and ".join(entry.distribution for entry in matching)
         raise InputError(f"The name {base!r} is taken by {sources}: uninstall one, or import its class.")
     return _load(matching[0]), base, variant
+
+
+def every() -> "Iterator[tuple[str, type[Recipe]]]":
+    """Yields (name, class) of all recipes, sorted by name; they are looked up once, and imported one by one."""
+    for entry in entries():
+        yield entry.name, _load(entry)
 
 
 def parts_of(name: str) -> tuple[str, str | None]:

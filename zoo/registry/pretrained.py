@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import fields
 from zoo.errors import InputError
-from zoo.registry.finding import find, names
+from zoo.registry.finding import every, find, names
 from zoo.weights import hub
 from zoo.weights.layout import FREE, Checkpoint, Config, Family, classes_of
 
@@ -45,14 +45,13 @@ def recipe_of(located: hub.Located) -> "Recipe":
 
     Raises: `InputError` for an architecture that no recipe has.
     """
-    config = config_of(located, (find(name)[0] for name in names()))
+    config = config_of(located, (cls for _, cls in every()))
     if config is None:
         raise InputError(
             f"{located.source} has no config.json beside it. Name the recipe: "
             f'zoo.build("resnet/50", init_from="{located.source}").'
         )
-    for name in names():
-        cls, base, _ = find(name)
+    for base, cls in every():
         for family in cls.families:
             if _is_of(family.architectures if family.loads is None else family.loads, config):
                 if "classes" in cls.fields() and config.get("problem_type", ONE_CLASS) not in (None, ONE_CLASS):
