@@ -103,3 +103,10 @@ def test_an_export_answers_as_its_run_does():
     columns = {column: row[name] for column, name in reader.input_names.items()}
     (said,) = zoo.predict(ARTEFACTS / "mlp", [columns])
     assert answer["label"].numpy()[0].decode() == said.label
+
+
+def test_a_study_in_place_of_a_run_is_named_and_so_is_a_run_in_place_of_a_study():
+    with pytest.raises(zoo.InputError, match=r"study is a study, not a run\. Its best run is in .*best_run\(\)\."):
+        zoo.load(ARTEFACTS / "study")
+    with pytest.raises(zoo.InputError, match=r"lenet is a run, not a study\. zoo runs finds the studies"):
+        zoo.Study.open(ARTEFACTS / "lenet")

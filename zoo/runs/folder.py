@@ -19,6 +19,13 @@ def _digest(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+_HINTS = {
+    "run": "zoo runs finds the studies below a folder.",
+    "study": "Its best run is in the folder zoo.Study.open({path!r}).best_run().",
+}
+"""{noun of a kind of folder: what is said where a folder of another kind was asked for}."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """A kind of folder that a JSON file makes what it is.
@@ -82,6 +89,9 @@ class Kind:
                     for key in name.split("."):
                         found = found[key]
         except FileNotFoundError:
+            for noun, hint in _HINTS.items():
+                if noun != self.noun and (path / f"{noun}.json").exists():
+                    raise InputError(f"{path} is a {noun}, not a {self.noun}. {hint.format(path=str(path))}") from None
             raise InputError(
                 f"{path} is not a {self.noun}: it has no {self.file}. Name the folder that zoo {self.verb} made."
             ) from None
