@@ -36,7 +36,7 @@ with socket.socket() as one:
 served = importlib.util.find_spec("uvicorn") is not None
 for line, expected in (
     ("list", 0), ("train lenet epochs=1 --directory run", 0), ("evaluate run", 0), ("report run", 0),
-    ("predict run run/report/curves.png", 0), ("export run exported", 0), ("show lenet", 0),
+    ("predict run run/report/confusion.png", 0), ("export run exported", 0), ("show lenet", 0),
     ("tune lenet epochs=1 --max-trials 1 --directory study", 0), ("leaderboard study", 0), ("report study", 0),
     ("runs", 0), ("watch run", 0), ("compare run study", 0),
     *[(f"{what} --port {port} --quiet", 143) for what in ("serve exported", "demo run") if served],
