@@ -12,6 +12,7 @@ import sys
 import warnings
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import zoo
@@ -20,7 +21,7 @@ from zoo import figures, files, registry, reporting, runs
 from zoo.data import open_source
 from zoo.data.source import Label
 from zoo.fields.texts import rounded, spoken
-from zoo.figures import pages, texts
+from zoo.figures import encoding, pages, texts
 from zoo.readers.images import ImageReader
 from zoo.tasks import ImageClassification
 
@@ -438,3 +439,19 @@ def test_importing_is_light():
     top = [*ast.parse(inspect.getsource(reporting)).body, *ast.parse(inspect.getsource(pages)).body]
     names = {ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom)}
     assert not [name for name in names if re.search("matplotlib|sklearn|jinja2", name)]
+
+
+def test_a_palette_keeps_frequent_colours_and_leaves_photographs_alone():
+    rng = np.random.default_rng(0)
+    chart = rng.choice(200, (60, 80))[..., None] * np.array([1, 0, 1])
+    chart[:, 40:] = (0, 114, 178)
+    shades = chart.copy()
+    shades[0] = np.stack(np.unravel_index(np.arange(80), (4, 4, 5)), -1) + 100  # more than a palette holds
+    noise = rng.integers(0, 256, (120, 80, 3))
+    for pixels, mode in ((chart, "P"), (shades, "P"), (noise, "RGB")):
+        image = PIL.Image.fromarray(pixels.astype("uint8"))
+        made = encoding.with_palette(image)
+        assert made.mode == mode
+        off = np.abs(np.asarray(made.convert("RGB"), int) - pixels)
+        assert off[1:].max() == 0
+        assert off[0].max() <= (100 if pixels is shades else 0)

@@ -125,7 +125,7 @@ def test_a_study_ends_with_what_it_gained_on_the_default(tmp_path, capsys):
 def test_a_space_is_a_mapping_or_all():
     given = {**dict.fromkeys(field.name for field in dataclasses.fields(Options)), "oracle": "random", "seed": 0}
     assert Options.of({**given, "space": "all"}).space == "all"
-    for wrong in ("some", ["dropout"], 3):
+    for wrong in ("some", ["dropout"], 3, np.zeros(3)):
         with pytest.raises(zoo.InputError, match="space is a mapping from fields"):
             Options.of({**given, "space": wrong})
     with pytest.raises(zoo.InputError, match="fixed is a mapping from fields"):

@@ -6,21 +6,18 @@ A page is a template of this package that extends `page.html.j2`, filled with fa
 import base64
 import contextlib
 import importlib.resources
-import io
 import math
 import os
 import pathlib
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo import figures, files
 from zoo.errors import InputError, RunError
 from zoo.fields.texts import rounded
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from zoo.figures.encoding import png
 
 MARK = "keras-zoo report"
 """What the page calls its generator: by it a folder is known to be a report, which another may replace."""
@@ -44,10 +41,10 @@ def written(template: str, facts: Mapping[str, Any], parts: Iterable[figures.Par
     for part in parts:
         section: dict[str, Any] = {"part": part}
         if part.draw is not None:
-            light, dark = (_png(part.draw(theme)) for theme in (figures.LIGHT, figures.DARK))
-            narrow = [_png(part.draw(theme.phone)) for theme in (figures.LIGHT, figures.DARK)]
+            light, dark = (png(part.draw(theme)) for theme in (figures.LIGHT, figures.DARK))
+            narrow = [png(part.draw(theme.phone)) for theme in (figures.LIGHT, figures.DARK)]
             pictures[f"{part.name}.png"] = light
-            section["pictures"] = [_data_uri(png) for png in (light, dark, *narrow)]
+            section["pictures"] = [_data_uri(picture) for picture in (light, dark, *narrow)]
         sections.append(section)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (importlib.resources.files("zoo") / name).read_text("utf-8")),
@@ -68,14 +65,8 @@ def columns(count: int, most: int = 4) -> int:
     return min(range(2, most + 1), key=lambda side: (count % side == 1, math.ceil(count / side), side))
 
 
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _data_uri(picture: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
 
 
 # Its folder ---------------------------------------------------------------------------------------------------------

@@ -50,7 +50,8 @@ class Options:
 
     def __post_init__(self):
         for name, value in (("space", self.space), ("fixed", self.fixed)):
-            if value is not None and not isinstance(value, Mapping) and (name, value) != ("space", ALL):
+            whole = name == "space" and isinstance(value, str) and value == ALL
+            if value is not None and not isinstance(value, Mapping) and not whole:
                 raise InputError(f"{name} is a mapping from fields. Received: {name}={value!r:.60}.")
         for name, value, known in (("oracle", self.oracle, ORACLES), ("pruner", self.pruner, (None, *PRUNERS))):
             if value not in known:
