@@ -8,6 +8,7 @@ import pages
 import samples
 
 from zoo import registry
+from zoo.fields.texts import spoken
 from zoo.registry.sketching import sketch
 
 KINDS = {
@@ -107,7 +108,7 @@ def score(name: str, text: str = "") -> str:
     if shipped.is_file():
         told = json.loads(shipped.read_text())
         mean = sum(told["scores"]) / len(told["scores"])
-        return f"[{told['metric']} {mean:.4f}](pretrained.md#weights-of-our-own), mean of {len(told['scores'])} seeds"
+        return f"[{spoken(told['metric'])} {mean:.4f}](pretrained.md#weights-of-our-own), mean of {len(told['scores'])} seeds"
     for section, caption, head, rows in tables():
         link = f"(benchmarks.md#{section})"
         if f"`{name}`" in head:
