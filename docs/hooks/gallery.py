@@ -107,8 +107,9 @@ def score(name: str, text: str = "") -> str:
     shipped = pages.ROOT / "zoo" / "pretrained" / name / "card.json"
     if shipped.is_file():
         told = json.loads(shipped.read_text())
-        mean = sum(told["scores"]) / len(told["scores"])
-        return f"[{spoken(told['metric'])} {mean:.4f}](pretrained.md#weights-of-our-own), mean of {len(told['scores'])} seeds"
+        metric, count = spoken(told["metric"]), len(told["scores"])
+        mean = sum(told["scores"]) / count
+        return f"[{metric} {mean:.4f}](pretrained.md#weights-of-our-own), mean of {count} seeds"
     for section, caption, head, rows in tables():
         link = f"(benchmarks.md#{section})"
         if f"`{name}`" in head:
