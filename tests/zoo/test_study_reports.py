@@ -118,12 +118,12 @@ def test_the_table_for_people(tmp_path):
 
 def test_fields_that_differ_from_the_default_come_first():
     default, values = {"a": 1, "b": 2.0, "c": "x"}, {"a": 1, "b": 0.5, "c": "x", "d": None}
-    assert leaderboard.spoken(values, default) == "b=0.5 d=none a=1 c=x"
-    assert leaderboard.spoken(values, default, rest=False) == "b=0.5 d=none"
-    assert leaderboard.spoken(values, rest=False) == leaderboard.spoken(values) == "a=1 b=0.5 c=x d=none"
-    assert leaderboard.spoken(default, default, rest=False) == "the default"
-    assert leaderboard.spoken(default, default) == "a=1 b=2 c=x"
-    assert leaderboard.spoken({}, default, rest=False) == leaderboard.spoken({}) == ""
+    assert leaderboard.pairs(values, default) == "b=0.5 d=none a=1 c=x"
+    assert leaderboard.pairs(values, default, rest=False) == "b=0.5 d=none"
+    assert leaderboard.pairs(values, rest=False) == leaderboard.pairs(values) == "a=1 b=0.5 c=x d=none"
+    assert leaderboard.pairs(default, default, rest=False) == "the default"
+    assert leaderboard.pairs(default, default) == "a=1 b=2 c=x"
+    assert leaderboard.pairs({}, default, rest=False) == leaderboard.pairs({}) == ""
 
 
 @pytest.mark.parametrize("width", [70, 100, 140])

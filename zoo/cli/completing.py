@@ -137,7 +137,7 @@ def _paths(
 
 
 class Bash(BashComplete):
-    """Bash, which cuts words at `=` and `:`, and puts a space behind a word that is to go on."""
+    """Bash, which cuts words at `=` and `:`, and puts a space behind words that are not finished, such as `pool=`."""
 
     name = "bash"
     source_template = """\
@@ -182,7 +182,7 @@ def _split(line: str) -> list[str]:
 
 
 class Zsh(ZshComplete):
-    """Zsh; the parent's script puts a space behind a word that is to go on."""
+    """Zsh; the parent's script puts a space behind words that are not finished, such as `pool=`."""
 
     name = "zsh"
     source_template = """\

@@ -17,10 +17,11 @@ are smoothed; a photograph has more, and keeps its own."""
 def png(figure: "Figure") -> bytes:
     """Returns a figure as a PNG file, with a palette where it has few colours."""
     import PIL.Image
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    image = PIL.Image.open(buffer).convert("RGB")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
     with_palette(image).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
@@ -39,9 +40,8 @@ def with_palette(image: "PIL.Image.Image") -> "PIL.Image.Image":
     counts, colours = (np.array(part) for part in zip(*found, strict=True))
     palette = colours[np.argsort(-counts, kind="stable")[:256]]
     far = ((colours[:, None] - palette[None]) ** 2).sum(-1)  # (colours, 256)
-    packed = colours @ (1 << 16, 1 << 8, 1)
+    packed, pixels = (rgb @ (1 << 16, 1 << 8, 1) for rgb in (colours, np.asarray(image, "int64")))
     order = np.argsort(packed)
-    pixels = np.asarray(image, "int64") @ (1 << 16, 1 << 8, 1)
     places = far.argmin(1)[order][np.searchsorted(packed[order], pixels)]
     drawn = PIL.Image.fromarray(places.astype("uint8"))
     drawn.putpalette(palette.astype("uint8").tobytes())

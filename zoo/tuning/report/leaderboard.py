@@ -118,13 +118,13 @@ def cells_within(study: Source, width: int, top: int | None = None) -> list[tupl
     default = study.default and study.default.values
     told = ["fields unlike the default (all: --wide)" if default else "fields"]
     for row in listed(study, top):
-        said = spoken(row["fields"], default, rest=False)
+        said = pairs(row["fields"], default, rest=False)
         parts = [said, row["reason"]] if row["rank"] else [row["reason"], said]
         told.append(cut("; ".join(part for part in parts if part), LONG))
     return [(*cells[:_FACTS], last) for cells, last in zip(whole, told, strict=True)]
 
 
-def spoken(values: Mapping[str, Any], default: Mapping[str, Any] | None = None, rest: bool = True) -> str:
+def pairs(values: Mapping[str, Any], default: Mapping[str, Any] | None = None, rest: bool = True) -> str:
     """Returns fields as a person reads them, `learning_rate=0.01 norm=batch`: first those that differ from the default.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zoo.data import progress
 from zoo.figures import cut
 from zoo.runs import Run
-from zoo.tuning.report.leaderboard import duration, spoken
+from zoo.tuning.report.leaderboard import duration, pairs
 from zoo.tuning.report.snapshot import Snapshot, Source
 from zoo.tuning.trial import STATUSES, Trial
 
@@ -121,7 +121,7 @@ class Table:
         print(f"Ended: {why}. {', '.join(f'{count} {status}' for status, count in counts.items() if count)}.")
         if ranked:
             best = f"Best: trial {ranked[0].number}, {_outcome(ranked[0])}; "
-            best += spoken(ranked[0].values, study.default and study.default.values)
+            best += pairs(ranked[0].values, study.default and study.default.values)
             width = progress.line_width()
             print(best if width is None else cut(best, width))
             if gain := _gain(study, ranked[0]):
@@ -146,7 +146,7 @@ def default_of(trials: Iterable[Trial]) -> dict[str, Any] | None:
 
 def line(trial: Trial, default: Mapping[str, Any] | None = None) -> str:
     """Returns how a trial ended, with its fields: first those that differ from the default's."""
-    return f"Trial {trial.number}: {_outcome(trial)}; {spoken(trial.values, default)}"
+    return f"Trial {trial.number}: {_outcome(trial)}; {pairs(trial.values, default)}"
 
 
 def picture(
@@ -191,7 +191,7 @@ def picture(
     room = max(1, min(SHOWN, height - _FRAME - len(told) - min(len(running), LINES)))
     table = Grid("trial", "score", "epochs", "status", "fields unlike the default" if default else "fields")
     for trial in ended[:room]:
-        fields = _one_line(spoken(trial.values, default, rest=False))
+        fields = _one_line(pairs(trial.values, default, rest=False))
         table.add_row(str(trial.number), f"{trial.score:.6g}", str(trial.epochs), trial.status, fields)
     return Group(*([table] if ended else []), *told)
 
@@ -210,7 +210,7 @@ def _cells(one, curve, objective, pace, default):
         number,
         ProgressBar(total=goal, completed=len(curve)),
         *others,
-        _one_line(spoken(one.values, default, rest=False)),
+        _one_line(pairs(one.values, default, rest=False)),
     )
 
 
